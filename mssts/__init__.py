@@ -1,0 +1,1 @@
+"""mssts: a reproducible benchmarking and ablation pipeline for MS-STS video instance segmentation."""

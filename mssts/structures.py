@@ -1,0 +1,56 @@
+"""Records handed from room to room, and the one error that bad input raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+class InputError(ValueError):
+    """Bad input of a user: the message names file, key or frame, what was found, what was expected, what to do."""
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The ground-truth instances of one clip.
+
+    labels_N: (N,) int64, index of the class logit, 0..K-1.
+    boxes_NT4: (N, T, 4) float32, centre x, centre y, width, height relative to the unpadded frame;
+        (1e-6, 1e-6, 1e-6, 1e-6) in a frame from which the instance is absent [code].
+    masks_NTHW: (N, T, H, W) bool, in pixels of the (unpadded) frame; zeros where absent.
+    """
+
+    labels_N: torch.Tensor
+    boxes_NT4: torch.Tensor
+    masks_NTHW: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One training clip.
+
+    video_id: id in the annotation file. frame_indices: (T,) sorted positions in the video.
+    frames_T3HW: (T, 3, H, W) float32, normalised by the mean and deviation of the config.
+    """
+
+    video_id: int
+    frame_indices: tuple[int, ...]
+    frames_T3HW: torch.Tensor
+    instances: Instances
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips of one length, padded at right and bottom to a common size.
+
+    frames_BT3HW: float32, zeros in the padding. padding_mask_BTHW: bool, True where padded.
+    sizes: unpadded (height, width) in pixels of each clip. instances: one record per clip, masks unpadded.
+    """
+
+    frames_BT3HW: torch.Tensor
+    padding_mask_BTHW: torch.Tensor
+    sizes: tuple[tuple[int, int], ...]
+    instances: tuple[Instances, ...]
