@@ -1,0 +1,103 @@
+"""Average precision and average recall from match records, for one or for many weightings of the videos.
+
+Legend of shape suffixes: R weightings (replicates), V videos, T IoU thresholds, N detections, M matched detections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mssts.evaluation.matching import IOU_THRESHOLDS, GroupRecords, MatchRecords
+
+RECALL_POINTS = np.linspace(0.0, 1.0, 101)
+METRICS = (
+    *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
+    *("AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large"),
+)
+_ALL_THRESHOLDS = tuple(range(len(IOU_THRESHOLDS)))
+_AT_50, _AT_75 = (0,), (5,)
+
+
+def _instances(group: GroupRecords, view: int, weights_RV: np.ndarray) -> np.ndarray:
+    """(R, 1) weighted number of instances that count; NaN where there is none."""
+    total_R1 = weights_RV @ group.positives_AV[view].astype(np.float64)[:, None]
+    return np.where(total_R1 > 0, total_R1, np.nan)
+
+
+def average_precision(
+    group: GroupRecords, view: int, weights_RV: np.ndarray, thresholds: Sequence[int] = _ALL_THRESHOLDS
+) -> np.ndarray:
+    """Mean over 101 recall points of the interpolated precision, averaged over IoU thresholds.
+
+    Args:
+        group: records of a category or of all pooled. view: position of the view in `MatchRecords.views`.
+        weights_RV: (R, V) float64, how often each video counts (1: once; whole numbers from 0 on for a resample).
+        thresholds: positions in `IOU_THRESHOLDS`.
+
+    Returns:
+        (R,) float64 in 0..1, NaN where no instance counts. Copies of a video stand beside each other in the order of
+        detections. Source: [code] COCO accumulation. Precision only matters at true positives: the interpolated
+        precision at a recall point is that of the first true positive that reaches it.
+    """
+    total_R1 = _instances(group, view, weights_RV)
+    result_R = np.zeros(len(weights_RV))
+    seen_of: dict[bytes, np.ndarray] = {}
+    for t in thresholds:
+        kept_N = ~group.ignored_ATN[view, t]
+        matched_M = np.flatnonzero(group.matched_ATN[view, t])
+        if not matched_M.size:
+            continue
+        key = np.packbits(kept_N).tobytes()
+        if key not in seen_of:
+            seen_of[key] = np.cumsum(weights_RV[:, group.video_N] * kept_N, axis=1)
+        true_RM = np.cumsum(weights_RV[:, group.video_N[matched_M]], axis=1)
+        precision_RM = true_RM / (seen_of[key][:, matched_M] + np.spacing(1.0))
+        envelope_RM = np.maximum.accumulate(precision_RM[:, ::-1], axis=1)[:, ::-1]
+        reached_RM = np.searchsorted(RECALL_POINTS, true_RM / total_R1, side="right")
+        points_RM = np.diff(reached_RM, axis=1, prepend=0)
+        result_R += np.einsum("rm,rm->r", points_RM, envelope_RM) / len(RECALL_POINTS)
+    return np.where(np.isnan(total_R1[:, 0]), np.nan, result_R / len(thresholds))
+
+
+def average_recall(group: GroupRecords, view: int, weights_RV: np.ndarray, detections_per_video: int) -> np.ndarray:
+    """Share of instances found by the best detections of each video, averaged over IoU thresholds.
+
+    Args and source as `average_precision`; detections_per_video: how many per video and group are kept.
+    Returns (R,) float64 in 0..1, NaN where no instance counts.
+    """
+    total_R1 = _instances(group, view, weights_RV)
+    found_N = group.matched_ATN[view].mean(axis=0) * (group.rank_N < detections_per_video)
+    found_V = np.bincount(group.video_N, weights=found_N, minlength=weights_RV.shape[1])
+    return (weights_RV @ found_V) / total_R1[:, 0]
+
+
+def mean_over_categories(values_KR: Sequence[np.ndarray]) -> np.ndarray:
+    """(R,) mean over those of K categories in which an instance counts; NaN if there is none."""
+    values = np.asarray(values_KR)
+    defined = ~np.isnan(values)
+    count_R = defined.sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), count_R, out=np.full(values.shape[1:], np.nan), where=count_R > 0)
+
+
+def metric(records: MatchRecords, groups: Sequence[GroupRecords], name: str, weights_RV: np.ndarray) -> np.ndarray:
+    """One of `METRICS`, averaged over groups, for each weighting of the videos: (R,) float64, NaN if undefined."""
+    kind, _, area = name.partition("_")
+    view = records.views.index(area or "all")
+    if kind.startswith("AR"):
+        limit = int(kind[2:] or 100)
+        return mean_over_categories([average_recall(group, view, weights_RV, limit) for group in groups])
+    thresholds = {"AP": _ALL_THRESHOLDS, "AP50": _AT_50, "AP75": _AT_75}[kind]
+    return mean_over_categories([average_precision(group, view, weights_RV, thresholds) for group in groups])
+
+
+def twelve_numbers(records: MatchRecords, groups: Sequence[GroupRecords]) -> dict[str, float | None]:
+    """The twelve numbers of the reference evaluator, in 0..1, averaged over the given groups.
+
+    None where no instance counts (the reference prints -1). `groups` is `records.categories` for AP, one of them for
+    the AP of a category, `[records.pooled]` for class-agnostic AP.
+    """
+    weights = np.ones((1, len(records.video_ids)))
+    values = {name: float(metric(records, groups, name, weights)[0]) for name in METRICS}
+    return {name: None if np.isnan(value) else value for name, value in values.items()}

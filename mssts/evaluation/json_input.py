@@ -1,0 +1,67 @@
+"""Reading of JSON files of users, and the collection of everything wrong with one before saying so at once."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from mssts.structures import InputError
+
+MAX_PROBLEMS_SHOWN = 30
+
+
+class Problems:
+    """Problems found in one file, raised together."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.lines: list[str] = []
+
+    def add(self, where: str, what: str) -> None:
+        """Note that at key `where` of the file something is wrong, said in `what`."""
+        self.lines.append(f"{self.source}: {where}: {what}")
+
+    def raise_if_any(self) -> None:
+        """Raise InputError with one line for each problem (the first 30, and how many more there are)."""
+        if not self.lines:
+            return
+        shown = self.lines[:MAX_PROBLEMS_SHOWN]
+        if len(self.lines) > len(shown):
+            shown.append(f"{self.source}: and {len(self.lines) - len(shown)} more problems")
+        raise InputError("\n".join(shown))
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Content of a JSON file. Raises InputError if it is missing, empty or not JSON; `what` names it in words."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected the {what}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; expected the {what} as JSON") from None
+    if not text.strip():
+        raise InputError(f"{path}: the file is empty; expected the {what} as JSON")
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); expected the {what}; write the file again") from None
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a JSON value is a whole number (true and false are not)."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether a JSON value is a number other than NaN and infinity (true and false are not)."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def missing_keys(record: Any, keys: tuple[str, ...]) -> str | None:
+    """What is wrong with a record that should be an object with these keys, in words; None if nothing is."""
+    if not isinstance(record, dict):
+        return f"found {type(record).__name__}, expected an object with {', '.join(keys)}"
+    missing = [key for key in keys if key not in record]
+    return f"missing {', '.join(missing)}" if missing else None
