@@ -1,0 +1,40 @@
+"""Where every file of the pipeline lies, relative to the clone; the one place that knows [ours]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mssts.config import PRETRAIN
+from mssts.data.datasets import is_generated
+
+DATA = Path("data")
+RESULTS = Path("results")
+REPORTS = Path("reports")
+MLFLOW_DATABASE = Path("mlruns/mlflow.db")
+MLFLOW_ARTIFACTS = Path("mlruns/artifacts")
+TABLE_PDF = REPORTS / "table.pdf"
+
+
+def dataset_dir(scale: str, dataset: str) -> Path:
+    """Directory of a dataset: generated ones exist once per scale, a user's own once."""
+    return DATA / scale / dataset if is_generated(dataset) else DATA / dataset
+
+
+def pretrain_dir(scale: str, dataset: str, backbone: str, seed: int) -> Path:
+    """Directory of the pre-training run that all variants of a backbone and dataset share."""
+    return run_dir(scale, dataset, backbone, PRETRAIN, seed)
+
+
+def run_dir(scale: str, dataset: str, backbone: str, variant: str, seed: int) -> Path:
+    """Directory of one training run: checkpoint.pt, run.json, log.jsonl, cost.json and one folder per split."""
+    return RESULTS / scale / dataset / backbone / variant / f"seed{seed}"
+
+
+def split_dir(run: Path, split: str) -> Path:
+    """Directory of a run's results on one split: predictions.json, predictions.zip, metrics.json, matches.npz."""
+    return run / split
+
+
+def report_dir(study: str) -> Path:
+    """Directory of a study's tables, figures and attention maps."""
+    return REPORTS / study
