@@ -14,6 +14,8 @@ from typing import IO, Any
 
 from mssts.structures import InputError
 
+AGAIN = "Delete it and run the stage again."
+
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
@@ -79,7 +81,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: damaged or not a checkpoint ({reason}). Delete it and run the stage again.") from None
+        raise InputError(
+            f"{path}: damaged or not a checkpoint ({reason}). Delete it and run the stage again."
+        ) from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a mapping, found {type(content).__name__}. Delete it and run the stage again.")
+        raise InputError(
+            f"{path}: expected a mapping, found {type(content).__name__}. Delete it and run the stage again."
+        )
     return content

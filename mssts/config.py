@@ -1,4 +1,4 @@
-"""The typed configuration: baseline recipe + scale + variant, resolved and checked with messages that name file and key.
+"""The typed configuration: baseline recipe + scale + variant, resolved and checked; errors name file and key.
 
 `ablations/baseline.yaml` is the only complete recipe. A scale (`ablations/scales/`) overrides sizes, a variant
 (`ablations/variants/`) is the one change under study, a study (`ablations/studies/`) is the matrix that is run.
@@ -19,6 +19,11 @@ from mssts.structures import InputError
 
 ABLATIONS = Path("ablations")
 PRETRAIN = "pretrain"
+TRAIN = "train"
+STAGE_SECTIONS = {
+    PRETRAIN: ("data", "model", "loss", "pretrain", "runtime"),
+    TRAIN: ("data", "model", "loss", "pretrain", "train", "runtime"),
+}
 
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
@@ -344,7 +349,9 @@ def canonical(config: BaseModel, sections: tuple[str, ...] = ()) -> str:
     return json.dumps(tree, sort_keys=True, separators=(",", ":"))
 
 
-def digest(config: Config, sections: tuple[str, ...] = ("data", "model", "loss", "pretrain", "train", "runtime")) -> str:
+def digest(
+    config: Config, sections: tuple[str, ...] = ("data", "model", "loss", "pretrain", "train", "runtime")
+) -> str:
     """First 12 hex digits of the SHA-256 of the canonical JSON of the sections that shape the weights."""
     return hashlib.sha256(canonical(config, sections).encode()).hexdigest()[:12]
 

@@ -1,0 +1,65 @@
+"""MLflow mirrors runs in a real store, and its absence costs a warning only."""
+
+import pytest
+
+from mssts import tracking
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MSSTS_TRACKING", "on")
+    tracking.initialise("study")
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking.store_uri())
+
+
+def runs(store):
+    return store.search_runs([store.get_experiment_by_name("study").experiment_id])
+
+
+def test_a_run_carries_tags_parameters_curves_and_artifacts(store, tmp_path):
+    (tmp_path / "log.jsonl").write_text("{}\n")
+    with tracking.tracked_run("study", "a run", {"variant": "ms_sts", "seed": 3}, {"train.steps": 40}) as run:
+        for step in range(1, 31):
+            run.log(step, {"loss": 1.0 / step})
+        run.artifact(tmp_path / "log.jsonl")
+    (found,) = runs(store)
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["variant"] == "ms_sts" and found.data.tags["seed"] == "3"
+    assert found.data.params == {"train.steps": "40"}
+    curve = store.get_metric_history(found.info.run_id, "loss")
+    assert {point.step: point.value for point in curve} == {step: 1.0 / step for step in range(1, 31)}
+    assert [file.path for file in store.list_artifacts(found.info.run_id)] == ["log.jsonl"]
+
+
+def test_a_run_that_raises_is_marked_failed(store):
+    with pytest.raises(KeyError), tracking.tracked_run("study", "a run", {}, {}):
+        raise KeyError
+    assert [run.info.status for run in runs(store)] == ["FAILED"]
+
+
+def test_initialising_twice_keeps_the_experiment(store):
+    tracking.initialise("study")
+    assert len([e for e in store.search_experiments() if e.name == "study"]) == 1
+
+
+def test_a_dead_server_gives_one_warning_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MSSTS_TRACKING", "on")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with tracking.tracked_run("study", "a run", {}, {}) as run:
+        for step in range(100):
+            run.log(step, {"loss": 1.0})
+    assert capsys.readouterr().err.count("warning: MLflow does not answer") == 1
+
+
+def test_switched_off_it_writes_nothing_but_the_marker(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MSSTS_TRACKING", "off")
+    tracking.initialise("study")
+    with tracking.tracked_run("study", "a run", {}, {}) as run:
+        run.log(1, {"loss": 1.0})
+    assert [path.name for path in (tmp_path / "mlruns").iterdir()] == ["study.ready"]
