@@ -81,15 +81,18 @@ def mean_over_categories(values_KR: Sequence[np.ndarray]) -> np.ndarray:
     return np.divide(np.nansum(values, axis=0), count_R, out=np.full(values.shape[1:], np.nan), where=count_R > 0)
 
 
-def metric(records: MatchRecords, groups: Sequence[GroupRecords], name: str, weights_RV: np.ndarray) -> np.ndarray:
-    """One of `METRICS`, averaged over groups, for each weighting of the videos: (R,) float64, NaN if undefined."""
-    kind, _, area = name.partition("_")
-    view = records.views.index(area or "all")
-    if kind.startswith("AR"):
-        limit = int(kind[2:] or 100)
-        return mean_over_categories([average_recall(group, view, weights_RV, limit) for group in groups])
-    thresholds = {"AP": _ALL_THRESHOLDS, "AP50": _AT_50, "AP75": _AT_75}[kind]
-    return mean_over_categories([average_precision(group, view, weights_RV, thresholds) for group in groups])
+def metric(groups: Sequence[GroupRecords], view: int, weights_RV: np.ndarray, name: str) -> np.ndarray:
+    """AP, AP50, AP75, AR1, AR10 or AR100, averaged over groups, for each weighting of the videos.
+
+    Args and returns as `average_precision`; `groups` are those of `MatchRecords.categories` for the metric of a run,
+    `[MatchRecords.pooled]` for the class-agnostic one.
+    """
+    if name.startswith("AR"):
+        values = [average_recall(group, view, weights_RV, int(name[2:])) for group in groups]
+    else:
+        thresholds = {"AP": _ALL_THRESHOLDS, "AP50": _AT_50, "AP75": _AT_75}[name]
+        values = [average_precision(group, view, weights_RV, thresholds) for group in groups]
+    return mean_over_categories(values)
 
 
 def twelve_numbers(records: MatchRecords, groups: Sequence[GroupRecords]) -> dict[str, float | None]:
@@ -99,5 +102,9 @@ def twelve_numbers(records: MatchRecords, groups: Sequence[GroupRecords]) -> dic
     the AP of a category, `[records.pooled]` for class-agnostic AP.
     """
     weights = np.ones((1, len(records.video_ids)))
-    values = {name: float(metric(records, groups, name, weights)[0]) for name in METRICS}
-    return {name: None if np.isnan(value) else value for name, value in values.items()}
+    numbers: dict[str, float | None] = {}
+    for name in METRICS:
+        kind, _, area = name.partition("_")
+        value = metric(groups, records.views.index(area or "all"), weights, "AR100" if kind == "AR" else kind)[0]
+        numbers[name] = None if np.isnan(value) else float(value)
+    return numbers

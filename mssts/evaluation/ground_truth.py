@@ -173,6 +173,8 @@ def parse_ground_truth(content: Any, source: str = "annotations") -> GroundTruth
     problems = Problems(source)
     videos = _indexed(content, "videos", ("id", "height", "width", "length"), _video, problems)
     categories = _indexed(content, "categories", ("id", "name"), _category, problems)
+    for name in sorted({name for name in categories.values() if list(categories.values()).count(name) > 1}):
+        problems.add("categories", f"name {name!r} occurs twice; give each category its own name")
     problems.raise_if_any()
 
     def build(record: dict[str, Any], where: str, problems: Problems) -> Instance | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def is_integer(value: Any) -> bool:
 
 def is_finite_number(value: Any) -> bool:
     """Whether a JSON value is a number other than NaN and infinity (true and false are not)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def missing_keys(record: Any, keys: tuple[str, ...]) -> str | None:

@@ -29,7 +29,7 @@ class GroupRecords:
 
     video_N: int32, position in `MatchRecords.video_ids`. rank_N: int32, 0 is the best of its video and group.
     score_N: float64. prediction_N: int32, position in the list of predictions. matched_ATN: bool, a true positive.
-    ignored_ATN: bool, counts neither for nor against. annotation_TN: int32, id of the matched instance in the view
+    ignored_ATN: bool, counts neither for nor against. annotation_TN: int64, id of the matched instance in the view
     "all", 0 if none. positives_AV: int32, number of instances that count.
     """
 
@@ -170,7 +170,7 @@ def _gather(records_V: list[_VideoRecord]) -> GroupRecords:
         prediction_N=np.array([detection.index for detection in detections], dtype=np.int32)[order_N],
         matched_ATN=np.concatenate([record.matched_ATD for record in records_V], axis=2)[..., order_N],
         ignored_ATN=np.concatenate([record.ignored_ATD for record in records_V], axis=2)[..., order_N],
-        annotation_TN=np.concatenate([r.annotation_TD for r in records_V], axis=1).astype(np.int32)[:, order_N],
+        annotation_TN=np.concatenate([r.annotation_TD for r in records_V], axis=1).astype(np.int64)[:, order_N],
         positives_AV=np.stack([record.positives_A for record in records_V], axis=1).astype(np.int32),
     )
 

@@ -1,0 +1,62 @@
+"""Stage `evaluate`: predictions against annotations -> metrics.json, and match records beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mssts.checkpoint import sha256_file, write_json
+from mssts.config import EvaluationSection
+from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
+from mssts.evaluation.average_precision import twelve_numbers
+from mssts.evaluation.ground_truth import read_ground_truth
+from mssts.evaluation.matching import match
+from mssts.evaluation.records_file import write_records
+from mssts.evaluation.submission import read_predictions
+
+
+def evaluate(
+    annotations: Path,
+    predictions: Path,
+    output: Path,
+    run: dict[str, Any] | None = None,
+    split: str | None = None,
+    settings: EvaluationSection | None = None,
+) -> dict[str, Any]:
+    """Evaluate predictions in the submission format against annotations in the YouTube-VIS format.
+
+    Args:
+        annotations, predictions: JSON files. output: where metrics.json goes; `matches.npz` is written beside it.
+        run: content of the run's run.json, kept without its `config`; None for results of a foreign method.
+        split: name of the split, as a report is to call it. settings: evaluation section, kept in the file.
+
+    Returns:
+        The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the twelve numbers in 0..1,
+        None where undefined), `attributes`, and `produced_by` with the digests of both inputs.
+
+    Raises:
+        InputError: with one line for each problem of the files.
+    """
+    annotations, predictions, output = Path(annotations), Path(predictions), Path(output)
+    truth = read_ground_truth(annotations)
+    records = match(truth, read_predictions(predictions, truth), challenge_attributes(truth))
+    names = truth.categories.values()
+    metrics = {
+        "overall": twelve_numbers(records, records.categories),
+        "class_agnostic": twelve_numbers(records, [records.pooled]),
+        "per_category": {
+            name: twelve_numbers(records, [group]) for name, group in zip(names, records.categories, strict=True)
+        },
+        "attributes": attribute_metrics(records),
+        "produced_by": {
+            "annotations_sha256": sha256_file(annotations),
+            "predictions_sha256": sha256_file(predictions),
+            "split": split,
+            "videos": len(truth.videos),
+            "settings": settings.model_dump(mode="json") if settings is not None else None,
+            "run": {key: value for key, value in run.items() if key != "config"} if run is not None else None,
+        },
+    }
+    write_records(output.with_name("matches.npz"), records)
+    write_json(output, metrics)
+    return metrics

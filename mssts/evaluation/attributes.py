@@ -1,0 +1,136 @@
+"""Challenge attributes of instances, and AP on the instances that have one.
+
+Where an annotation records `attributes`, these count. Everywhere else they are measured on the boxes around the
+annotated masks, so that any dataset in YouTube-VIS format can be broken down. [ours]; the thresholds of the first
+three are those customary in tracking and video segmentation benchmarks (a factor of two; a move by the own size):
+
+- `scale_variation`: largest / smallest box area >= 2.
+- `aspect_ratio_change`: largest / smallest ratio of width to height >= 2.
+- `fast_motion`: from one frame to the next the centre of the box moves by >= 1 time the square root of its area.
+- `occlusion`: boxes of another object of the video cover >= half of the box in some frame; or the object is absent
+  between two frames in which it is present.
+- `partial_visibility`: in some frame the box touches the border of the frame and the mask has <= half of the largest
+  area that it has in the video.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mssts.evaluation import run_length
+from mssts.evaluation.average_precision import metric
+from mssts.evaluation.ground_truth import GroundTruth, Instance, Video
+from mssts.evaluation.matching import ATTRIBUTE_VIEW, MatchRecords
+
+THRESHOLDS = {
+    "scale_variation": 2.0,
+    "aspect_ratio_change": 2.0,
+    "fast_motion": 1.0,
+    "occlusion": 0.5,
+    "partial_visibility": 0.5,
+}
+
+
+def _boxes_and_areas(instance: Instance) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (T, 4) x, y, width, height and mask areas (T,) in pixels; NaN in frames without a pixel."""
+    boxes = np.full((len(instance.segmentations), 4), np.nan)
+    areas = np.full(len(instance.segmentations), np.nan)
+    frames = [frame for frame, mask in enumerate(instance.segmentations) if mask]
+    if frames:
+        masks = [instance.segmentations[frame] for frame in frames]
+        boxes[frames], areas[frames] = coco_mask.toBbox(masks), run_length.areas(masks)
+    empty = ~(areas > 0)
+    boxes[empty], areas[empty] = np.nan, np.nan
+    return boxes, areas
+
+
+def _covered(boxes_T4: np.ndarray, other_T4: np.ndarray) -> np.ndarray:
+    """(T,) share of each box that the other object's box covers; 0 where one of them is absent."""
+    low = np.maximum(boxes_T4[:, :2], other_T4[:, :2])
+    high = np.minimum(boxes_T4[:, :2] + boxes_T4[:, 2:], other_T4[:, :2] + other_T4[:, 2:])
+    return np.nan_to_num(np.prod(np.clip(high - low, 0, None), axis=1) / np.prod(boxes_T4[:, 2:], axis=1))
+
+
+def _measures(boxes_T4: np.ndarray, areas_T: np.ndarray, others: Sequence[np.ndarray], video: Video) -> dict:
+    present_T = ~np.isnan(areas_T)
+    frames = np.flatnonzero(present_T)
+    if not frames.size:
+        return dict.fromkeys(THRESHOLDS, 0.0)
+    boxes = boxes_T4[present_T]
+    box_areas, ratios = boxes[:, 2] * boxes[:, 3], boxes[:, 2] / boxes[:, 3]
+    moves = np.linalg.norm(np.diff(boxes_T4[:, :2] + boxes_T4[:, 2:] / 2, axis=0), axis=1)
+    relative_moves = np.nan_to_num(moves / np.sqrt(boxes_T4[:-1, 2] * boxes_T4[:-1, 3]))
+    vanishes = frames[-1] - frames[0] + 1 > frames.size
+    covered = max((_covered(boxes_T4, other).max() for other in others), default=0.0)
+    touches = (boxes[:, :2] <= 0).any(axis=1) | (boxes[:, :2] + boxes[:, 2:] >= (video.width, video.height)).any(axis=1)
+    hidden = 1 - areas_T[present_T] / areas_T[present_T].max()
+    return {
+        "scale_variation": float(box_areas.max() / box_areas.min()),
+        "aspect_ratio_change": float(ratios.max() / ratios.min()),
+        "fast_motion": float(relative_moves.max(initial=0.0)),
+        "occlusion": 1.0 if vanishes else float(covered),
+        "partial_visibility": float(hidden[touches].max(initial=0.0)),
+    }
+
+
+def attribute_measures(truth: GroundTruth) -> dict[int, dict[str, float]]:
+    """How strongly each instance shows each challenge, in the unit of `THRESHOLDS` (see the module's text).
+
+    Returns {annotation id: {attribute: measure >= 0}}; 0 for all of them where an instance never has a pixel.
+    """
+    instances_of: dict[int, list[Instance]] = defaultdict(list)
+    for instance in truth.instances:
+        instances_of[instance.video_id].append(instance)
+    measures = {}
+    for video_id, instances in instances_of.items():
+        tracks = [_boxes_and_areas(instance) for instance in instances]
+        for position, (instance, (boxes, areas)) in enumerate(zip(instances, tracks, strict=True)):
+            others = [other for index, (other, _) in enumerate(tracks) if index != position]
+            measures[instance.id] = _measures(boxes, areas, others, truth.videos[video_id])
+    return measures
+
+
+def challenge_attributes(truth: GroundTruth) -> dict[int, dict[str, bool]]:
+    """Whether each instance shows each challenge: {annotation id: {attribute: bool}}.
+
+    The recorded attributes of an annotation if it has any, else `attribute_measures` at or above `THRESHOLDS`.
+    """
+    measured = {}
+    if any(instance.attributes is None for instance in truth.instances):
+        measured = attribute_measures(truth)
+    return {
+        instance.id: dict(instance.attributes)
+        if instance.attributes is not None
+        else {name: measured[instance.id][name] >= least for name, least in THRESHOLDS.items()}
+        for instance in truth.instances
+    }
+
+
+def attribute_metrics(records: MatchRecords) -> Mapping[str, dict[str, float | int | None]]:
+    """AP on the instances that have an attribute, for each attribute of the match records.
+
+    Instances without it are ignored, and so are detections matched to them; unmatched detections count against all
+    attributes alike, since nothing says what they meant. So compare models within an attribute, not attributes.
+
+    Returns {attribute: {"AP", "AP75", "AP_agnostic" (0..1, None without an instance), "instances" (without crowds)}}.
+    """
+    weights = np.ones((1, len(records.video_ids)))
+    result: dict[str, dict[str, float | int | None]] = {}
+    for view, name in enumerate(records.views):
+        if not name.startswith(ATTRIBUTE_VIEW):
+            continue
+        values = {
+            "AP": metric(records.categories, view, weights, "AP"),
+            "AP75": metric(records.categories, view, weights, "AP75"),
+            "AP_agnostic": metric([records.pooled], view, weights, "AP"),
+        }
+        numbers = {key: None if np.isnan(value[0]) else float(value[0]) for key, value in values.items()}
+        result[name.removeprefix(ATTRIBUTE_VIEW)] = {
+            **numbers,
+            "instances": int(records.pooled.positives_AV[view].sum()),
+        }
+    return result

@@ -1,0 +1,61 @@
+"""Match records on disk: one `.npz` of plain arrays."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from mssts.checkpoint import atomic_write
+from mssts.evaluation.matching import GroupRecords, MatchRecords
+from mssts.structures import InputError
+
+_PER_DETECTION = (
+    *("video_N", "rank_N", "score_N", "prediction_N"),
+    *("matched_ATN", "ignored_ATN", "annotation_TN"),
+)
+
+
+def write_records(path: Path, records: MatchRecords) -> None:
+    """Write match records; the same records give the same bytes.
+
+    Arrays: `video_ids` (V,), `category_ids` (K,), `views` (A,), and of the K categories and then the pooled group,
+    one after the other: the fields of `GroupRecords` joined along N, `group_sizes` (K+1,), `positives` (K+1, A, V).
+    """
+    groups = (*records.categories, records.pooled)
+    arrays = {name: np.concatenate([getattr(group, name) for group in groups], axis=-1) for name in _PER_DETECTION}
+    with atomic_write(path, "wb") as file:
+        np.savez_compressed(
+            file,
+            video_ids=np.array(records.video_ids, dtype=np.int64),
+            category_ids=np.array(records.category_ids, dtype=np.int64),
+            views=np.array(records.views),
+            group_sizes=np.array([group.video_N.size for group in groups], dtype=np.int64),
+            positives=np.stack([group.positives_AV for group in groups]),
+            **arrays,
+        )
+
+
+def read_records(path: Path) -> MatchRecords:
+    """Match records of a file that `write_records` wrote. Raises InputError if it is missing or damaged."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; evaluate the run again to get its match records")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            ends = np.cumsum(stored["group_sizes"])[:-1]
+            split = {name: np.split(stored[name], ends, axis=-1) for name in _PER_DETECTION}
+            positives = stored["positives"]
+            groups = [
+                GroupRecords(**{name: split[name][g] for name in _PER_DETECTION}, positives_AV=positives[g])
+                for g in range(len(positives))
+            ]
+            return MatchRecords(
+                tuple(stored["video_ids"].tolist()),
+                tuple(stored["category_ids"].tolist()),
+                tuple(stored["views"].tolist()),
+                tuple(groups[:-1]),
+                groups[-1],
+            )
+    except (KeyError, ValueError, IndexError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a file of match records ({error}); evaluate the run again") from None
