@@ -1,0 +1,163 @@
+"""Command line: one subcommand per stage, each a thin call of the stage's function.
+
+Nothing heavy is imported before a stage runs, so that `mssts --help` answers at once. Bad input ends with one
+`error: ...` on the standard error stream and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mssts.structures import InputError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Train, measure and compare the variants of MS-STS video instance segmentation.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+tracking_app = typer.Typer(help="The local MLflow store.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(tracking_app, name="tracking")
+
+Study = Annotated[str, typer.Option(help="Name of a file in ablations/studies, without .yaml.")]
+Dataset = Annotated[str, typer.Option(help="Name of the dataset.")]
+Backbone = Annotated[str, typer.Option(help="Name of the backbone.")]
+Seed = Annotated[int, typer.Option(min=1, help="Seed of the run, from 1.")]
+Data = Annotated[Path, typer.Option(help="Directory of the dataset.")]
+Split = Annotated[str, typer.Option(help="Name of the split, e.g. valid.")]
+Output = Annotated[Path, typer.Option(help="Where to write.")]
+
+
+@app.command()
+def generate(study: Study, dataset: Dataset, output: Output) -> None:
+    """Generate an embedded dataset at the study's scale."""
+    from mssts import config
+    from mssts.data import synthvis
+
+    settings = config.resolve(config.load_study(study).scale).data.synthetic
+    synthvis.generate(settings, dataset, output)
+
+
+@app.command()
+def pretrain(study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output) -> None:
+    """Train the baseline on still images: the checkpoint that all variants start from."""
+    from mssts import train as stage
+
+    stage.pretrain(study, dataset, backbone, seed, data, output)
+
+
+@app.command()
+def train(
+    study: Study,
+    dataset: Dataset,
+    backbone: Backbone,
+    variant: Annotated[str, typer.Option(help="Name of a file in ablations/variants, without .yaml.")],
+    seed: Seed,
+    data: Data,
+    init: Annotated[Path, typer.Option(help="Pre-trained checkpoint to start from.")],
+    output: Output,
+) -> None:
+    """Train one variant on videos."""
+    from mssts import train as stage
+
+    stage.train(study, dataset, backbone, variant, seed, data, init, output)
+
+
+@app.command()
+def predict(
+    study: Study,
+    checkpoint: Annotated[Path, typer.Option(help="checkpoint.pt of a run.")],
+    data: Data,
+    dataset: Dataset,
+    split: Split,
+    output: Output,
+) -> None:
+    """Predict every video of a split: the official submission list, and the same list zipped beside it."""
+    from mssts import predict as stage
+
+    stage.predict(study, checkpoint, data, dataset, split, output)
+
+
+@app.command()
+def evaluate(
+    study: Study,
+    annotations: Annotated[Path, typer.Option(help="Ground truth in YouTube-VIS format.")],
+    predictions: Annotated[Path, typer.Option(help="Submission list: ours, or any other method's results.json.")],
+    split: Split,
+    output: Output,
+    run: Annotated[Path | None, typer.Option(help="run.json of the run that predicted; mirrors to MLflow.")] = None,
+) -> None:
+    """Measure a submission list: AP, AR and per-challenge numbers, with the match records beside them."""
+    from mssts import config, tracking
+    from mssts import evaluate as stage
+    from mssts.checkpoint import read_json
+
+    record = read_json(run) if run else None
+    settings = config.resolve(config.load_study(study).scale).evaluation
+    metrics = stage.evaluate(annotations, predictions, output, record, split, settings)
+    if record and tracking.enabled():
+        tracking.log_evaluation(study, record, metrics, [output, predictions])
+
+
+@app.command()
+def table(study: Study) -> None:
+    """Write the study's tables as CSV, Markdown and LaTeX."""
+    from mssts.paths import report_dir
+    from mssts.report.tables import write_tables
+
+    write_tables(study, report_dir(study))
+
+
+@app.command()
+def figures(study: Study) -> None:
+    """Draw the study's training curves."""
+    from mssts.paths import report_dir
+    from mssts.report.curves import write_curves
+
+    write_curves(study, report_dir(study))
+
+
+@app.command()
+def attention(study: Study) -> None:
+    """Draw the study's attention maps, baseline against MS-STS."""
+    from mssts.paths import report_dir
+    from mssts.report.attention import write_attention
+
+    write_attention(study, report_dir(study))
+
+
+@app.command()
+def document(study: Study, output: Output) -> None:
+    """Typeset the study's report as one PDF."""
+    from mssts.report.document import write_document
+
+    write_document(study, output)
+
+
+@tracking_app.command("init")
+def tracking_init(study: Study) -> None:
+    """Create the MLflow store and the study's experiment; safe to repeat."""
+    from mssts import config, tracking
+
+    config.load_study(study)
+    tracking.initialise(study)
+
+
+def main() -> None:
+    """Run the command line: exit code 2 and one message for bad input, 130 and one line when interrupted."""
+    try:
+        app(prog_name="mssts")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        raise
