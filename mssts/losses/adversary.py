@@ -1,0 +1,177 @@
+"""Foreground-background separability: a discriminator that tells true from predicted foreground masks [poster] [fig].
+
+The discriminator sees frames and encoder features together with one foreground mask; the model is trained to make it
+take the predicted mask for a true one. It exists in training only and owns none of the model's weights.
+Shape letters: B clips, T frames, C feature channels, H x W size at stride 8 unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+from mssts.config import ForegroundBackgroundSection
+from mssts.losses.criterion import subsampled_masks
+from mssts.losses.matcher import Matches
+from mssts.structures import Batch
+
+if TYPE_CHECKING:
+    from mssts.models import Output
+
+STRIDE = 8  # of the finest encoder features, in pixels
+LEVELS = 3  # strides 8, 16 and 32 [code]
+SLOPE = 0.2  # of the leaky rectifiers
+BETAS = (0.5, 0.999)  # [ours] the usual first momentum of adversarial training
+
+
+class Discriminator(nn.Module):
+    """PatchGAN over frames, encoder features and one mask; one logit per patch of 32 x 32 pixels [code] [ours].
+
+    Image (3), features (C) and mask (1 channel) meet at stride 8; after each halving by average pooling the features
+    of that stride are added through a 1x1 convolution.
+    """
+
+    def __init__(self, channels: int, feature_channels: int, generator: torch.Generator):
+        super().__init__()
+        widths = [channels] + [2 * channels] * (LEVELS - 1)
+        inputs = [3 + feature_channels + 1, *widths[:-1]]
+        self.blocks = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in zip(inputs, widths, strict=True))
+        self.laterals = nn.ModuleList(nn.Conv2d(feature_channels, width, 1) for width in inputs[1:])
+        self.verdict = nn.Conv2d(widths[-1], 1, 1)
+        for layer in [*self.blocks, *self.laterals, self.verdict]:
+            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, frames_B3HW: torch.Tensor, features: tuple[torch.Tensor, ...], masks_B1HW: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits of "this is a true mask" for each patch: (B, 1, H / 4, W / 4).
+
+        frames_B3HW: frames averaged to stride 8. features: (B, C, h, w) at strides 8, 16, 32 (fewer levels work).
+        masks_B1HW: foreground, 0..1. B counts clips times frames here.
+        """
+        x = torch.cat((frames_B3HW, features[0], masks_B1HW), dim=1)
+        x = F.leaky_relu(self.blocks[0](x), SLOPE)
+        for level, (lateral, block) in enumerate(zip(self.laterals, self.blocks[1:], strict=True), start=1):
+            x = F.avg_pool2d(x, 2, ceil_mode=True)
+            if level < len(features):
+                x = x + lateral(features[level])
+            x = F.leaky_relu(block(x), SLOPE)
+        return self.verdict(x)
+
+
+class ForegroundBackgroundAdversary:
+    """The discriminator, its own AdamW, and the two losses of the game.
+
+    config: `loss.foreground_background` section. feature_channels: C of the encoder features (`model.hidden_dim`).
+    generator: source of the initial weights; it draws on the CPU, so that they do not depend on the device.
+    """
+
+    def __init__(self, config: ForegroundBackgroundSection, feature_channels: int, generator: torch.Generator):
+        self.weight = config.weight
+        self.warmup_steps = config.warmup_steps
+        self.discriminator = Discriminator(config.channels, feature_channels, generator)
+        self.optimizer = torch.optim.AdamW(self.discriminator.parameters(), lr=config.learning_rate, betas=BETAS)
+
+    def to(self, device: torch.device | str) -> ForegroundBackgroundAdversary:
+        """Move the discriminator, before the first step; returns self."""
+        self.discriminator.to(device)
+        return self
+
+    def discriminator_step(self, batch: Batch, output: Output, matches: Matches) -> torch.Tensor:
+        """One step of the discriminator on detached inputs: BCE(real, 1) + BCE(predicted, 0), mean over patches.
+
+        matches: `criterion.matches` of the same output; the last decoder layer counts.
+        Returns the loss before the step: a scalar without gradient. The model's gradients stay as they are.
+        """
+        with torch.no_grad():
+            frames, features = self._conditions(batch, output)
+            real = true_foreground(batch, frames)
+            predicted = predicted_foreground(batch, output, matches, frames)
+        features = tuple(level.detach() for level in features)
+        with torch.enable_grad():
+            loss = _bce(self.discriminator(frames, features, real), 1)
+            loss = loss + _bce(self.discriminator(frames, features, predicted), 0)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        _average_gradients(self.discriminator)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    def generator_loss(self, batch: Batch, output: Output, matches: Matches, step: int) -> torch.Tensor:
+        """The model's own term, weighted: weight * BCE(D(frames, features, predicted mask), 1), mean over patches.
+
+        Zero without gradient before step `warmup_steps` (steps count from 0). The gradient reaches the matched
+        instances' masks and, directly, the encoder features; never the discriminator, which is frozen here.
+        """
+        if step < self.warmup_steps:
+            return output.layers[-1].logits_BNK.new_zeros(())
+        frames, features = self._conditions(batch, output)
+        predicted = predicted_foreground(batch, output, matches, frames)
+        frozen = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
+        logits = torch.func.functional_call(self.discriminator, frozen, (frames, features, predicted))
+        return self.weight * _bce(logits, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights of the discriminator and state of its optimiser, for the checkpoint."""
+        return {"discriminator": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave: training goes on as if it had never stopped."""
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _conditions(self, batch: Batch, output: Output) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Frames at stride 8, (BT, 3, H, W), and features per level, (BT, C, h, w), in the precision of the weights."""
+        precision = self.discriminator.verdict.weight.dtype
+        features = tuple(level.flatten(0, 1).to(precision) for level in output.memory[:LEVELS])
+        frames = F.avg_pool2d(batch.frames_BT3HW.flatten(0, 1).to(precision), STRIDE, ceil_mode=True)
+        return frames, features
+
+
+def true_foreground(batch: Batch, like: torch.Tensor) -> torch.Tensor:
+    """Union of the ground-truth masks, sampled as the criterion does and averaged to stride 8: (BT, 1, H, W), 0..1.
+
+    like: frames at stride 8, for size and dtype.
+    """
+    clips = subsampled_masks(batch).split([len(clip.labels_N) for clip in batch.instances])
+    union_BThw = torch.stack([masks_NThw.any(0) for masks_NThw in clips])
+    return F.avg_pool2d(union_BThw.flatten(0, 1)[:, None].to(like), 2, ceil_mode=True)
+
+
+def predicted_foreground(batch: Batch, output: Output, matches: Matches, like: torch.Tensor) -> torch.Tensor:
+    """Soft union 1 - prod(1 - p) of the matched instances of the last layer, at stride 8: (BT, 1, H, W), 0..1.
+
+    Zero in the padding, where ground truth is zero by construction. like: frames at stride 8, for size and dtype.
+    """
+    last = len(output.layers) - 1
+    frames = like.shape[0] // len(matches.counts)
+    unions = []
+    for clip, count in enumerate(matches.counts):
+        if count:
+            logits_NThw = output.mask_logits(last, clip, matches.queries(last, clip)).to(like)
+            union_Thw = -torch.expm1(-F.softplus(logits_NThw).sum(0))  # log(1 - sigmoid(x)) = -softplus(x)
+            unions.append(F.avg_pool2d(union_Thw[:, None], 2, ceil_mode=True))
+        else:
+            unions.append(like.new_zeros(frames, 1, *like.shape[-2:]))
+    inside = 1 - F.avg_pool2d(batch.padding_mask_BTHW.flatten(0, 1)[:, None].to(like), STRIDE, ceil_mode=True)
+    return torch.cat(unions) * inside
+
+
+def _bce(logits: torch.Tensor, answer: int) -> torch.Tensor:
+    return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, answer, dtype=torch.float32))
+
+
+def _average_gradients(module: nn.Module) -> None:
+    """Mean of the gradients over the processes of a distributed run, so that all keep the same weights."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    for parameter in module.parameters():
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= dist.get_world_size()

@@ -1,0 +1,133 @@
+"""Hungarian matching of queries and ground truth, per clip and decoder layer.
+
+Shape letters: L decoder layers, B clips, T frames, N queries, K classes, M most instances in a clip of the batch,
+P matched pairs of the batch (the same number in every layer).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch.nn.utils.rnn import pad_sequence
+
+from mssts.config import LossSection
+from mssts.losses.boxes import corners, generalized_iou
+from mssts.structures import Batch, InputError, Instances
+
+if TYPE_CHECKING:
+    from mssts.models import Output
+
+SMALLEST_PROBABILITY = 1e-8  # [code] keeps the logarithm of the class cost finite
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Which query is responsible for which instance.
+
+    queries_LP: (L, P) int64, index of the query in its clip. targets_LP: (L, P) int64, index of the instance in the
+    concatenation of all clips' instances. clips_P: (P,) int64, ascending. counts: pairs of each clip, summing to P.
+    """
+
+    queries_LP: torch.Tensor
+    targets_LP: torch.Tensor
+    clips_P: torch.Tensor
+    counts: tuple[int, ...]
+
+    def queries(self, layer: int, clip: int) -> torch.Tensor:
+        """The matched queries of one clip in one decoder layer (negative: from the last): (n,) int64."""
+        start = sum(self.counts[:clip])
+        return self.queries_LP[layer, start : start + self.counts[clip]]
+
+
+class Matcher:
+    """Assigns one query to each instance at the least total cost.
+
+    The cost is class * focal cost + box * Euclidean distance over the 4T box numbers (the public code calls it L1)
+    + giou * (-GIoU averaged over T) [code]. With more instances than queries some
+    instances stay unmatched [ours].
+    """
+
+    def __init__(self, config: LossSection):
+        self.weights = config.matching
+        self.alpha = config.focal_alpha
+        self.gamma = config.focal_gamma
+
+    @torch.no_grad()
+    def __call__(self, output: Output, batch: Batch) -> Matches:
+        """Match every decoder layer of every clip on its own. Raises InputError when a cost is not finite."""
+        logits_LBNK = torch.stack([layer.logits_BNK for layer in output.layers])
+        boxes_LBTN4 = torch.stack([layer.boxes_BTN4 for layer in output.layers])
+        costs_LBNM = self.costs(logits_LBNK, boxes_LBTN4, batch.instances).cpu().numpy()
+        _check_finite(costs_LBNM, logits_LBNK, boxes_LBTN4)
+        return _assign(costs_LBNM, [len(instances.labels_N) for instances in batch.instances], logits_LBNK.device)
+
+    def costs(
+        self, logits_LBNK: torch.Tensor, boxes_LBTN4: torch.Tensor, instances: tuple[Instances, ...]
+    ) -> torch.Tensor:
+        """Cost of every query for every instance of its clip: (L, B, N, M), arbitrary beyond a clip's own instances."""
+        logits_LBNK, boxes_LBTN4 = in_full_precision(logits_LBNK), in_full_precision(boxes_LBTN4)
+        layers = len(logits_LBNK)
+        labels_BM = pad_sequence([clip.labels_N for clip in instances], batch_first=True)
+        targets_BMT4 = pad_sequence([clip.boxes_NT4 for clip in instances], batch_first=True, padding_value=0.5)
+        targets_BMT4 = targets_BMT4.to(boxes_LBTN4)
+        boxes_LBNT4 = boxes_LBTN4.transpose(2, 3)
+
+        class_costs_LBNK = self.class_costs(logits_LBNK)
+        indices_LBNM = labels_BM[None, :, None].expand(layers, -1, logits_LBNK.shape[2], -1)
+        class_costs_LBNM = class_costs_LBNK.gather(3, indices_LBNM)
+        distances_LBNM = torch.cdist(
+            boxes_LBNT4.flatten(3), targets_BMT4.flatten(2), compute_mode="donot_use_mm_for_euclid_dist"
+        )
+        overlaps_LBNMT = generalized_iou(corners(boxes_LBNT4)[:, :, :, None], corners(targets_BMT4)[:, None])
+        weights = self.weights
+        return weights.class_ * class_costs_LBNM + weights.box * distances_LBNM - weights.giou * overlaps_LBNMT.mean(-1)
+
+    def class_costs(self, logits: torch.Tensor) -> torch.Tensor:
+        """Focal loss of answering yes less focal loss of answering no, for each logit [code]: (...) -> (...)."""
+        probabilities = logits.sigmoid()
+        yes = self.alpha * (1 - probabilities) ** self.gamma * -(probabilities + SMALLEST_PROBABILITY).log()
+        no = (1 - self.alpha) * probabilities**self.gamma * -(1 - probabilities + SMALLEST_PROBABILITY).log()
+        return yes - no
+
+
+def in_full_precision(values: torch.Tensor) -> torch.Tensor:
+    """The values in float32, or in float64 if they are: half precision is too coarse for costs and losses."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _assign(costs_LBNM: np.ndarray, sizes: list[int], device: torch.device) -> Matches:
+    """Solve the L * B assignment problems; one transfer brings all indices to the device."""
+    first_targets = np.cumsum([0, *sizes[:-1]])
+    counts = tuple(min(size, costs_LBNM.shape[2]) for size in sizes)
+    pairs = [
+        linear_sum_assignment(costs_NM[:, :size])
+        for costs_BNM in costs_LBNM
+        for costs_NM, size in zip(costs_BNM, sizes, strict=True)
+    ]
+    shape = (len(costs_LBNM), sum(counts))
+    queries = np.concatenate([queries for queries, _ in pairs]).reshape(shape)
+    targets = np.concatenate([targets + first_targets[i % len(sizes)] for i, (_, targets) in enumerate(pairs)])
+    clips = np.repeat(np.arange(len(sizes)), counts)
+    indices = torch.from_numpy(np.concatenate([queries, targets.reshape(shape), clips[None]]).astype(np.int64))
+    queries_LP, targets_LP, clips_1P = indices.to(device).split((shape[0], shape[0], 1))
+    return Matches(queries_LP, targets_LP, clips_1P[0], counts)
+
+
+def _check_finite(costs_LBNM: np.ndarray, logits_LBNK: torch.Tensor, boxes_LBTN4: torch.Tensor) -> None:
+    if np.isfinite(costs_LBNM).all():
+        return
+    layer, clip, query, instance = (int(i) for i in np.argwhere(~np.isfinite(costs_LBNM))[0])
+    found = [
+        f"{name} {'are finite' if bool(values[layer, clip].isfinite().all()) else 'hold NaN or infinity'}"
+        for name, values in (("class logits", logits_LBNK), ("boxes", boxes_LBTN4))
+    ]
+    raise InputError(
+        f"matching: decoder layer {layer}, clip {clip} of the batch, query {query}, instance {instance}: found cost "
+        f"{costs_LBNM[layer, clip, query, instance]} ({', '.join(found)}), expected a finite number. The training has "
+        "diverged: lower train.learning_rate or train.gradient_clip_norm; if the predictions are finite, check the "
+        "boxes of the annotation file."
+    )
