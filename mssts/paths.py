@@ -15,18 +15,26 @@ MLFLOW_ARTIFACTS = Path("mlruns/artifacts")
 TABLE_PDF = REPORTS / "table.pdf"
 
 
+def generated_dir(scale: str, dataset: str) -> Path:
+    """Directory of a generated dataset: one per scale."""
+    return DATA / scale / dataset
+
+
 def dataset_dir(scale: str, dataset: str) -> Path:
-    """Directory of a dataset: generated ones exist once per scale, a user's own once."""
-    return DATA / scale / dataset if is_generated(dataset) else DATA / dataset
+    """Directory of any dataset: a user's own is the same at every scale. Raises InputError for an unknown name."""
+    return generated_dir(scale, dataset) if is_generated(dataset) else DATA / dataset
 
 
-def pretrain_dir(scale: str, dataset: str, backbone: str, seed: int) -> Path:
+def pretrain_dir(scale: str, dataset: str, backbone: str, seed: int | str) -> Path:
     """Directory of the pre-training run that all variants of a backbone and dataset share."""
     return run_dir(scale, dataset, backbone, PRETRAIN, seed)
 
 
-def run_dir(scale: str, dataset: str, backbone: str, variant: str, seed: int) -> Path:
-    """Directory of one training run: checkpoint.pt, run.json, log.jsonl, cost.json and one folder per split."""
+def run_dir(scale: str, dataset: str, backbone: str, variant: str, seed: int | str) -> Path:
+    """Directory of one training run: checkpoint.pt, run.json, log.jsonl, cost.json and one folder per split.
+
+    Every part may also be a wildcard of the workflow, such as "{seed}".
+    """
     return RESULTS / scale / dataset / backbone / variant / f"seed{seed}"
 
 

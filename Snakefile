@@ -1,0 +1,23 @@
+# From ablations/studies/<study>.yaml to reports/table.pdf. Choose a study with `--config study=NAME`.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        paths.TABLE_PDF,
+
+
+# Once, before any job: concurrent first use of a fresh store would race. No file depends on it.
+onstart:
+    if TRACKING:
+        shell("python -m mssts tracking init --study $MSSTS_STUDY")

@@ -1,0 +1,139 @@
+# What all rules share: the chosen study, its paths, and the config sections that a rule reads. Imports no torch.
+import shlex
+import sys
+from functools import cache
+from glob import glob
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from mssts import config as configuration
+from mssts import paths
+from mssts.data.datasets import entry, is_generated
+from mssts.structures import InputError
+
+CONDA = "../../environment.yml"  # only used with --software-deployment-method conda
+STUDY_NAME = config.get("study", "demo")
+TRACKING = str(config.get("tracking", "on")).lower() not in ("off", "false")
+
+
+def load_study():
+    """The chosen study, with its splits and the files of a user's own datasets checked."""
+    study = configuration.load_study(STUDY_NAME)
+    for dataset in study.datasets:
+        for split in ("train", *study.splits):
+            if split not in entry(dataset).splits:
+                known = ", ".join(entry(dataset).splits)
+                raise InputError(f"study {STUDY_NAME}: splits: {dataset} has no {split!r}; it has {known}")
+            if not is_generated(dataset):
+                entry(dataset).files(paths.dataset_dir(study.scale, dataset), split)
+    return study
+
+
+try:
+    STUDY = load_study()
+    CONFIGS = {variant: configuration.resolve(STUDY.scale, variant) for variant in {"baseline", *STUDY.variants}}
+    VARIANTS = {variant: configuration.load_variant(variant) for variant in STUDY.variants}
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+BASELINE = CONFIGS["baseline"]
+THREADS = BASELINE.runtime.threads
+GENERATED = paths.generated_dir(STUDY.scale, "{dataset}")
+PRETRAIN = paths.pretrain_dir(STUDY.scale, "{dataset}", "{backbone}", "{seed}")
+RUN = paths.run_dir(STUDY.scale, "{dataset}", "{backbone}", "{variant}", "{seed}")
+SPLIT = paths.split_dir(RUN, "{split}")
+REPORT = paths.report_dir(STUDY_NAME)
+LOGS = f"logs/{STUDY.scale}/{{dataset}}/{{backbone}}"
+
+# Threads come from the config, never from --cores: the same study gives the same bytes on any machine.
+# The python is the one that runs snakemake, also where its environment is not activated.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": THREADS,
+    "MKL_NUM_THREADS": THREADS,
+    "OPENBLAS_NUM_THREADS": THREADS,
+    "PYTHONHASHSEED": 0,
+    "MSSTS_STUDY": STUDY_NAME,
+    "MSSTS_TRACKING": "on" if TRACKING else "off",
+}
+shell.prefix(
+    f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH "
+    + " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
+    + "; "
+)
+
+
+wildcard_constraints:
+    dataset="[a-z0-9_-]+",
+    backbone="[a-z0-9_-]+",
+    variant="[a-z0-9_-]+",
+    split="[a-z0-9_-]+",
+    seed="[0-9]+",
+
+
+def section(*names):
+    """Canonical text of the config sections that a rule reads, of the job's own variant: a change re-runs the rule."""
+
+    def reads(wildcards):
+        variant = getattr(wildcards, "variant", "baseline")
+        return configuration.canonical(CONFIGS.get(variant, BASELINE), names)
+
+    return reads
+
+
+def data_dir(wildcards):
+    """Directory of the job's dataset."""
+    return paths.dataset_dir(STUDY.scale, wildcards.dataset)
+
+
+def data_state(wildcards):
+    """The file that changes whenever the job's dataset changes."""
+    if is_generated(wildcards.dataset):
+        return data_dir(wildcards) / "fingerprint.json"
+    return data_dir(wildcards) / entry(wildcards.dataset).splits["train"][0]
+
+
+def annotations(wildcards):
+    """Annotation file of the job's dataset and split."""
+    return data_dir(wildcards) / entry(wildcards.dataset).splits[wildcards.split][0]
+
+
+def initial_checkpoint(wildcards):
+    """The pre-trained checkpoint that the job's seed starts from."""
+    seed = configuration.pretrain_seed(CONFIGS[wildcards.variant], int(wildcards.seed))
+    return paths.pretrain_dir(STUDY.scale, wildcards.dataset, wildcards.backbone, seed) / "checkpoint.pt"
+
+
+@cache
+def run_dirs():
+    """Every run of the study, pre-training included."""
+    starts = sorted({configuration.pretrain_seed(BASELINE, seed) for seed in STUDY.seeds})
+    jobs = [(configuration.PRETRAIN, seed) for seed in starts]
+    jobs += [(variant, seed) for variant in STUDY.variants for seed in STUDY.seeds]
+    return [
+        paths.run_dir(STUDY.scale, dataset, backbone, variant, seed)
+        for dataset in STUDY.datasets
+        for backbone in STUDY.backbones
+        for variant, seed in jobs
+    ]
+
+
+def of_runs(name):
+    """A file of every run of the study."""
+    return [run / name for run in run_dirs()]
+
+
+def of_splits(name):
+    """A file of every run and split of the study."""
+    return [paths.split_dir(run, split) / name for run in run_dirs() for split in STUDY.splits]
+
+
+def modules(*patterns):
+    """Source files whose change must re-run a rule."""
+    return sorted(path for pattern in patterns for path in glob(pattern, recursive=True))
+
+
+def report_content():
+    """Everything that a report shows beside the results: the study's matrix and the variants' titles."""
+    records = [STUDY, *VARIANTS.values()]
+    return "\n".join([STUDY_NAME, *(configuration.canonical(record) for record in records)])

@@ -1,0 +1,53 @@
+# Modules are no inputs here: a comment must not cost days of training. The commit of each run is recorded instead.
+rule pretrain:
+    input:
+        data=data_state,
+    output:
+        checkpoint=PRETRAIN / "checkpoint.pt",
+        records=[PRETRAIN / name for name in ("run.json", "log.jsonl", "cost.json")],
+    log:
+        f"{LOGS}/pretrain_seed{{seed}}.log",
+    priority: 100
+    conda:
+        CONDA
+    threads: THREADS
+    resources:
+        mem_mb=1500,
+        runtime=1440,
+    params:
+        data=subpath(input.data, parent=True),
+        run=subpath(output.checkpoint, parent=True),
+        reads=section(*configuration.STAGE_SECTIONS["pretrain"]),
+    shell:
+        "python -m mssts pretrain --study $MSSTS_STUDY --dataset {wildcards.dataset} "
+        "--backbone {wildcards.backbone} --seed {wildcards.seed} --data {params.data} "
+        "--output {params.run} 2> >(tee {log} >&2)"
+
+
+rule train:
+    input:
+        data=data_state,
+        init=initial_checkpoint,
+    output:
+        checkpoint=RUN / "checkpoint.pt",
+        records=[RUN / name for name in ("run.json", "log.jsonl", "cost.json")],
+    log:
+        f"{LOGS}/{{variant}}_seed{{seed}}.log",
+    wildcard_constraints:
+        variant="(?!pretrain/)[a-z0-9_-]+",
+    # The more a variant adds, the longer it trains: start it first.
+    priority: lambda wildcards: 50 + len(VARIANTS[wildcards.variant].changes)
+    conda:
+        CONDA
+    threads: THREADS
+    resources:
+        mem_mb=1500,
+        runtime=1440,
+    params:
+        data=subpath(input.data, parent=True),
+        run=subpath(output.checkpoint, parent=True),
+        reads=section(*configuration.STAGE_SECTIONS["train"]),
+    shell:
+        "python -m mssts train --study $MSSTS_STUDY --dataset {wildcards.dataset} "
+        "--backbone {wildcards.backbone} --variant {wildcards.variant} --seed {wildcards.seed} "
+        "--data {params.data} --init {input.init} --output {params.run} 2> >(tee {log} >&2)"
