@@ -1,0 +1,1 @@
+"""Tables, figures, attention maps and the PDF of a study, from the files of its runs."""

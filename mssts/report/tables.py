@@ -1,0 +1,162 @@
+"""The tables of a study as CSV, Markdown and LaTeX; of their own rows only, published ones stand in a file apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from mssts.checkpoint import read_json
+from mssts.config import PRETRAIN
+from mssts.report import ablation
+from mssts.report.differences import MEASURES, differences
+from mssts.report.formats import (
+    NO_VALUE,
+    NOT_RUN,
+    decimals,
+    latex,
+    markdown,
+    mean_and_deviation,
+    write_csv,
+    write_text,
+)
+from mssts.report.published import read_published
+from mssts.report.runs import METRICS, Result, StudyRuns, collect
+
+TABLE_FILES = (
+    *("table.csv", "table.md", "table.tex", "ablation.csv", "ablation.md", "ablation.tex"),
+    *("attributes.csv", "attributes.md", "provenance.csv", "published.csv", "cost.csv"),
+)
+_KEYS = ["Dataset", "Split", "Backbone", "Variant", "Seeds"]
+_SUMMARY_NOTE = (
+    "Mean over training seeds ± sample standard deviation, in percent. {splits} of this project's own data: "
+    "not comparable with results on the official YouTube-VIS validation set."
+)
+
+
+def write_tables(study: str, output_dir: Path) -> None:
+    """Write the files named in `TABLE_FILES` to `output_dir`; runs that are missing print "not run".
+
+    Raises InputError where `collect` does, and for match records that do not belong to their metrics.
+    """
+    runs = collect(study)
+    output_dir = Path(output_dir)
+    write_csv(output_dir / "table.csv", table(runs))
+    summary_frame = summary(runs)
+    note = summary_note(runs)
+    write_text(output_dir / "table.md", f"{markdown(summary_frame)}\n{note}\n")
+    write_text(output_dir / "table.tex", latex(summary_frame, note, f"tab:{study}", text_columns=4))
+
+    attributes_frame = attributes(runs)
+    write_csv(output_dir / "attributes.csv", attributes_frame)
+    write_text(output_dir / "attributes.md", markdown(attributes_frame))
+    write_csv(output_dir / "provenance.csv", provenance(runs))
+    write_csv(output_dir / "published.csv", read_published().rows)
+    write_csv(output_dir / "cost.csv", cost(runs))
+    ablation.write(runs, differences(runs, MEASURES), output_dir)
+
+
+def table(runs: StudyRuns) -> pd.DataFrame:
+    """One row per run and split, metrics in percent with two decimals."""
+    rows = []
+    for result in runs.results:
+        run = result.run
+        measured = result.metrics is not None
+        values = {name: decimals(result.value(name)) if measured else NOT_RUN for name in METRICS}
+        keys = {"dataset": run.dataset, "split": result.split, "backbone": run.backbone}
+        rows.append(keys | {"variant": run.variant, "seed": str(run.seed)} | values)
+    return pd.DataFrame(rows, columns=["dataset", "split", "backbone", "variant", "seed", *METRICS])
+
+
+def _seeds(results: list[Result]) -> str:
+    done = sum(result.metrics is not None for result in results)
+    return str(done) if done == len(results) else f"{done} of {len(results)}"
+
+
+def _by_variant(runs: StudyRuns) -> Iterable[tuple[list[str], list[Result]]]:
+    """Texts of `_KEYS` and results over seeds of each variant, in the study's order."""
+    for dataset, split, backbone in runs.settings():
+        for variant in runs.variants:
+            results = runs.select(dataset, split, backbone, variant)
+            yield [dataset, split, backbone, runs.titles[variant], _seeds(results)], results
+
+
+def summary(runs: StudyRuns) -> pd.DataFrame:
+    """One row per variant and split: mean ± standard deviation over seeds."""
+    rows = []
+    for keys, results in _by_variant(runs):
+        present = [result for result in results if result.metrics is not None]
+        rows.append([*keys, *(mean_and_deviation([r.value(name) for r in present]) for name in METRICS)])
+    return pd.DataFrame(rows, columns=[*_KEYS, *METRICS])
+
+
+def summary_note(runs: StudyRuns) -> str:
+    """What the summary shows and what it must not be compared with."""
+    splits = ", ".join(runs.study.splits)
+    return _SUMMARY_NOTE.format(splits=f"Local {'splits' if len(runs.study.splits) > 1 else 'split'} ({splits})")
+
+
+def attributes(runs: StudyRuns) -> pd.DataFrame:
+    """One row per variant and split with attributes: AP over the instances with each attribute, mean ± deviation."""
+    counts: dict[tuple[str, str], dict[str, int]] = {}
+    for result in runs.results:
+        if result.metrics is not None:
+            found = counts.setdefault((result.run.dataset, result.split), {})
+            found |= {name: values["instances"] for name, values in result.metrics["attributes"].items()}
+    names = sorted({name for found in counts.values() for name in found})
+    rows = []
+    for keys, results in _by_variant(runs):
+        present = [result for result in results if result.metrics is not None]
+        known = counts.get((keys[0], keys[1]), {})
+        if known:
+            cells = [
+                mean_and_deviation([result.attribute(name, "AP") for result in present])
+                if known.get(name)
+                else NO_VALUE
+                for name in names
+            ]
+            rows.append([*keys, *cells])
+    instances = [[dataset, split, "", "instances", "", *(str(found.get(name, 0)) for name in names)]
+                 for (dataset, split), found in counts.items() if found]  # fmt: skip
+    return pd.DataFrame(rows + instances, columns=[*_KEYS, *names])
+
+
+def provenance(runs: StudyRuns) -> pd.DataFrame:
+    """One row per run: what made it. A run of another commit than most is marked in the column `note`."""
+    rows = []
+    for run in runs.runs:
+        record = run.record
+        if record is None:
+            rows.append([run.name, *[NOT_RUN] * 6, ""])
+            continue
+        note = "" if record["commit"] == runs.commit else f"another commit than most ({runs.commit})"
+        start = NO_VALUE if run.variant == PRETRAIN else str(record["pretrain_seed"])
+        rows.append(
+            [
+                *(run.name, record["commit"], record["config_digest"], record["data_fingerprint"], start),
+                *(record["checkpoint_sha256"][:12], str(record["parameters"]), note),
+            ]
+        )
+    columns = [
+        "run",
+        "commit",
+        "config_digest",
+        "data_fingerprint",
+        "pretrain_seed",
+        "checkpoint",
+        "parameters",
+        "note",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def cost(runs: StudyRuns) -> pd.DataFrame:
+    """Measured seconds and peak memory of each training; differs from one execution to the next."""
+    rows = []
+    for run in runs.runs:
+        path = run.directory / "cost.json"
+        found = read_json(path) if path.is_file() else None
+        values = [f"{found['seconds']:.1f}", f"{found['peak_memory_mb']:.0f}"] if found else [NOT_RUN, NOT_RUN]
+        rows.append([run.name, *values])
+    return pd.DataFrame(rows, columns=["run", "seconds", "peak_memory_mb"])

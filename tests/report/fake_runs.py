@@ -1,0 +1,128 @@
+"""The files of runs, written by hand: every video has one object, and a run either finds it or does not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from mssts import config as configuration
+from mssts.checkpoint import write_json
+from mssts.evaluation.attributes import attribute_metrics
+from mssts.evaluation.average_precision import twelve_numbers
+from mssts.evaluation.matching import AREA_RANGES, ATTRIBUTE_VIEW, GroupRecords, MatchRecords
+from mssts.evaluation.records_file import write_records
+from mssts.paths import run_dir, split_dir
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+VIDEOS = 8
+OCCLUDED = (0, 1, 2, 3)
+VIEWS = (*AREA_RANGES, f"{ATTRIBUTE_VIEW}fog", f"{ATTRIBUTE_VIEW}occlusion")
+COMMIT = "0123456789ab"
+
+
+def write_ablations(root: Path, seeds: tuple[int, ...] = (1, 2)) -> None:
+    """The repository's configuration with a small study `fake` added."""
+    shutil.copytree(REPOSITORY / "ablations", root / "ablations")
+    (root / "ablations/studies/fake.yaml").write_text(
+        "question: Do the tables tell the truth about a_fake & simple study?\n"
+        "scale: smoke\ndatasets: [synthvis]\nsplits: [valid, control]\nbackbones: [tiny]\n"
+        f"variants: [baseline, ms_sts, temporal]\nseeds: {list(seeds)}\ncost: none\nexpect: nothing\n"
+    )
+
+
+def records(found: int, attributes: bool) -> MatchRecords:
+    """One detection per video, the first `found` of them right at every threshold; half the objects are occluded.
+
+    AP on all is then the share of the 101 recall points at or below found / 8.
+    """
+    views = VIEWS if attributes else tuple(AREA_RANGES)
+    positives_AV = np.zeros((len(views), VIDEOS), dtype=np.int32)
+    positives_AV[0] = positives_AV[1] = 1
+    if attributes:
+        positives_AV[views.index(f"{ATTRIBUTE_VIEW}occlusion"), list(OCCLUDED)] = 1
+    hit_N = np.arange(VIDEOS) < found
+    matched_ATN = np.repeat((positives_AV > 0)[:, None, :] & hit_N, 10, axis=1)
+    ignored_ATN = np.repeat((positives_AV == 0)[:, None, :] & hit_N, 10, axis=1)
+    group = GroupRecords(
+        video_N=np.arange(VIDEOS, dtype=np.int32),
+        rank_N=np.zeros(VIDEOS, dtype=np.int32),
+        score_N=np.linspace(0.9, 0.2, VIDEOS),
+        prediction_N=np.arange(VIDEOS, dtype=np.int32),
+        matched_ATN=matched_ATN,
+        ignored_ATN=ignored_ATN,
+        annotation_TN=np.zeros((10, VIDEOS), dtype=np.int32),
+        positives_AV=positives_AV,
+    )
+    return MatchRecords(tuple(range(1, VIDEOS + 1)), (1,), views, (group,), group)
+
+
+def write_run(variant: str, seed: int, found: dict[str, int], commit: str = COMMIT, log: bool = True) -> Path:
+    """A run directory under the working directory; found: for each split the number of objects found, of 8."""
+    config = configuration.resolve("smoke", "baseline" if variant == configuration.PRETRAIN else variant)
+    directory = run_dir("smoke", "synthvis", "tiny", variant, seed)
+    record = {
+        "dataset": "synthvis",
+        "scale": "smoke",
+        "backbone": "tiny",
+        "variant": variant,
+        "seed": seed,
+        "pretrain_seed": 1,
+        "config_digest": configuration.digest(config),
+        "commit": commit,
+        "data_fingerprint": "fedcba987654",
+        "initial_checkpoint_sha256": None if variant == configuration.PRETRAIN else "aa" * 32,
+        "checkpoint_sha256": f"{seed:02d}" * 32,
+        "parameters": 661000 + len(variant),
+        "steps": 8,
+    }
+    write_json(directory / "run.json", record | {"config": json.loads(configuration.canonical(config))})
+    write_json(directory / "cost.json", {"seconds": 12.34, "peak_memory_mb": 456.7})
+    if log:
+        write_log(directory / "log.jsonl", seed, adversary="fgbg" in variant)
+    for split, count in found.items():
+        write_result(directory, split, count, record)
+    return directory
+
+
+def write_result(directory: Path, split: str, count: int, record: dict) -> None:
+    """metrics.json and matches.npz of a split; the control split has no attributes."""
+    matches = records(count, attributes=split == "valid")
+    numbers = twelve_numbers(matches, matches.categories)
+    write_records(split_dir(directory, split) / "matches.npz", matches)
+    metrics = {
+        "overall": numbers,
+        "class_agnostic": numbers,
+        "per_category": {"thing": numbers},
+        "attributes": attribute_metrics(matches),
+        "produced_by": {"split": split, "videos": VIDEOS, "settings": {}, "run": record},
+    }
+    write_json(split_dir(directory, split) / "metrics.json", metrics)
+
+
+def write_log(path: Path, seed: int, adversary: bool) -> None:
+    """A training log whose losses fall."""
+    names = ["loss_class", "loss_l1", "loss_giou", "loss_mask", "loss_dice"]
+    if adversary:
+        names += ["loss_adversary", "loss_discriminator"]
+    lines = []
+    for step in range(20, 1001, 20):
+        level = 1.0 + 4.0 * np.exp(-step / 300) + 0.1 * np.sin(step * seed)
+        terms = {name: round(float(level * (0.4 + 0.2 * i)), 6) for i, name in enumerate(names)}
+        lines.append(json.dumps({"step": step, "loss": sum(terms.values()), **terms, "learning_rate": 1e-3}))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_fake_study(root: Path) -> None:
+    """Study `fake` under `root` (the working directory): baseline finds 2 and 4 of 8 objects, MS-STS 6 and 8.
+
+    Temporal has run with seed 1 only, from another commit, and was not evaluated on the control split.
+    """
+    write_ablations(root)
+    write_run(configuration.PRETRAIN, 1, {"valid": 1, "control": 1})
+    for seed, baseline, ms_sts in ((1, 2, 6), (2, 4, 8)):
+        write_run("baseline", seed, {"valid": baseline, "control": 4})
+        write_run("ms_sts", seed, {"valid": ms_sts, "control": 4})
+    write_run("temporal", 1, {"valid": 3}, commit="fedcba987654+changed")

@@ -1,0 +1,209 @@
+"""Tables of a fake study against values computed by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mssts.checkpoint import read_json, write_json
+from mssts.report import ablation
+from mssts.report.conclusions import conclusions
+from mssts.report.differences import Difference, differences
+from mssts.report.formats import decimals, escape_latex, latex, markdown, mean_and_deviation, signed
+from mssts.report.published import read_published
+from mssts.report.runs import collect
+from mssts.report.tables import TABLE_FILES, provenance, summary, table, write_tables
+from mssts.structures import InputError
+from tests.report import fake_runs
+
+# found / 8 objects -> share of the 101 recall points 0, 0.01, ..., 1 that are reached, in percent
+AP = {1: "12.87", 2: "25.74", 3: "37.62", 4: "50.50", 6: "75.25", 8: "100.00"}
+
+
+def cell(frame: pd.DataFrame, column: str, **keys: str) -> str:
+    for key, value in keys.items():
+        frame = frame[frame[key] == value]
+    assert len(frame) == 1
+    return frame.iloc[0][column]
+
+
+def test_table_prints_each_run_in_percent_and_missing_ones_as_not_run(fake_study: Path) -> None:
+    frame = table(collect("fake"))
+    assert cell(frame, "AP", variant="ms_sts", seed="1", split="valid") == AP[6]
+    assert cell(frame, "AP_agnostic", variant="baseline", seed="2", split="valid") == AP[4]
+    assert cell(frame, "AR10", variant="pretrain", seed="1", split="valid") == "12.50"
+    assert cell(frame, "AP", variant="temporal", seed="1", split="control") == "not run"
+    assert cell(frame, "AP75", variant="temporal", seed="2", split="valid") == "not run"
+    assert len(frame) == (1 + 3 * 2) * 2
+
+
+def test_summary_averages_over_the_seeds_that_were_run(fake_study: Path) -> None:
+    frame = summary(collect("fake"))
+    # 25.7426 and 50.4950: mean 38.1188, deviation 24.7525 / sqrt(2) = 17.5026
+    assert cell(frame, "AP", Variant="Baseline", Split="valid") == "38.12 ± 17.50"
+    assert cell(frame, "Seeds", Variant="temporal", Split="valid") == "1 of 2"
+    assert cell(frame, "AP", Variant="temporal", Split="valid") == AP[3]
+    assert cell(frame, "AP", Variant="temporal", Split="control") == "not run"
+
+
+def test_differences_are_paired_by_seed_and_attributes_have_their_own(fake_study: Path) -> None:
+    found = {(d.split, d.subset, d.metric, d.variant): d for d in differences(collect("fake"))}
+    whole = found["valid", "all", "AP", "ms_sts"]
+    assert whole.mean == pytest.approx(100 * ((76 - 26) + (101 - 51)) / 2 / 101)
+    assert whole.low <= whole.mean <= whole.high
+    assert (whole.seeds, whole.p, whole.p_holm) == (2, None, None)
+    # of the four occluded objects the baseline finds 2 (51 points) and 4 (101), MS-STS all
+    assert found["valid", "occlusion", "AP", "ms_sts"].mean == pytest.approx(100 * (50 + 0) / 2 / 101)
+    assert found["valid", "fog", "AP", "ms_sts"].mean is None
+    single = found["valid", "all", "AP", "temporal"]
+    assert (single.seeds, single.mean) == (1, pytest.approx(100 * (38 - 26) / 101))
+    assert found["control", "all", "AP", "temporal"].seeds == 0
+    constant = found["control", "all", "AP", "ms_sts"]
+    assert (constant.mean, constant.low, constant.high) == (0, 0, 0)
+
+
+def test_six_seeds_get_a_sign_flip_test_with_holms_correction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seeds = (1, 2, 3, 4, 5, 6)
+    fake_runs.write_ablations(tmp_path, seeds)
+    for seed in seeds:
+        fake_runs.write_run("baseline", seed, {"valid": 2})
+        fake_runs.write_run("ms_sts", seed, {"valid": 4})
+        fake_runs.write_run("temporal", seed, {"valid": 4 if seed > 1 else 1})
+    runs = collect("fake")
+    found = {(d.subset, d.metric, d.variant): d for d in differences(runs) if d.split == "valid"}
+    # all six differences of one size and sign: 2 of 64 sign choices are as far out; Holm over two variants doubles it
+    assert found["all", "AP", "ms_sts"].p == pytest.approx(2 / 64)
+    assert found["all", "AP", "ms_sts"].p_holm == pytest.approx(4 / 64)
+    # 5 x 25 points and 1 x -13: reached by all signs of one kind as well: 4 of 64
+    assert found["all", "AP", "temporal"].p == pytest.approx(4 / 64)
+    assert found["all", "AP", "temporal"].p_holm == pytest.approx(4 / 64)
+    text = " ".join(conclusions(runs, list(found.values())))
+    assert "With 6 seeds the smallest p of a two-sided sign-flip test is 0.031" in text
+    assert "over 2 comparisons 0.062: one variant alone cannot reach 5 %" in text
+    assert "0.031, 0.062" in set(ablation.tests_table(runs, list(found.values()))["ΔAP"])
+
+
+def test_few_seeds_are_said_to_be_too_few(fake_study: Path) -> None:
+    runs = collect("fake")
+    text = " ".join(conclusions(runs, differences(runs)))
+    assert "With 2 seeds per variant a two-sided sign-flip test over seeds cannot reach 5 %" in text
+    assert "its smallest p is 0.5" in text
+    assert "negative control" in text
+
+
+def test_an_interval_is_called_better_worse_or_open_by_its_ends(fake_study: Path) -> None:
+    runs = collect("fake")
+    place = ("synthvis", "valid", "tiny", "all", "AP")
+    better = Difference(*place, "ms_sts", 2, 3.0, 1.0, 5.0)
+    worse = Difference(*place, "temporal", 2, -3.0, -5.0, -1.0)
+    text = " ".join(conclusions(runs, [better, worse]))
+    assert "better than the baseline on other such videos: “MS-STS” +3.00 [+1.00, +5.00]" in text
+    assert "worse: “temporal” \N{MINUS SIGN}3.00" in text
+    assert "2 of 2 intervals exclude zero; if nothing had an effect, about 0.1 would by chance" in text
+    assert "all of 1" in " ".join(conclusions(runs, [Difference(*place, "ms_sts", 2, 3.0, -1.0, 5.0)]))
+
+
+def test_a_result_of_another_configuration_is_refused(fake_study: Path) -> None:
+    path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid/metrics.json"
+    metrics = read_json(path)
+    metrics["produced_by"]["run"]["config_digest"] = "000000000000"
+    write_json(path, metrics)
+    with pytest.raises(InputError, match=r"metrics.json: config_digest: found '0{12}', but study 'fake' resolves to"):
+        collect("fake")
+
+
+def test_a_result_of_an_older_checkpoint_is_refused(fake_study: Path) -> None:
+    path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/run.json"
+    write_json(path, read_json(path) | {"checkpoint_sha256": "ff" * 32})
+    with pytest.raises(InputError, match=r"metrics\.json: checkpoint_sha256"):
+        collect("fake")
+
+
+def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
+    valid = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid"
+    (valid / "matches.npz").write_bytes((valid.parent / "control/matches.npz").read_bytes())
+    with pytest.raises(InputError, match="do not belong together"):
+        differences(collect("fake"))
+
+
+def test_runs_of_another_commit_are_flagged(fake_study: Path) -> None:
+    frame = provenance(collect("fake"))
+    assert cell(frame, "note", run="synthvis/tiny/temporal/seed1") == f"another commit than most ({fake_runs.COMMIT})"
+    assert cell(frame, "note", run="synthvis/tiny/ms_sts/seed1") == ""
+    assert cell(frame, "commit", run="synthvis/tiny/temporal/seed2") == "not run"
+
+
+def test_all_files_are_written_with_the_same_bytes_twice(fake_study: Path) -> None:
+    for name in ("first", "second"):
+        write_tables("fake", fake_study / name)
+    assert {path.name for path in (fake_study / "first").iterdir()} == set(TABLE_FILES)
+    for name in TABLE_FILES:
+        assert (fake_study / "first" / name).read_bytes() == (fake_study / "second" / name).read_bytes()
+    header = "dataset,split,backbone,variant,seed,AP,AP50,AP75,AR1,AR10,AP_agnostic\n"
+    assert (fake_study / "first/table.csv").read_text().startswith(header)
+
+
+def test_ablation_csv_is_read_back_as_written(fake_study: Path) -> None:
+    write_tables("fake", fake_study / "out")
+    written = differences(collect("fake"))
+    read = ablation.read(fake_study / "out/ablation.csv")
+    assert [(d.split, d.subset, d.variant, d.seeds) for d in read] == [
+        (d.split, d.subset, d.variant, d.seeds) for d in written
+    ]
+    assert [d.mean for d in read] == [None if d.mean is None else pytest.approx(d.mean, abs=1e-4) for d in written]
+
+
+def test_a_study_without_results_prints_not_run_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake_runs.write_ablations(tmp_path)
+    write_tables("fake", tmp_path / "out")
+    assert set(pd.read_csv(tmp_path / "out/table.csv")["AP"]) == {"not run"}
+    assert "nothing can be concluded" in (tmp_path / "out/ablation.md").read_text()
+
+
+def test_published_rows_keep_their_figures_and_unverified_ones_are_left_out() -> None:
+    published = read_published()
+    assert len(published.poster) == 27
+    rows = published.rows[(published.rows["source"] == "poster") & (published.rows["method"] == "MS-STS VIS")]
+    assert list(rows["AP"]) == ["50.1", "51.1", "61.0"]
+    assert "CAVIS" not in set(published.rows["method"])
+    assert not published.rows["note"].str.contains("NOT VERIFIED").any()
+    assert published.rows[["method", "backbone", "source"]].ne("").all().all()
+
+
+def test_conflicts_between_sources_become_notes() -> None:
+    poster = read_published().poster.set_index(["method", "backbone"])["note"]
+    assert "AP75 66.4" in poster["SeqFormer", "Swin-L"]
+    assert "AP 36.2" in poster["VisTR", "ResNet-50"]
+    assert "twice" in poster["SipMask-VIS", "ResNet-50"].iloc[0]
+    assert poster["MS-STS VIS", "ResNet-50"] == ""
+
+
+def test_a_published_value_that_is_no_percentage_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "poster_ytvis2019.csv").write_text(
+        "method,venue,backbone,type,AP,AP50,AP75,AR1,AR10\nA,B,C,D,12.0,x,,,\n"
+    )
+    with pytest.raises(InputError, match="line 2: AP50: found 'x'"):
+        read_published(tmp_path)
+
+
+def test_latex_escapes_what_latex_would_read_as_a_command() -> None:
+    assert escape_latex("AP_agnostic & 95 % #1 {x} a\\b") == r"AP\_agnostic \& 95 \% \#1 \{x\} a\textbackslash{}b"
+    text = latex(pd.DataFrame({"A_B": ["1 ± 2"], "C": ["ΔAP"]}), "50 %", "tab:x", text_columns=1)
+    assert r"A\_B & C \\" in text and r"1 $\pm$ 2 & $\Delta$AP \\" in text and r"\caption{50 \%}" in text
+    assert r"\begin{tabular}{lr}" in text
+    assert text.isascii()
+
+
+def test_markdown_escapes_bars() -> None:
+    assert markdown(pd.DataFrame({"a": ["x|y"]})) == "| a |\n| --- |\n| x\\|y |\n"
+
+
+def test_numbers_are_rounded_to_text_without_a_negative_zero() -> None:
+    assert (decimals(-0.001), decimals(None), decimals(12.345678)) == ("0.00", "-", "12.35")
+    assert (signed(-0.001), signed(1.0), signed(-1.0)) == ("0.00", "+1.00", "\N{MINUS SIGN}1.00")
+    assert (mean_and_deviation([]), mean_and_deviation([1.0, None])) == ("not run", "-")
+    assert mean_and_deviation([1.0, 3.0]) == "2.00 ± 1.41"
