@@ -72,7 +72,7 @@ wildcard_constraints:
 
 
 def section(*names):
-    """Canonical text of the config sections that a rule reads, of the job's own variant: a change re-runs the rule."""
+    """Canonical text of config sections of the job's own variant: a change re-runs the job."""
 
     def reads(wildcards):
         variant = getattr(wildcards, "variant", "baseline")
@@ -129,7 +129,7 @@ def of_splits(name):
 
 
 def modules(*patterns):
-    """Source files whose change must re-run a rule."""
+    """Source files whose change must re-run a job."""
     return sorted(path for pattern in patterns for path in glob(pattern, recursive=True))
 
 

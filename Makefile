@@ -1,0 +1,36 @@
+# `make report` and `make test` do all set-up themselves. STUDY=name chooses a study of ablations/studies.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup report test test-long lint
+
+SHELL := /bin/bash
+CORES ?= all
+BIN := .venv/bin
+STAMP := .venv/.installed
+STUDY ?= demo
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --scheduler greedy
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Create .venv from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml workflow/setup.sh
+	@workflow/setup.sh
+	@touch $@
+
+report: $(STAMP)  ## Run a study (STUDY=demo) and typeset reports/table.pdf
+	@$(SNAKEMAKE) --config study=$(STUDY) -- reports/table.pdf
+	@echo "Report: reports/table.pdf   Runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"
+
+test: $(STAMP)  ## Run the fast tests, a whole small pipeline included
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(STAMP)  ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m long
+
+lint: $(STAMP)  ## Check style of Python and workflow
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
