@@ -1,0 +1,7 @@
+"""The network: one file for each box of the architecture figure, and the builder that puts them together."""
+
+from mssts.models.backbones import BACKBONES
+from mssts.models.builder import build_model
+from mssts.models.model import LayerOutput, MsStsVis, Output, count_parameters
+
+__all__ = ["BACKBONES", "LayerOutput", "MsStsVis", "Output", "build_model", "count_parameters"]

@@ -1,0 +1,95 @@
+"""Backbones: images in, features at strides 8, 16 and 32 out. A new one is one entry in BACKBONES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """How to build a backbone, and the channels of its outputs at strides 8, 16 and 32.
+
+    build: pretrained (load ImageNet weights, which downloads them) -> module, images (F, 3, H, W) -> list of three maps.
+    """
+
+    channels: tuple[int, int, int]
+    build: Callable[[bool], nn.Module]
+
+
+def tiny(pretrained: bool) -> nn.Module:
+    """Five small stages (16, 24, 48, 64, 96 channels) with batch norm that learns, for small frames [ours]."""
+    return timm.create_model(
+        "resnet18",
+        pretrained=False,
+        features_only=True,
+        out_indices=(2, 3, 4),
+        layers=(1, 1, 1, 1),
+        channels=(24, 48, 64, 96),
+        stem_type="deep",
+        stem_width=8,
+        zero_init_last=False,
+    )
+
+
+def resnet(name: str) -> Callable[[bool], nn.Module]:
+    """ResNet with frozen batch norm; stem and first stage frozen; torchvision's first ImageNet weights [code]."""
+
+    def build(pretrained: bool) -> nn.Module:
+        model = timm.create_model(
+            f"{name}.tv_in1k",
+            pretrained=pretrained,
+            features_only=True,
+            out_indices=(2, 3, 4),
+            norm_layer=FrozenBatchNorm2d,
+        )
+        for frozen in (model["conv1"], model["layer1"]):
+            frozen.requires_grad_(False)
+        return model
+
+    return build
+
+
+class SwinFeatures(nn.Module):
+    """Swin of transformers, which pads before it rolls like the public one, with a norm on each output."""
+
+    def __init__(self, swin: nn.Module) -> None:
+        super().__init__()
+        self.swin = swin
+
+    def forward(self, images_F3HW: Tensor) -> list[Tensor]:
+        """(F, 3, H, W) -> three maps."""
+        return list(self.swin(images_F3HW).feature_maps)
+
+
+def swin_l(pretrained: bool) -> nn.Module:
+    """Swin-L, patch 4, window 12, nothing frozen; ImageNet-22k weights [code]."""
+    from transformers import SwinBackbone, SwinConfig
+
+    outputs = {"out_indices": [2, 3, 4], "drop_path_rate": 0.3}
+    if pretrained:
+        return SwinFeatures(SwinBackbone.from_pretrained("microsoft/swin-large-patch4-window12-384-in22k", **outputs))
+    config = SwinConfig(
+        image_size=384, embed_dim=192, depths=[2, 2, 18, 2], num_heads=[6, 12, 24, 48], window_size=12, **outputs
+    )
+    return SwinFeatures(SwinBackbone(config))
+
+
+BACKBONES: dict[str, Backbone] = {
+    "tiny": Backbone((48, 64, 96), tiny),
+    "resnet50": Backbone((512, 1024, 2048), resnet("resnet50")),
+    "resnet101": Backbone((512, 1024, 2048), resnet("resnet101")),
+    "swin_l": Backbone((384, 768, 1536), swin_l),
+}
+
+
+def build_backbone(name: str, pretrained: bool, seed: int) -> nn.Module:
+    """The backbone of that name; random weights are a function of the seed and leave the global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BACKBONES[name].build(pretrained)

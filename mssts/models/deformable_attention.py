@@ -1,0 +1,77 @@
+"""Multi-scale deformable attention within each frame."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mssts.models.position import TokenPlaces
+from mssts.ops.attention import DeformableSampling
+
+
+class DeformableAttention(nn.Module):
+    """Each query samples a few points on every level, around its reference, and mixes them [code].
+
+    There is no output projection here: the decoder needs two of the same sampled features.
+    """
+
+    def __init__(self, channels: int, heads: int, levels: int, points: int) -> None:
+        super().__init__()
+        self.heads, self.levels, self.points = heads, levels, points
+        self.sampling_offsets = nn.Linear(channels, heads * levels * points * 2)
+        self.attention_weights = nn.Linear(channels, heads * levels * points)
+        self.value_projection = nn.Linear(channels, channels)
+        self.sample = DeformableSampling()
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Head m looks in direction m, point p at p+1 cells; equal weights; Xavier values [code]."""
+        angles = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        directions_M2 = torch.stack([angles.cos(), angles.sin()], -1)
+        directions_M2 = directions_M2 / directions_M2.abs().amax(-1, keepdim=True)
+        reach_P = torch.arange(1, self.points + 1)
+        offsets = directions_M2[:, None, None] * reach_P[:, None]
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.levels, -1, -1).flatten())
+        nn.init.zeros_(self.sampling_offsets.weight)
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        nn.init.xavier_uniform_(self.value_projection.weight, generator=generator)
+        nn.init.zeros_(self.value_projection.bias)
+
+    def forward(self, queries_BTQC: Tensor, references: Tensor, tokens_BTSC: Tensor, places: TokenPlaces) -> Tensor:
+        """Sampled features of each query, (B, T, Q, C).
+
+        references: (B, T, Q, L, 2) points or (B, T, Q, L, 4) boxes (cx, cy, w, h), relative to the padded frame; each
+            of B, T, L may be 1. tokens_BTSC: what is sampled; padded values count as zero.
+        """
+        B, T, Q, _ = queries_BTQC.shape
+        split = (B, T, Q, self.heads, self.levels, self.points)
+        offsets = self.sampling_offsets(queries_BTQC).view(*split, 2)
+        weights = self.attention_weights(queries_BTQC).view(*split[:4], -1).softmax(-1).view(split)
+        locations = self._locations(references[:, :, :, None, :, None], offsets, places)
+        return self.sample(self._values(tokens_BTSC, places), locations, weights)
+
+    def _locations(self, references: Tensor, offsets: Tensor, places: TokenPlaces) -> Tensor:
+        """Points: offsets count cells of the level. Boxes: offsets count 1/P of half the box [code]."""
+        if references.shape[-1] == 2:
+            return references + offsets * _cell_sizes(places.shapes, offsets)
+        return references[..., :2] + offsets * (references[..., 2:] * (0.5 / self.points))
+
+    def _values(self, tokens_BTSC: Tensor, places: TokenPlaces) -> tuple[Tensor, ...]:
+        """Value maps of each level, (B*T*M, D, H_l, W_l)."""
+        B, T, S, C = tokens_BTSC.shape
+        values = self.value_projection(tokens_BTSC)
+        if places.padding_BS is not None:
+            values = values.masked_fill(places.padding_BS[:, None, :, None], 0.0)
+        values = values.view(B * T, S, C).transpose(1, 2)
+        return tuple(
+            level.reshape(B * T * self.heads, C // self.heads, height, width)
+            for level, (height, width) in zip(values.split(places.level_sizes, 2), places.shapes, strict=True)
+        )
+
+
+def _cell_sizes(shapes: tuple[tuple[int, int], ...], like: Tensor) -> Tensor:
+    """Width and height of a cell of each level relative to the padded frame, (L, 1, 2)."""
+    return torch.tensor([[[1 / width, 1 / height]] for height, width in shapes], dtype=like.dtype, device=like.device)

@@ -1,0 +1,77 @@
+"""Pieces that several boxes of the architecture share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mssts.ops.attention import ScaledDotProduct
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a ReLU between and dropout after each [code]."""
+
+    def __init__(self, channels: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(channels, hidden)
+        self.linear2 = nn.Linear(hidden, channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x)))))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention among the queries of one set, positions added to queries and keys only [code]."""
+
+    def __init__(self, channels: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.input_projection = nn.Linear(channels, 3 * channels)
+        self.output_projection = nn.Linear(channels, channels)
+        self.attend = ScaledDotProduct(dropout)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Xavier uniform weights, zero biases [code]."""
+        for projection in (self.input_projection, self.output_projection):
+            nn.init.xavier_uniform_(projection.weight, generator=generator)
+            nn.init.zeros_(projection.bias)
+
+    def forward(self, x_FNC: Tensor, positions_NC: Tensor) -> Tensor:
+        """F sets of N queries, positions shared by all -> (F, N, C)."""
+        weight, bias = self.input_projection.weight, self.input_projection.bias
+        C = x_FNC.shape[-1]
+        queries_keys = F.linear(x_FNC + positions_NC, weight[: 2 * C], bias[: 2 * C])
+        values = F.linear(x_FNC, weight[2 * C :], bias[2 * C :])
+        queries, keys = split_heads(queries_keys, 2, self.heads)
+        (values,) = split_heads(values, 1, self.heads)
+        return self.output_projection(merge_heads(self.attend(queries, keys, values)))
+
+
+class Perceptron(nn.Module):
+    """Linear layers with ReLU between them [code]."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., widths[0]) -> (..., widths[-1])."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)
+
+
+def split_heads(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """Joint projections (F, N, parts*M*d) -> `parts` tensors (F, M, N, d)."""
+    F_, N, _ = x.shape
+    return x.view(F_, N, parts, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(F, M, N, d) -> (F, N, M*d)."""
+    return x.transpose(1, 2).flatten(2)

@@ -1,0 +1,37 @@
+"""Mask features of each frame at stride 8, from the encoder's memory."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MaskFeatures(nn.Module):
+    """Top-down sum of the levels at strides 32, 16 and 8, then convolutions down to a few channels [code]."""
+
+    def __init__(self, channels: int, mask_channels: int) -> None:
+        super().__init__()
+        self.merge = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(3))
+        self.reduce = nn.ModuleList(
+            [
+                nn.Conv2d(channels, channels // 4, 3, padding=1),
+                nn.Conv2d(channels // 4, mask_channels, 3, padding=1),
+            ]
+        )
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Kaiming uniform (a = 1), zero biases [code]."""
+        for convolution in [*self.merge, *self.reduce]:
+            nn.init.kaiming_uniform_(convolution.weight, a=1, generator=generator)
+            nn.init.zeros_(convolution.bias)
+
+    def forward(self, levels: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Memory (F, C, H_l, W_l) at strides 8, 16, 32 -> (F, mask_channels, H_8, W_8)."""
+        fine, middle, coarse = levels
+        features = F.relu(self.merge[0](coarse))
+        for level, merge in ((middle, self.merge[1]), (fine, self.merge[2])):
+            features = F.relu(merge(level + F.interpolate(features, size=level.shape[-2:], mode="nearest")))
+        for reduce in self.reduce:
+            features = F.relu(reduce(features))
+        return features

@@ -1,0 +1,120 @@
+"""Where a token is: sine codes of place and frame, level embeddings, reference points and padding."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TEMPERATURE = 10000.0  # [code]
+EPSILON = 1e-6  # [code]
+
+Shapes = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class TokenPlaces:
+    """Where the S tokens of a frame are; a leading 1 broadcasts over clips.
+
+    shapes: (H_l, W_l) of each of the L levels, S = sum of H_l * W_l, levels one after the other, row by row.
+    codes_B1SC: sine code of the location plus the level's embedding.
+    references_B1SL2: x, y of each token on each level, relative to the padded frame.
+    valid_ratios_BL2: x, y share of each level that is not padding.
+    padding_BS: True where padded; None if there is no padding.
+    """
+
+    shapes: Shapes
+    codes_B1SC: Tensor
+    references_B1SL2: Tensor
+    valid_ratios_BL2: Tensor
+    padding_BS: Tensor | None
+
+    @property
+    def level_sizes(self) -> list[int]:
+        """Tokens of each level."""
+        return [height * width for height, width in self.shapes]
+
+
+class TokenGeometry(nn.Module):
+    """Places of the tokens of a clip, with one learned embedding for each level [code]."""
+
+    def __init__(self, levels: int, channels: int) -> None:
+        super().__init__()
+        self.level_embedding = nn.Parameter(torch.zeros(levels, channels))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Standard normal embeddings [code]."""
+        nn.init.normal_(self.level_embedding, generator=generator)
+
+    def forward(self, shapes: Shapes, padding_BHW: Tensor | None) -> TokenPlaces:
+        """Places on grids of these shapes; padding_BHW bool at the input's resolution, or None."""
+        paddings = level_paddings(shapes, padding_BHW, self.level_embedding.device)
+        channels = self.level_embedding.shape[1]
+        sines = location_codes(shapes, channels, paddings, self.level_embedding.device)
+        levels_SC = self.level_embedding.repeat_interleave(
+            torch.tensor([h * w for h, w in shapes], device=sines.device), 0, output_size=sines.shape[1]
+        )
+        ratios_BL2 = torch.stack([valid_ratio(padding) for padding in paddings], 1)
+        return TokenPlaces(
+            shapes=shapes,
+            codes_B1SC=(sines + levels_SC)[:, None],
+            references_B1SL2=token_references(shapes, ratios_BL2)[:, None],
+            valid_ratios_BL2=ratios_BL2,
+            padding_BS=None if padding_BHW is None else torch.cat([p.flatten(1) for p in paddings], 1),
+        )
+
+
+def level_paddings(shapes: Shapes, padding_BHW: Tensor | None, device: torch.device) -> list[Tensor]:
+    """Padding mask of each level (B, H_l, W_l), nearest value of the input's [code]; B = 1 without padding."""
+    if padding_BHW is None:
+        return [torch.zeros(1, height, width, dtype=torch.bool, device=device) for height, width in shapes]
+    return [F.interpolate(padding_BHW[:, None].float(), size=shape)[:, 0].bool() for shape in shapes]
+
+
+def valid_ratio(padding_BHW: Tensor) -> Tensor:
+    """Share of width and height that is not padding, (B, 2), from the first row and column [code]."""
+    valid = ~padding_BHW
+    return torch.stack([valid[:, 0].float().mean(1), valid[:, :, 0].float().mean(1)], -1)
+
+
+def token_references(shapes: Shapes, ratios_BL2: Tensor) -> Tensor:
+    """Centre of each token, carried to every level by the valid ratios, (B, S, L, 2) [code]."""
+    centres = []
+    for level, (height, width) in enumerate(shapes):
+        y = (torch.arange(height, device=ratios_BL2.device) + 0.5) / height
+        x = (torch.arange(width, device=ratios_BL2.device) + 0.5) / width
+        grid = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], -1).view(1, -1, 2)
+        centres.append(grid / ratios_BL2[:, None, level])
+    return torch.cat(centres, 1)[:, :, None] * ratios_BL2[:, None]
+
+
+def location_codes(shapes: Shapes, channels: int, paddings: list[Tensor], device: torch.device) -> Tensor:
+    """Sine codes of all locations, (B, S, C): y in the first half of the channels, x in the second [code]."""
+    codes = []
+    for padding in paddings:
+        valid = ~padding
+        y = valid.cumsum(1, dtype=torch.float32)
+        x = valid.cumsum(2, dtype=torch.float32)
+        y = (y - 0.5) / (y[:, -1:] + EPSILON)
+        x = (x - 0.5) / (x[:, :, -1:] + EPSILON)
+        code = torch.cat([sine_code(y, channels // 2), sine_code(x, channels // 2)], -1)
+        codes.append(code.flatten(1, 2))
+    return torch.cat(codes, 1)
+
+
+def sine_code(places: Tensor, channels: int) -> Tensor:
+    """Sines and cosines in turn of places in 0..1 at falling frequencies, (...) -> (..., C), C even [code]."""
+    index = torch.arange(channels // 2, dtype=torch.float32, device=places.device)
+    periods = TEMPERATURE ** (2 * index / channels)
+    angles = (places * 2 * math.pi)[..., None] / periods
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
+
+
+@functools.lru_cache(maxsize=64)
+def frame_code(frames: int, channels: int, device: torch.device) -> Tensor:
+    """Sine code of each frame's place in the clip, first 0 and last 1, (T, C) [ours]."""
+    return sine_code(torch.linspace(0, 1, frames, device=device), channels)

@@ -1,0 +1,1 @@
+"""Tensor operations without parameters to learn: boxes, attention, masks."""

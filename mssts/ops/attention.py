@@ -1,0 +1,46 @@
+"""The two attention operations without parameters; forward hooks on them see everything that the attention figures need."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ScaledDotProduct(nn.Module):
+    """softmax(Q K^T / sqrt(d)) V over the last but one dimension; hook point of the attention figures.
+
+    dropout: probability of dropping an attention weight in training.
+    """
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """queries (..., Q, d), keys and values (..., K, d), mask True where a query may look -> (..., Q, d)."""
+        dropout = self.dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
+
+
+class DeformableSampling(nn.Module):
+    """Weighted sum of feature values sampled bilinearly at a few locations per query; hook point of the attention figures."""
+
+    def forward(self, values: tuple[Tensor, ...], locations_BTQMLP2: Tensor, weights_BTQMLP: Tensor) -> Tensor:
+        """Sample each level within each frame.
+
+        values: per level (B*T*M, D, H_l, W_l), M heads of D channels.
+        locations_BTQMLP2: x, y relative to the padded frame (0..1 inside; outside counts as zero), Q queries,
+            L levels, P points.
+        weights_BTQMLP: attention weights, summing to 1 over L and P.
+        Returns (B, T, Q, M*D).
+        """
+        B, T, Q, M, L, P = weights_BTQMLP.shape
+        grids = (2 * locations_BTQMLP2 - 1).permute(4, 0, 1, 3, 2, 5, 6).reshape(L, B * T * M, Q, P, 2)
+        weights = weights_BTQMLP.permute(0, 1, 3, 2, 4, 5).reshape(B * T * M, 1, Q, L * P)
+        sampled = [
+            F.grid_sample(value, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            for value, grid in zip(values, grids.unbind(0), strict=True)
+        ]
+        mixed = (torch.cat(sampled, -1) * weights).sum(-1)
+        return mixed.view(B, T, -1, Q).transpose(2, 3)

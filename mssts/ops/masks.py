@@ -1,0 +1,58 @@
+"""Instance masks from mask features: convolutions whose weights are predicted for each instance."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def parameter_count(channels: int) -> int:
+    """Numbers that describe one instance's three 1x1 convolutions: (channels+2)->channels, channels->channels, ->1."""
+    return sum(_split_sizes(channels))
+
+
+def _split_sizes(channels: int) -> tuple[int, ...]:
+    """All weights first, then all biases [code]."""
+    return (channels + 2) * channels, channels * channels, channels, channels, channels, 1
+
+
+def dynamic_masks(features_TCHW: Tensor, centres_Tn2: Tensor, parameters_nP: Tensor, stride: int) -> Tensor:
+    """Mask logits of n instances of one clip at the resolution of the features.
+
+    features_TCHW: mask features. centres_Tn2: reference points x, y in pixels of the frame.
+    parameters_nP: predicted weights, then biases. stride: pixels between two features.
+    Returns (n, T, H, W). The first convolution's input is (centre - pixel) in pixels, x then y, and the features [code].
+    That offset is never stored for each instance: the convolution is linear, so its centre part joins the bias [ours].
+    """
+    T, C, H, W = features_TCHW.shape
+    n = parameters_nP.shape[0]
+    weight1, weight2, weight3, bias1, bias2, bias3 = parameters_nP.split(_split_sizes(C), -1)
+    weight1_nCI = weight1.view(n, C, C + 2)
+    pixels_2THW = pixel_centres(H, W, stride, features_TCHW).view(2, 1, H, W).expand(2, T, H, W)
+    inputs_ITHW = torch.cat([-pixels_2THW, features_TCHW.transpose(0, 1)])
+    shift_nCT = torch.einsum("nci,tni->nct", weight1_nCI[..., :2], centres_Tn2) + bias1[..., None]
+    hidden = (weight1_nCI.reshape(n * C, C + 2) @ inputs_ITHW.flatten(1)).view(n, C, T, H * W)
+    hidden = F.relu(hidden + shift_nCT[..., None]).view(n, C, T * H * W)
+    hidden = F.relu(torch.baddbmm(bias2[..., None], weight2.view(n, C, C), hidden))
+    return torch.baddbmm(bias3[..., None], weight3.view(n, 1, C), hidden).view(n, T, H, W)
+
+
+def pixel_centres(height: int, width: int, stride: int, like: Tensor) -> Tensor:
+    """x, y in pixels of the centre of each feature, (2, H, W), floored to whole pixels [code]."""
+    y = torch.arange(height, dtype=like.dtype, device=like.device) * stride + stride // 2
+    x = torch.arange(width, dtype=like.dtype, device=like.device) * stride + stride // 2
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+
+
+def double_aligned(maps: Tensor) -> Tensor:
+    """Maps (..., H, W) at twice the resolution, (..., 2H, 2W): CondInst's aligned bilinear upsampling [code].
+
+    Along each axis, odd outputs are the inputs and even ones the mean of an input and the one before it (the first one: itself).
+    """
+    return _double_last(_double_last(maps).transpose(-1, -2)).transpose(-1, -2)
+
+
+def _double_last(maps: Tensor) -> Tensor:
+    before = torch.cat([maps[..., :1], maps[..., :-1]], -1)
+    return torch.stack([(before + maps) / 2, maps], -1).flatten(-2)
