@@ -8,12 +8,14 @@ Shape letters: B clips, T frames, C feature channels, H x W size at stride 8 unl
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import skip_init
 
 from mssts.config import ForegroundBackgroundSection
 from mssts.losses.criterion import subsampled_masks
@@ -33,36 +35,41 @@ class Discriminator(nn.Module):
     """PatchGAN over frames, encoder features and one mask; one logit per patch of 32 x 32 pixels [code] [ours].
 
     Image (3), features (C) and mask (1 channel) meet at stride 8; after each halving by average pooling the features
-    of that stride are added through a 1x1 convolution.
+    of that stride are added through a 1x1 convolution. The first convolution, over the concatenation of all inputs,
+    is written as a sum of two, so that image and features pass once for several masks.
     """
 
     def __init__(self, channels: int, feature_channels: int, generator: torch.Generator):
         super().__init__()
         widths = [channels] + [2 * channels] * (LEVELS - 1)
-        inputs = [3 + feature_channels + 1, *widths[:-1]]
-        self.blocks = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in zip(inputs, widths, strict=True))
-        self.laterals = nn.ModuleList(nn.Conv2d(feature_channels, width, 1) for width in inputs[1:])
-        self.verdict = nn.Conv2d(widths[-1], 1, 1)
-        for layer in [*self.blocks, *self.laterals, self.verdict]:
+        pairs = list(pairwise(widths))
+        self.scene = skip_init(nn.Conv2d, 3 + feature_channels, channels, 3, padding=1)
+        self.mask = skip_init(nn.Conv2d, 1, channels, 3, padding=1, bias=False)
+        self.laterals = nn.ModuleList(skip_init(nn.Conv2d, feature_channels, width, 1) for width, _ in pairs)
+        self.blocks = nn.ModuleList(skip_init(nn.Conv2d, i, o, 3, padding=1) for i, o in pairs)
+        self.verdict = skip_init(nn.Conv2d, widths[-1], 1, 1)
+        for layer in [self.scene, self.mask, *self.laterals, *self.blocks, self.verdict]:
             nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     def forward(
-        self, frames_B3HW: torch.Tensor, features: tuple[torch.Tensor, ...], masks_B1HW: torch.Tensor
+        self, frames_B3HW: torch.Tensor, features: tuple[torch.Tensor, ...], masks_MB1HW: torch.Tensor
     ) -> torch.Tensor:
-        """Logits of "this is a true mask" for each patch: (B, 1, H / 4, W / 4).
+        """Logits of "this is a true mask" for each patch of M alternative masks: (M, B, 1, H / 4, W / 4).
 
         frames_B3HW: frames averaged to stride 8. features: (B, C, h, w) at strides 8, 16, 32 (fewer levels work).
-        masks_B1HW: foreground, 0..1. B counts clips times frames here.
+        masks_MB1HW: foreground, 0..1. B counts clips times frames here.
         """
-        x = torch.cat((frames_B3HW, features[0], masks_B1HW), dim=1)
-        x = F.leaky_relu(self.blocks[0](x), SLOPE)
-        for level, (lateral, block) in enumerate(zip(self.laterals, self.blocks[1:], strict=True), start=1):
+        masks = len(masks_MB1HW)
+        scene = self.scene(torch.cat((frames_B3HW, features[0]), dim=1))
+        x = F.leaky_relu(scene.repeat(masks, 1, 1, 1) + self.mask(masks_MB1HW.flatten(0, 1)), SLOPE)
+        for level, (lateral, block) in enumerate(zip(self.laterals, self.blocks, strict=True), start=1):
             x = F.avg_pool2d(x, 2, ceil_mode=True)
             if level < len(features):
-                x = x + lateral(features[level])
+                x = x + lateral(features[level]).repeat(masks, 1, 1, 1)
             x = F.leaky_relu(block(x), SLOPE)
-        return self.verdict(x)
+        return self.verdict(x).unflatten(0, (masks, -1))
 
 
 class ForegroundBackgroundAdversary:
@@ -76,7 +83,9 @@ class ForegroundBackgroundAdversary:
         self.weight = config.weight
         self.warmup_steps = config.warmup_steps
         self.discriminator = Discriminator(config.channels, feature_channels, generator)
-        self.optimizer = torch.optim.AdamW(self.discriminator.parameters(), lr=config.learning_rate, betas=BETAS)
+        self.optimizer = torch.optim.AdamW(
+            self.discriminator.parameters(), lr=config.learning_rate, betas=BETAS, fused=True
+        )
 
     def to(self, device: torch.device | str) -> ForegroundBackgroundAdversary:
         """Move the discriminator, before the first step; returns self."""
@@ -95,8 +104,8 @@ class ForegroundBackgroundAdversary:
             predicted = predicted_foreground(batch, output, matches, frames)
         features = tuple(level.detach() for level in features)
         with torch.enable_grad():
-            loss = _bce(self.discriminator(frames, features, real), 1)
-            loss = loss + _bce(self.discriminator(frames, features, predicted), 0)
+            on_real, on_predicted = self.discriminator(frames, features, torch.stack((real, predicted)))
+            loss = _bce(on_real, 1) + _bce(on_predicted, 0)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
         _average_gradients(self.discriminator)
@@ -115,7 +124,7 @@ class ForegroundBackgroundAdversary:
         frames, features = self._conditions(batch, output)
         predicted = predicted_foreground(batch, output, matches, frames)
         frozen = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
-        logits = torch.func.functional_call(self.discriminator, frozen, (frames, features, predicted))
+        logits = torch.func.functional_call(self.discriminator, frozen, (frames, features, predicted[None]))
         return self.weight * _bce(logits, 1)
 
     def state_dict(self) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Criterion:
 
     def total(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
         """Weighted sum of the terms of `__call__`, auxiliary layers weighing as much as the last: a scalar tensor."""
-        return sum(self.weights[name.rstrip("_0123456789")] * value for name, value in terms.items())
+        return sum(self.weights["_".join(name.split("_")[:2])] * value for name, value in terms.items())
 
     def _class(self, output: Output, batch: Batch, matches: Matches) -> torch.Tensor:
         logits_LBNK = in_full_precision(torch.stack([layer.logits_BNK for layer in output.layers]))

@@ -1,0 +1,228 @@
+import io
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mssts.config import resolve
+from mssts.losses import Criterion, ForegroundBackgroundAdversary
+from mssts.losses.adversary import predicted_foreground, true_foreground
+from mssts.structures import Instances
+from tests.losses.stand_in import batch_of, no_instances, random_batch, random_output
+
+CONFIG = resolve("embedded", "fgbg").loss
+SETTINGS = CONFIG.foreground_background.model_copy(update={"warmup_steps": 3})
+CHANNELS = 8
+
+
+def adversary_of(seed=0, settings=SETTINGS):
+    return ForegroundBackgroundAdversary(settings, CHANNELS, torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def case():
+    """Output, batch, and the matching of its last layer."""
+    generator = torch.Generator().manual_seed(11)
+    output, batch = random_output(generator, channels=CHANNELS), random_batch(generator)
+    criterion = Criterion(CONFIG, classes=4)
+    criterion(output, batch)
+    return batch, output, criterion.matches
+
+
+def parameters_of(adversary):
+    return [parameter.detach().clone() for parameter in adversary.discriminator.parameters()]
+
+
+def see_only_the_mask(adversary, scale: float) -> None:
+    """Set the weights so that the logit of a patch is scale * (its mean mask - 1/2)."""
+    discriminator = adversary.discriminator
+    with torch.no_grad():
+        for parameter in discriminator.parameters():
+            parameter.zero_()
+        discriminator.mask.weight[0, 0, 1, 1] = 1
+        for block in discriminator.blocks:
+            block.weight[0, 0, 1, 1] = 1
+        discriminator.verdict.weight[0, 0] = scale
+        discriminator.verdict.bias[0] = -scale / 2
+
+
+def full_frame_case(logit: float):
+    """One clip whose instance covers the frame and is predicted with one logit everywhere."""
+    generator = torch.Generator().manual_seed(0)
+    output = random_output(generator, clips=1, queries=1, channels=CHANNELS)
+    with torch.no_grad():
+        output.layers[-1].masks.fill_(logit)
+    instances = Instances(torch.tensor([0]), torch.full((1, 3, 4), 0.5), torch.ones(1, 3, 64, 96).bool())
+    batch = batch_of((instances,), ((64, 96),))
+    criterion = Criterion(CONFIG, classes=4)
+    criterion(output, batch)
+    return batch, output, criterion.matches
+
+
+def test_true_masks_are_called_real_and_predicted_ones_fake():
+    batch, output, matches = full_frame_case(math.log(3))  # probability 3/4
+    adversary = adversary_of()
+    see_only_the_mask(adversary, 4.0)
+    softplus = lambda x: math.log1p(math.exp(x))  # noqa: E731
+    generator_loss = adversary.generator_loss(batch, output, matches, step=3)
+    assert generator_loss.item() == pytest.approx(SETTINGS.weight * softplus(-1), rel=1e-5)  # logit 4 (3/4 - 1/2)
+    loss = adversary.discriminator_step(batch, output, matches)
+    assert loss.item() == pytest.approx(softplus(-2) + softplus(1), rel=1e-5)
+    assert not loss.requires_grad
+
+
+def test_the_generator_loss_falls_when_the_prediction_nears_the_truth():
+    adversary = adversary_of()
+    see_only_the_mask(adversary, 4.0)
+    losses = [adversary.generator_loss(*full_frame_case(logit), step=3).item() for logit in (-4.0, 0.0, 4.0)]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_before_the_warm_up_step_the_model_is_left_alone(case):
+    for step, expected in ((0, False), (2, False), (3, True), (4, True)):
+        loss = adversary_of().generator_loss(*case, step=step)
+        assert (loss.item() > 0) == expected
+        assert loss.requires_grad == expected
+
+
+def test_the_discriminator_is_frozen_in_the_generator_loss(case):
+    adversary = adversary_of()
+    before = parameters_of(adversary)
+    adversary.generator_loss(*case, step=3).backward()
+    for parameter, old in zip(adversary.discriminator.parameters(), before, strict=True):
+        assert parameter.grad is None
+        assert torch.equal(parameter, old)
+        assert parameter.requires_grad
+
+
+def test_the_generator_loss_reaches_matched_masks_and_encoder_features_only(case):
+    batch, output, matches = case
+    adversary_of().generator_loss(batch, output, matches, step=3).backward()
+    first, last = output.layers
+    for clip in range(2):
+        for query in range(6):
+            reached = bool((last.masks.grad[clip, query] != 0).any())
+            assert reached == (query in matches.queries(-1, clip).tolist())
+    assert all((level.grad != 0).any() for level in output.memory)
+    assert first.masks.grad is None
+    assert last.logits_BNK.grad is None and last.boxes_BTN4.grad is None
+
+
+def test_the_discriminator_step_trains_the_discriminator_only(case):
+    batch, output, matches = case
+    adversary = adversary_of()
+    before = parameters_of(adversary)
+    adversary.discriminator_step(batch, output, matches)
+    for parameter, old in zip(adversary.discriminator.parameters(), before, strict=True):
+        assert not torch.equal(parameter, old)
+        assert parameter.grad is None
+    assert all(leaf.grad is None for leaf in (*output.memory, output.layers[-1].masks))
+
+
+def test_the_discriminator_learns_to_tell_true_from_predicted(case):
+    adversary = adversary_of()
+    losses = [adversary.discriminator_step(*case).item() for _ in range(60)]
+    assert losses[0] == pytest.approx(2 * math.log(2), abs=0.3)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_every_parameter_of_the_discriminator_has_a_gradient(case):
+    batch, output, _ = case
+    discriminator = adversary_of().discriminator
+    frames = F.avg_pool2d(batch.frames_BT3HW.flatten(0, 1), 8)
+    features = tuple(level.detach().flatten(0, 1) for level in output.memory)
+    discriminator(frames, features, true_foreground(batch, frames)[None]).sum().backward()
+    assert all((parameter.grad != 0).any() for parameter in discriminator.parameters())
+
+
+def test_true_foreground_is_the_union_at_stride_8():
+    masks = torch.zeros(2, 1, 16, 24).bool()
+    masks[0, 0, :8, :8] = True
+    masks[1, 0, :4, :16] = True  # overlaps the first; covers the upper half of cell (0, 1)
+    batch = batch_of((Instances(torch.tensor([0, 0]), torch.rand(2, 1, 4), masks),), ((16, 24),), 1, (32, 32))
+    expected = torch.zeros(1, 1, 4, 4)
+    expected[0, 0, 0, 0], expected[0, 0, 0, 1] = 1, 0.5
+    torch.testing.assert_close(true_foreground(batch, torch.zeros(1, 3, 4, 4)), expected)
+
+
+def test_predicted_foreground_is_the_soft_union_of_the_matched_instances(case):
+    batch, output, matches = case
+    foreground = predicted_foreground(batch, output, matches, torch.zeros(6, 3, 8, 12)).unflatten(0, (2, 3))
+    for clip in range(2):
+        probabilities = output.layers[-1].masks[clip, matches.queries(-1, clip)].sigmoid()
+        union = F.avg_pool2d(1 - (1 - probabilities).prod(0), 2)
+        height, width = (length // 8 for length in batch.sizes[clip])
+        torch.testing.assert_close(foreground[clip, :, 0, :height, :width], union[:, :height, :width])
+        inside = foreground[clip, :, 0, :height, :width]
+        torch.testing.assert_close(foreground[clip].sum(), inside.sum())  # nothing in the padding
+
+
+def test_a_clip_without_instances_has_no_foreground():
+    generator = torch.Generator().manual_seed(2)
+    output, batch = random_output(generator, channels=CHANNELS), random_batch(generator)
+    batch = replace(batch, instances=(no_instances(), batch.instances[1]))
+    criterion = Criterion(CONFIG, classes=4)
+    criterion(output, batch)
+    like = torch.zeros(6, 3, 8, 12)
+    assert predicted_foreground(batch, output, criterion.matches, like)[:3].abs().sum() == 0
+    assert true_foreground(batch, like)[:3].abs().sum() == 0
+    adversary = adversary_of()
+    assert adversary.discriminator_step(batch, output, criterion.matches).isfinite()
+    assert adversary.generator_loss(batch, output, criterion.matches, 3).isfinite()
+
+
+def test_certain_masks_have_finite_gradients():
+    batch, output, matches = full_frame_case(500.0)
+    adversary_of().generator_loss(batch, output, matches, step=3).backward()
+    assert output.layers[-1].masks.grad.isfinite().all()
+
+
+def test_one_seed_gives_the_same_bits_and_another_does_not(case):
+    state = torch.random.get_rng_state()
+    first, second, other = adversary_of(1), adversary_of(1), adversary_of(2)
+    assert torch.equal(state, torch.random.get_rng_state())  # nothing draws from the global generator
+    for adversary in (first, second):
+        for _ in range(3):
+            adversary.discriminator_step(*case)
+    pairs = zip(parameters_of(first), parameters_of(second), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not torch.equal(parameters_of(first)[0], parameters_of(other)[0])
+
+
+def test_training_goes_on_from_a_saved_state_as_if_never_stopped(case):
+    straight, stopped = adversary_of(1), adversary_of(1)
+    for adversary in (straight, stopped):
+        adversary.discriminator_step(*case)
+    buffer = io.BytesIO()
+    torch.save(stopped.state_dict(), buffer)
+    buffer.seek(0)
+    resumed = adversary_of(7)
+    resumed.load_state_dict(torch.load(buffer, weights_only=True))
+    for adversary in (straight, resumed):
+        adversary.discriminator_step(*case)
+    pairs = zip(parameters_of(straight), parameters_of(resumed), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_masks_judged_together_get_the_verdicts_they_get_alone(case):
+    batch, output, _ = case
+    discriminator = adversary_of().discriminator
+    frames = F.avg_pool2d(batch.frames_BT3HW.flatten(0, 1), 8)
+    features = tuple(level.detach().flatten(0, 1) for level in output.memory)
+    masks = torch.rand(2, 6, 1, 8, 12, generator=torch.Generator().manual_seed(0))
+    together = discriminator(frames, features, masks)
+    for mask, verdict in zip(masks, together, strict=True):
+        torch.testing.assert_close(discriminator(frames, features, mask[None])[0], verdict)
+    assert not torch.allclose(together[0], together[1])
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (72, 104), (360, 640)])
+def test_any_frame_size_whose_stride_is_8_works(height, width):
+    generator = torch.Generator().manual_seed(0)
+    discriminator = adversary_of().discriminator
+    sizes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in (8, 16, 32)]
+    features = tuple(torch.randn(2, CHANNELS, *size, generator=generator) for size in sizes)
+    logits = discriminator(torch.zeros(2, 3, *sizes[0]), features, torch.zeros(1, 2, 1, *sizes[0]))
+    assert logits.shape == (1, 2, 1, *sizes[2])

@@ -1,0 +1,183 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from mssts.config import resolve
+from mssts.losses import Criterion
+from mssts.losses.criterion import mean_num_boxes, subsampled_masks
+from mssts.structures import InputError, Instances
+from tests.losses.stand_in import Layer, StandIn, batch_of, clip_of, no_instances, random_batch, random_output
+
+CONFIG = resolve("embedded").loss
+NAMES = ("loss_class", "loss_l1", "loss_giou", "loss_mask", "loss_dice")
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(5)
+
+
+@pytest.fixture
+def criterion():
+    return Criterion(CONFIG, classes=4)
+
+
+def one_instance(frames=2):
+    """One clip of 8 x 8 pixels, one query, one instance that is absent from frame 1; all logits zero."""
+    box = torch.tensor([0.5, 0.5, 0.5, 0.5])
+    masks = torch.zeros(1, frames, 8, 8).bool()
+    masks[0, 0, :4, :4] = True  # one of the four samples at stride 4
+    boxes = torch.stack([box, torch.full((4,), 1e-6)])[None]
+    batch = batch_of((Instances(torch.tensor([1]), boxes, masks),), ((8, 8),), frames, (8, 8))
+    layer = Layer(
+        torch.zeros(1, 1, 2), box.expand(1, frames, 1, 4), torch.zeros(1, 1, 5), torch.zeros(1, 1, frames, 2, 2)
+    )
+    return StandIn((layer,), torch.zeros(1, frames, 8, 1, 1), ()), batch
+
+
+def test_every_term_by_hand_with_an_absent_frame_that_counts(criterion):
+    output, batch = one_instance()
+    terms = criterion(output, batch)
+    assert tuple(terms) == NAMES
+    cross_entropy = 0.25 * math.log(2)  # (1/2)^2 * -log(1/2)
+    assert terms["loss_class"].item() == pytest.approx(0.25 * cross_entropy + 0.75 * cross_entropy)
+    assert terms["loss_l1"].item() == pytest.approx((0 + 4 * (0.5 - 1e-6)) / 2)
+    low, high = 0.5e-6, 0.75  # hull of the box and of the absent instance's
+    giou = -(((high - low) ** 2 - 0.25) / (high - low) ** 2)
+    assert terms["loss_giou"].item() == pytest.approx(((1 - 1) + (1 - giou)) / 2, rel=1e-5)
+    assert terms["loss_mask"].item() == pytest.approx((0.25 * 1 + 0.75 * 7) / 8 * cross_entropy)
+    assert terms["loss_dice"].item() == pytest.approx(1 - (2 * 0.5 + 1) / (4 + 1 + 1))
+
+
+def test_ground_truth_masks_are_sampled_at_stride_4_from_offset_2():
+    mask = torch.zeros(1, 1, 9, 11).bool()
+    mask[0, 0, 2, 6] = mask[0, 0, 6, 10] = True
+    mask[0, 0, 3, 3] = True  # between the samples
+    batch = batch_of((Instances(torch.tensor([0]), torch.rand(1, 1, 4), mask),), ((9, 11),), 1, (16, 16))
+    expected = torch.zeros(1, 1, 4, 4).bool()
+    expected[0, 0, 0, 1] = expected[0, 0, 1, 2] = True
+    assert torch.equal(subsampled_masks(batch), expected)
+
+
+def test_auxiliary_layers_carry_suffixes_and_the_last_none(criterion, generator):
+    output, batch = random_output(generator, layers=3), random_batch(generator)
+    terms = criterion(output, batch)
+    assert set(terms) == {name + suffix for name in NAMES for suffix in ("", "_0", "_1")}
+    for layer, suffix in enumerate(("_0", "_1", "")):
+        alone = criterion(replace(output, layers=(output.layers[layer],)), batch)
+        for name in NAMES:
+            torch.testing.assert_close(terms[name + suffix], alone[name])
+
+
+def test_a_batch_of_two_is_the_sum_of_its_clips(criterion, generator):
+    output, batch = random_output(generator), random_batch(generator)
+    together = criterion(output, batch, num_boxes=1)
+    alone = [criterion(output.clip(clip), clip_of(batch, clip), num_boxes=1) for clip in range(2)]
+    for name, value in together.items():
+        torch.testing.assert_close(value, alone[0][name] + alone[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_terms_are_divided_by_the_matched_instances(criterion, generator):
+    output, batch = random_output(generator), random_batch(generator)
+    default, undivided = criterion(output, batch), criterion(output, batch, num_boxes=1)
+    for name, value in default.items():
+        torch.testing.assert_close(value, undivided[name] / 5)
+
+
+def test_total_weighs_each_term_of_every_layer(criterion):
+    terms = {name: torch.tensor(10.0**i) for i, name in enumerate(NAMES)}
+    assert criterion.total(terms).item() == 2 * 1 + 5 * 10 + 2 * 100 + 2 * 1000 + 5 * 10000
+    assert criterion.total({f"{name}_11": value for name, value in terms.items()}) == criterion.total(terms)
+    with pytest.raises(KeyError):
+        criterion.total({"loss_unheard_of": torch.tensor(1.0)})
+
+
+def test_empty_targets_leave_the_class_loss_only_and_reach_the_mask_head(criterion, generator):
+    output, sizes = random_output(generator), ((64, 96), (48, 64))
+    terms = criterion(output, batch_of((no_instances(), no_instances()), sizes))
+    for name, value in terms.items():
+        assert (value > 0) == name.startswith("loss_class")
+    criterion.total(terms).backward()
+    for layer in output.layers:
+        assert layer.logits_BNK.grad.abs().sum() > 0
+        assert layer.mask_parameters_BNP.grad.abs().sum() == 0
+    assert output.mask_features_BTCHW.grad is not None
+
+
+def test_one_empty_clip_adds_only_its_class_loss(criterion, generator):
+    output, batch = random_output(generator), random_batch(generator)
+    half = replace(batch, instances=(no_instances(), batch.instances[1]))
+    together, alone = criterion(output, half, num_boxes=1), criterion(output.clip(1), clip_of(batch, 1), num_boxes=1)
+    for name in ("loss_l1", "loss_giou", "loss_mask", "loss_dice"):
+        torch.testing.assert_close(together[name], alone[name])
+    assert together["loss_class"] > alone["loss_class"]
+
+
+def test_gradients_reach_matched_queries_only_but_all_class_logits(criterion, generator):
+    output, batch = random_output(generator), random_batch(generator)
+    criterion.total(criterion(output, batch)).backward()
+    for index, layer in enumerate(output.layers):
+        assert (layer.logits_BNK.grad != 0).all()
+        for clip in range(2):
+            matched = set(criterion.matches.queries(index, clip).tolist())
+            for query in range(6):
+                assert (layer.boxes_BTN4.grad[clip, :, query].abs().sum() > 0) == (query in matched)
+                assert (layer.masks.grad[clip, query].abs().sum() > 0) == (query in matched)
+
+
+def test_a_step_against_the_gradient_lowers_the_loss(criterion, generator):
+    output, batch = random_output(generator), random_batch(generator)
+    leaves = [getattr(layer, name) for layer in output.layers for name in ("logits_BNK", "boxes_BTN4", "masks")]
+    before = criterion.total(criterion(output, batch))
+    gradients = torch.autograd.grad(before, leaves)
+    with torch.no_grad():
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            leaf -= 1e-3 * gradient
+    assert criterion.total(criterion(output, batch)) < before
+
+
+def test_the_same_input_gives_the_same_bits(criterion, generator):
+    output, batch = random_output(generator), random_batch(generator)
+    first, second = criterion(output, batch), criterion(output, batch)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_half_precision_predictions_give_single_precision_losses(criterion, generator):
+    output, batch = random_output(generator), random_batch(generator)
+    exact = criterion(output, batch)
+    for layer in output.layers:
+        for name in ("logits_BNK", "masks"):
+            setattr(layer, name, getattr(layer, name).bfloat16())
+    rounded = criterion(output, batch)
+    for name, value in rounded.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, exact[name], rtol=0.02, atol=0.02)
+
+
+def test_masks_of_another_size_name_the_setting_to_change(criterion, generator):
+    output = random_output(generator, clips=1)
+    batch = random_batch(generator, (2,), ((64, 92),), padded=(64, 92))
+    with pytest.raises(InputError, match=r"Set data\.pad_multiple"):
+        criterion(output, batch)
+
+
+def _mean_over_processes(rank: int, folder: str, results: torch.Tensor) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    generator = torch.Generator().manual_seed(rank)
+    output, counts = random_output(generator, clips=1), ((1,), (4,))[rank]
+    criterion = Criterion(CONFIG, classes=4)
+    batch = random_batch(generator, counts, ((64, 96),))
+    terms, undivided = criterion(output, batch), criterion(output, batch, num_boxes=1)
+    results[rank, 0] = mean_num_boxes(criterion.matches)
+    results[rank, 1] = undivided["loss_l1"].item() / terms["loss_l1"].item()
+    dist.destroy_process_group()
+
+
+@pytest.mark.long
+def test_num_boxes_is_the_mean_over_processes(tmp_path):
+    results = torch.zeros(2, 2).share_memory_()
+    torch.multiprocessing.spawn(_mean_over_processes, (str(tmp_path), results), nprocs=2)
+    torch.testing.assert_close(results, torch.full((2, 2), 2.5))
