@@ -16,7 +16,7 @@ three are those customary in tracking and video segmentation benchmarks (a facto
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -110,7 +110,7 @@ def challenge_attributes(truth: GroundTruth) -> dict[int, dict[str, bool]]:
     }
 
 
-def attribute_metrics(records: MatchRecords) -> Mapping[str, dict[str, float | int | None]]:
+def attribute_metrics(records: MatchRecords) -> dict[str, dict[str, float | int | None]]:
     """AP on the instances that have an attribute, for each attribute of the match records.
 
     Instances without it are ignored, and so are detections matched to them; unmatched detections count against all

@@ -68,9 +68,9 @@ def average_recall(group: GroupRecords, view: int, weights_RV: np.ndarray, detec
     Returns (R,) float64 in 0..1, NaN where no instance counts.
     """
     total_R1 = _instances(group, view, weights_RV)
-    found_N = group.matched_ATN[view].mean(axis=0) * (group.rank_N < detections_per_video)
+    found_N = group.matched_ATN[view].sum(axis=0) * (group.rank_N < detections_per_video)
     found_V = np.bincount(group.video_N, weights=found_N, minlength=weights_RV.shape[1])
-    return (weights_RV @ found_V) / total_R1[:, 0]
+    return (weights_RV @ found_V) / (total_R1[:, 0] * len(IOU_THRESHOLDS))  # whole numbers: exact in any order
 
 
 def mean_over_categories(values_KR: Sequence[np.ndarray]) -> np.ndarray:

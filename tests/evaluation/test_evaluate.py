@@ -1,0 +1,118 @@
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mssts.config import EvaluationSection
+from mssts.evaluate import evaluate
+from mssts.evaluation.average_precision import METRICS, twelve_numbers
+from mssts.evaluation.records_file import read_records, write_records
+from mssts.structures import InputError
+
+DATA = Path(__file__).parent / "data"
+ANNOTATIONS, PREDICTIONS = DATA / "evaluation_small.gt.json", DATA / "evaluation_small.predictions.json"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    output = tmp_path_factory.mktemp("run") / "valid" / "metrics.json"
+    run = {"variant": "baseline", "seed": 1, "config": {"large": "thing"}}
+    settings = EvaluationSection(bootstrap_replicates=10, bootstrap_seed=3)
+    return output, evaluate(ANNOTATIONS, PREDICTIONS, output, run, "valid", settings)
+
+
+def test_file_is_not_what_is_returned(done):
+    output, metrics = done
+    assert json.loads(output.read_text()) == metrics
+
+
+def test_layout_changed(done):
+    _, metrics = done
+    expected = json.loads((DATA / "evaluation_small.expected.json").read_text())
+    assert set(metrics) == {"overall", "class_agnostic", "per_category", "attributes", "produced_by"}
+    assert metrics["overall"]["AP"] == pytest.approx(expected["AP"], abs=1e-12)
+    assert metrics["overall"]["AP_large"] is None
+    assert list(metrics["per_category"]) == ["c1", "c2", "c3", "c4"]
+    for numbers in (metrics["overall"], metrics["class_agnostic"], *metrics["per_category"].values()):
+        assert set(numbers) == set(METRICS)
+    for numbers in metrics["attributes"].values():
+        assert set(numbers) == {"AP", "AP75", "AP_agnostic", "instances"}
+
+
+def test_file_does_not_say_what_produced_it(done):
+    assert done[1]["produced_by"] == {
+        "annotations_sha256": hashlib.sha256(ANNOTATIONS.read_bytes()).hexdigest(),
+        "predictions_sha256": hashlib.sha256(PREDICTIONS.read_bytes()).hexdigest(),
+        "split": "valid",
+        "videos": 20,
+        "settings": {"bootstrap_replicates": 10, "bootstrap_seed": 3},
+        "run": {"variant": "baseline", "seed": 1},
+    }
+
+
+def test_second_evaluation_gives_other_bytes(done, tmp_path):
+    output, _ = done
+    evaluate(ANNOTATIONS, PREDICTIONS, tmp_path / "metrics.json")
+    evaluate(ANNOTATIONS, PREDICTIONS, tmp_path / "again" / "metrics.json")
+    for name in ("metrics.json", "matches.npz"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    assert (tmp_path / "matches.npz").read_bytes() == output.with_name("matches.npz").read_bytes()
+
+
+def test_match_records_on_disk_give_other_numbers(done):
+    output, metrics = done
+    records = read_records(output.with_name("matches.npz"))
+    assert twelve_numbers(records, records.categories) == metrics["overall"]
+    assert twelve_numbers(records, [records.pooled]) == metrics["class_agnostic"]
+
+
+def test_records_change_on_their_way_through_the_file(random_case, tmp_path):
+    records = random_case(np.random.default_rng(0)).records()
+    write_records(tmp_path / "m.npz", records)
+    again = read_records(tmp_path / "m.npz")
+    assert (again.video_ids, again.category_ids, again.views) == (
+        records.video_ids,
+        records.category_ids,
+        records.views,
+    )
+    for old, new in zip((*records.categories, records.pooled), (*again.categories, again.pooled), strict=True):
+        for name, array in vars(old).items():
+            np.testing.assert_array_equal(getattr(new, name), array)
+            assert getattr(new, name).dtype == array.dtype
+
+
+def test_records_do_not_name_prediction_and_instance(new_case):
+    case = new_case().video(1).video(2).instance((0, 0, 5, 10), video=2)
+    case.predict((5, 0, 9, 10), video=2, score=0.2).predict((0, 0, 5, 9), video=2, score=0.9)
+    group = case.records().pooled
+    assert group.prediction_N.tolist() == [1, 0]
+    assert group.annotation_TN[:, 0].tolist() == [1] * 9 + [0]  # IoU 0.9 passes the thresholds up to 0.9
+    assert group.annotation_TN[:, 1].tolist() == [0] * 10
+    assert group.video_N.tolist() == [1, 1]
+
+
+def test_empty_list_of_predictions_is_not_ap_0(new_case, tmp_path):
+    case = new_case(2).video().instance((0, 0, 5, 10))
+    (tmp_path / "gt.json").write_text(json.dumps(case.content))
+    (tmp_path / "p.json").write_text("[]")
+    metrics = evaluate(tmp_path / "gt.json", tmp_path / "p.json", tmp_path / "metrics.json")
+    assert (metrics["overall"]["AP"], metrics["class_agnostic"]["AP"]) == (0, 0)
+    assert metrics["per_category"]["kind2"]["AP"] is None
+    assert read_records(tmp_path / "matches.npz").pooled.video_N.size == 0
+
+
+def test_bad_predictions_leave_a_metrics_file(new_case, tmp_path):
+    (tmp_path / "p.json").write_text("{}")
+    with pytest.raises(InputError):
+        evaluate(ANNOTATIONS, tmp_path / "p.json", tmp_path / "metrics.json")
+    assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK nonsense"])
+def test_damaged_records_give_a_library_error(tmp_path, content):
+    if content is not None:
+        (tmp_path / "m.npz").write_bytes(content)
+    with pytest.raises(InputError, match="evaluate the run again"):
+        read_records(tmp_path / "m.npz")

@@ -1,0 +1,144 @@
+"""Bad files give one message that lists every problem with its place, what was found and what was expected."""
+
+import copy
+import json
+
+import pytest
+
+from mssts.evaluation.ground_truth import parse_ground_truth, read_ground_truth
+from mssts.evaluation.submission import parse_predictions, read_predictions
+from mssts.structures import InputError
+
+LEFT, RIGHT = (0, 0, 5, 10), (5, 0, 10, 10)
+
+
+@pytest.fixture
+def case(new_case):
+    return new_case(2).video(1, 2).instance(LEFT, RIGHT).predict(LEFT, None).predict(RIGHT, RIGHT, category=2)
+
+
+def message_for(case, content):
+    with pytest.raises(InputError) as error:
+        parse_predictions(content, parse_ground_truth(case.content), "p.json")
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "bad", "said"),
+    [
+        ("video_id", 7, ["[1]", "video_id: found 7"]),
+        ("video_id", "1", ["video_id: found '1'"]),
+        ("category_id", 0, ["category_id: found 0", "1 (kind1), 2 (kind2)"]),
+        ("category_id", True, ["category_id: found True"]),
+        ("score", float("nan"), ["score: found nan", "finite"]),
+        ("score", float("inf"), ["score: found inf"]),
+        ("score", 10**400, ["score: found 1000"]),
+        ("score", "0.5", ["score: found '0.5'"]),
+        ("segmentations", None, ["segmentations: found NoneType"]),
+        ("segmentations", [None], ["found 1 frames, but video 1 has 2", "null"]),
+        ("segmentations", [None] * 3, ["found 3 frames, but video 1 has 2"]),
+        ("segmentations", [None, {"size": [10, 11], "counts": "x"}], ["segmentations[1]", "[10, 11]", "[10, 10]"]),
+        ("segmentations", [None, {"size": [10, 10]}], ["found no counts"]),
+        ("segmentations", [None, {"size": [10, 10], "counts": [0, 100]}], ["counts of type list", "compressed"]),
+        ("segmentations", [None, {"size": [10, 10], "counts": "\x7f!"}], ["counts: not a compressed"]),
+        ("segmentations", [None, {"size": [10, 10], "counts": "P"}], ["counts: not a compressed"]),
+        ("segmentations", [None, {"size": [10, 10], "counts": ""}], ["counts: not a compressed"]),
+        ("segmentations", [None, {"size": [10, 10], "counts": "0" * 9}], ["runs cover 0 pixels, expected 100"]),
+        ("segmentations", [None, {"size": [10, 10], "counts": "O" + "U3"}], ["runs cover"]),
+        ("segmentations", [None, 3], ["segmentations[1]: found int"]),
+    ],
+)
+def test_bad_prediction_passes_or_is_not_named(case, key, bad, said):
+    case.predictions[1][key] = bad
+    message = message_for(case, case.predictions)
+    for words in ["p.json: [1]", *said]:
+        assert words in message
+
+
+def test_all_problems_of_predictions_are_not_listed_at_once(case):
+    del case.predictions[0]["score"], case.predictions[0]["video_id"]
+    case.predictions[1] |= {"video_id": 3, "category_id": 9, "score": None}
+    lines = message_for(case, [*case.predictions, "x"]).splitlines()
+    assert len(lines) == 5
+    assert "missing video_id, score" in lines[0]
+    assert "found str" in lines[4]
+
+
+def test_a_flood_of_problems_hides_how_many_there_are(case):
+    assert message_for(case, [3] * 100).splitlines()[-1] == "p.json: and 70 more problems"
+
+
+def test_predictions_that_are_no_list_pass(case):
+    assert "found dict at the top, expected the list of predictions" in message_for(case, {"results": []})
+
+
+def test_empty_list_of_predictions_is_an_error(case):
+    assert parse_predictions([], parse_ground_truth(case.content)) == ()
+
+
+def _set(*path_and_value):
+    *path, last, bad = path_and_value
+
+    def change(content):
+        for key in path:
+            content = content[key]
+        content[last] = bad
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda content: content.pop("annotations"), ["missing annotations", "YouTube-VIS"]),
+        (_set("annotations", None), ["annotations: found None", "cannot be evaluated"]),
+        (_set("annotations", []), ["annotations: found []"]),
+        (_set("annotations", {"a": 1}), ["annotations: found {'a': 1}"]),
+        (_set("videos", []), ["videos: found []"]),
+        (_set("categories", [{"id": 1}]), ["categories[0]: missing name"]),
+        (_set("categories", 1, "id", 1), ["id 1 occurs twice"]),
+        (_set("categories", 1, "name", "kind1"), ["name 'kind1' occurs twice"]),
+        (_set("videos", 0, "height", 0), ["videos[0]: height: found 0"]),
+        (_set("videos", 0, "length", 3), ["annotations[0]: segmentations: found 2 frames, expected 3"]),
+        (_set("annotations", 0, "id", 0), ["id: found 0"]),
+        (_set("annotations", 0, "video_id", 4), ["video_id: found 4"]),
+        (_set("annotations", 0, "category_id", 3), ["category_id: found 3, expected one of [1, 2]"]),
+        (_set("annotations", 0, "iscrowd", "no"), ["iscrowd: found 'no'"]),
+        (_set("annotations", 0, "areas", ["big", None]), ["areas: expected"]),
+        (_set("annotations", 0, "attributes", {"fog": 1}), ["attributes: expected"]),
+        (_set("annotations", 0, "segmentations", 0, [[1, 2, 3]]), ["segmentations[0]: polygon"]),
+        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [5, 5]}), ["cover 10 pixels"]),
+        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [110, -10]}), ["cover 100", "0 or"]),
+        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [50.5, 49.5]}), ["not an integer"]),
+    ],
+)
+def test_bad_annotation_passes_or_is_not_named(case, change, said):
+    content = copy.deepcopy(case.content)
+    change(content)
+    with pytest.raises(InputError) as error:
+        parse_ground_truth(content, "gt.json")
+    for words in ["gt.json", *said]:
+        assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "no such file"), ("", "the file is empty"), ("[1, ", "not valid JSON"), ("\udcff", "not UTF-8")],
+)
+def test_unreadable_file_gives_a_library_error(case, tmp_path, text, said):
+    path = tmp_path / "file.json"
+    if text is not None:
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    truth = parse_ground_truth(case.content)
+    for read in (lambda: read_ground_truth(path), lambda: read_predictions(path, truth)):
+        with pytest.raises(InputError, match=said) as error:
+            read()
+        assert str(path) in str(error.value)
+
+
+def test_nan_written_by_python_is_read_as_a_score(case, tmp_path):
+    case.predictions[0]["score"] = float("nan")
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(case.predictions))
+    with pytest.raises(InputError, match="score: found nan"):
+        read_predictions(path, parse_ground_truth(case.content))

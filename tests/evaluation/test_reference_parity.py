@@ -1,0 +1,32 @@
+"""The numbers of the reference evaluator on a case with the quirks of real files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mssts.evaluation.average_precision import METRICS, twelve_numbers
+from mssts.evaluation.ground_truth import read_ground_truth
+from mssts.evaluation.matching import match
+from mssts.evaluation.submission import read_predictions
+
+DATA = Path(__file__).parent / "data"
+EXPECTED = json.loads((DATA / "evaluation_small.expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def records():
+    truth = read_ground_truth(DATA / "evaluation_small.gt.json")
+    return match(truth, read_predictions(DATA / "evaluation_small.predictions.json", truth))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_number_differs_from_the_reference_evaluator(records, name):
+    ours = twelve_numbers(records, records.categories)[name]
+    assert (-1.0 if ours is None else ours) == pytest.approx(EXPECTED[name], abs=1e-12)
+
+
+def test_mean_over_categories_is_not_the_overall_number(records):
+    per_category = [twelve_numbers(records, [group])["AP"] for group in records.categories]
+    defined = [value for value in per_category if value is not None]
+    assert sum(defined) / len(defined) == pytest.approx(EXPECTED["AP"], abs=1e-12)
