@@ -12,9 +12,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from mssts.config import LossSection
-from mssts.losses.boxes import corners, generalized_iou
 from mssts.losses.matcher import Matcher, Matches, in_full_precision
 from mssts.losses.terms import dice, focal
+from mssts.ops.boxes import cxcywh_to_xyxy, generalized_iou
 from mssts.structures import Batch, InputError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _boxes(output: Output, batch: Batch, matches: Matches) -> dict[str, torch.Te
     targets = torch.cat([instances.boxes_NT4 for instances in batch.instances]).to(boxes_LPT4)
     targets_LPT4 = targets[matches.targets_LP]
     distances_LPT = (boxes_LPT4 - targets_LPT4).abs().sum(-1)
-    overlaps_LPT = generalized_iou(corners(boxes_LPT4), corners(targets_LPT4))
+    overlaps_LPT = generalized_iou(cxcywh_to_xyxy(boxes_LPT4), cxcywh_to_xyxy(targets_LPT4))
     frames = boxes_LPT4.shape[2]
     return {
         "loss_l1": distances_LPT.flatten(1).sum(1) / frames,

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn.utils.rnn import pad_sequence
 
 from mssts.config import LossSection
-from mssts.losses.boxes import corners, generalized_iou
+from mssts.ops.boxes import cxcywh_to_xyxy, generalized_iou
 from mssts.structures import Batch, InputError, Instances
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ class Matcher:
         distances_LBNM = torch.cdist(
             boxes_LBNT4.flatten(3), targets_BMT4.flatten(2), compute_mode="donot_use_mm_for_euclid_dist"
         )
-        overlaps_LBNMT = generalized_iou(corners(boxes_LBNT4)[:, :, :, None], corners(targets_BMT4)[:, None])
+        overlaps_LBNMT = generalized_iou(
+            cxcywh_to_xyxy(boxes_LBNT4)[:, :, :, None], cxcywh_to_xyxy(targets_BMT4)[:, None]
+        )
         weights = self.weights
         return weights.class_ * class_costs_LBNM + weights.box * distances_LBNM - weights.giou * overlaps_LBNMT.mean(-1)
 
