@@ -48,9 +48,11 @@ class Batch:
 
     frames_BT3HW: float32, zeros in the padding. padding_mask_BTHW: bool, True where padded.
     sizes: unpadded (height, width) in pixels of each clip. instances: one record per clip, masks unpadded.
+    video_ids: the video of each clip, for messages.
     """
 
     frames_BT3HW: torch.Tensor
     padding_mask_BTHW: torch.Tensor
     sizes: tuple[tuple[int, int], ...]
     instances: tuple[Instances, ...]
+    video_ids: tuple[int, ...] = ()

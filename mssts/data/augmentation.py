@@ -1,0 +1,91 @@
+"""Augmentation of clips with torchvision's v2 functions; every number is drawn from the generator handed in.
+
+frames_T3HW: uint8, masks_NTHW: bool, both as tv_tensors, so that masks are resampled to the nearest pixel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
+
+from mssts.config import DataSection
+
+CROP_SHORT_SIDES = (400, 500, 600)
+CROP_SIDES = (384, 600)
+View = tuple[torch.Tensor, torch.Tensor]
+
+
+def augment(
+    frames_T3HW: torch.Tensor, masks_NTHW: torch.Tensor, settings: DataSection, rng: np.random.Generator
+) -> View:
+    """Flip, crop and resize all frames of a clip alike [code]; returns frames and masks of the new size."""
+    frames_T3HW, masks_NTHW = tv_tensors.Image(frames_T3HW), tv_tensors.Mask(masks_NTHW)
+    if rng.random() < settings.flip:
+        frames_T3HW, masks_NTHW = F.horizontal_flip(frames_T3HW), F.horizontal_flip(masks_NTHW)
+    if settings.crop and rng.random() < 0.5:
+        frames_T3HW, masks_NTHW = _crop(frames_T3HW, masks_NTHW, rng)
+    short_side = int(rng.choice(settings.short_sides))
+    return resize(frames_T3HW, masks_NTHW, short_side, settings.max_long_side)
+
+
+def photometric_distortion(frames_T3HW: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Brightness, contrast, saturation, hue and order of channels, drawn for every frame by itself [code]."""
+    return torch.stack([_distort(frame, rng) for frame in frames_T3HW])
+
+
+def _distort(frame_3HW: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    brightness, contrast, saturation = rng.uniform(0.875, 1.125), rng.uniform(0.5, 1.5), rng.uniform(0.5, 1.5)
+    hue = rng.uniform(-0.05, 0.05)
+    use = rng.random(5) < 0.5
+    contrast_first = rng.random() < 0.5
+    order = rng.permutation(3).tolist()
+    if use[0]:
+        frame_3HW = F.adjust_brightness(frame_3HW, brightness)
+    if use[1] and contrast_first:
+        frame_3HW = F.adjust_contrast(frame_3HW, contrast)
+    if use[2]:
+        frame_3HW = F.adjust_saturation(frame_3HW, saturation)
+    if use[3]:
+        frame_3HW = F.adjust_hue(frame_3HW, hue)
+    if use[1] and not contrast_first:
+        frame_3HW = F.adjust_contrast(frame_3HW, contrast)
+    return frame_3HW[order] if use[4] else frame_3HW
+
+
+def _crop(frames_T3HW: torch.Tensor, masks_NTHW: torch.Tensor, rng: np.random.Generator) -> View:
+    """Resize the short side to one of CROP_SHORT_SIDES, then cut a window with sides within CROP_SIDES px."""
+    frames_T3HW, masks_NTHW = resize(frames_T3HW, masks_NTHW, int(rng.choice(CROP_SHORT_SIDES)), None)
+    sizes = frames_T3HW.shape[-2:]
+    height, width = (int(rng.integers(CROP_SIDES[0], min(side, CROP_SIDES[1]) + 1)) for side in sizes)
+    top, left = int(rng.integers(sizes[0] - height + 1)), int(rng.integers(sizes[1] - width + 1))
+    return F.crop(frames_T3HW, top, left, height, width), F.crop(masks_NTHW, top, left, height, width)
+
+
+def resized_size(height: int, width: int, short_side: int, max_long_side: int | None) -> tuple[int, int]:
+    """(height, width) with that short side, the aspect ratio kept, the long side at most `max_long_side` px."""
+    short, long = min(height, width), max(height, width)
+    scale = short_side / short
+    if max_long_side is not None:
+        scale = min(scale, max_long_side / long)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(frames_T3HW: torch.Tensor, masks_NTHW: torch.Tensor, short_side: int, max_long_side: int | None) -> View:
+    """Frames (antialiased) and masks (nearest) resized; untouched where the size is already right."""
+    size = resized_size(*frames_T3HW.shape[-2:], short_side, max_long_side)
+    if size == tuple(frames_T3HW.shape[-2:]):
+        return frames_T3HW, masks_NTHW
+    return resize_frames(frames_T3HW, size), F.resize(tv_tensors.Mask(masks_NTHW), list(size))
+
+
+def resize_frames(frames_T3HW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Frames resized to (height, width) px, bilinear and antialiased."""
+    return F.resize(frames_T3HW, list(size), antialias=True)
+
+
+def normalise(frames_T3HW: torch.Tensor, settings: DataSection) -> torch.Tensor:
+    """float32 frames from uint8 ones, by the mean and deviation (0..1) of the config."""
+    mean, std = (255 * torch.tensor(values).view(3, 1, 1) for values in (settings.mean, settings.std))
+    return (frames_T3HW.as_subclass(torch.Tensor) - mean) / std

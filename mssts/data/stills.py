@@ -1,0 +1,94 @@
+"""Pseudo-clips of still images for pre-training: the image and warped copies of it, in any order [code]."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
+
+from mssts.config import DataSection
+from mssts.data.clips import ClipDataset
+from mssts.data.youtube_vis import StillAnnotations, Video
+from mssts.structures import Clip
+
+MAX_INSTANCES = 25
+ROTATION_DEGREES = 20.0
+PERSPECTIVE = 0.08
+SHIFT = 0.1
+BRIGHTNESS = (0.7, 1.3)
+HUE = 0.04
+BLUR = 0.02
+
+
+class StillClipDataset(ClipDataset):
+    """Clips of one still image each: the image and T-1 warps of it, shuffled; at most 25 instances.
+
+    The photometric distortion of video clips is not applied; the warps have a brightness, hue and motion blur of their
+    own [code], hue and blur only where `settings.photometric` is on [ours].
+    """
+
+    def __init__(self, annotations: StillAnnotations, frames: int, settings: DataSection) -> None:
+        super().__init__(annotations, frames, settings)
+
+    def _draw(self, video: Video, reference: int, rng: np.random.Generator) -> Clip | None:
+        objects = self._store.objects(video)
+        if not objects:
+            return None
+        chosen = list(range(len(objects)))
+        if len(objects) > MAX_INSTANCES:
+            chosen = sorted(rng.choice(len(objects), MAX_INSTANCES, replace=False).tolist())
+        image_13HW, masks_N1HW = self._store.frames(video, [0]), self._store.masks(video, [0])[chosen]
+        views = [(image_13HW, masks_N1HW)]
+        views += [self._warp(image_13HW, masks_N1HW, rng) for _ in range(self.frames - 1)]
+        views = [views[t] for t in rng.permutation(self.frames)]
+        frames_T3HW = torch.cat([frames for frames, _ in views])
+        masks_NTHW = torch.cat([masks for _, masks in views], dim=1)
+        labels = [objects[n].label for n in chosen]
+        return self._finish(video, [0] * self.frames, labels, frames_T3HW, masks_NTHW, rng)
+
+    def _warp(
+        self, image_13HW: torch.Tensor, masks_N1HW: torch.Tensor, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One copy seen from elsewhere; what comes in from outside has the mean colour and no mask."""
+        height, width = image_13HW.shape[-2:]
+        start, end = warp_corners(height, width, rng)
+        image_13HW = F.adjust_brightness(tv_tensors.Image(image_13HW), rng.uniform(*BRIGHTNESS))
+        hue, blur, direction = rng.uniform(-HUE, HUE), rng.uniform(0, BLUR * width), rng.uniform(0, math.pi)
+        if self.settings.photometric:
+            image_13HW = motion_blur(F.adjust_hue(image_13HW, hue), blur, direction)
+        fill = [255 * value for value in self.settings.mean]
+        image_13HW = F.perspective(tv_tensors.Image(image_13HW), start, end, fill=fill)
+        return image_13HW, F.perspective(tv_tensors.Mask(masks_N1HW), start, end)
+
+
+def warp_corners(height: int, width: int, rng: np.random.Generator) -> tuple[list[list[float]], list[list[float]]]:
+    """Corners x, y in px before and after a rotation (+-20 degrees), shift (10 %) and perspective (0.08) [code].
+
+    Together they are one homography, so that the image is resampled once.
+    """
+    corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], float)
+    angle = math.radians(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))
+    size = np.array([width, height], float)
+    inwards = np.sign(size / 2 - corners)
+    moved = corners + inwards * rng.uniform(0, PERSPECTIVE / 2, (4, 2)) * size
+    centre = (size - 1) / 2
+    rotation = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    moved = (moved - centre) @ rotation + centre + rng.uniform(-SHIFT, SHIFT, 2) * size
+    return corners.tolist(), moved.tolist()
+
+
+def motion_blur(image_13HW: torch.Tensor, length_px: float, direction: float) -> torch.Tensor:
+    """Mean along a line of that length through each pixel (uint8 in, uint8 out); unchanged below 2 px."""
+    reach = int(length_px // 2)
+    if reach < 1:
+        return image_13HW
+    offsets = torch.arange(-reach, reach + 1)
+    rows, columns = (torch.round(offsets * f(direction)).long() + reach for f in (math.sin, math.cos))
+    kernel = torch.zeros(2 * reach + 1, 2 * reach + 1)
+    kernel[rows, columns] = 1.0
+    kernel = (kernel / kernel.sum()).expand(3, 1, -1, -1)
+    pixels = torch.nn.functional.pad(image_13HW.as_subclass(torch.Tensor).float(), [reach] * 4, mode="replicate")
+    return torch.nn.functional.conv2d(pixels, kernel, groups=3).round().clamp(0, 255).to(torch.uint8)
