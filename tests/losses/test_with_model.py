@@ -1,0 +1,65 @@
+"""The losses on the real network's output, at the smallest scale."""
+
+import pytest
+import torch
+
+from mssts.config import resolve
+from mssts.losses import Criterion, ForegroundBackgroundAdversary
+from mssts.models import build_model
+from tests.losses.stand_in import random_batch
+
+CLASSES = 4
+
+
+def model_of(variant):
+    config = resolve("smoke", variant)
+    return build_model(config.model, "tiny", CLASSES, torch.Generator().manual_seed(0)).train(), config
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Model, config, a padded batch, the model's output, and the criterion that matched it."""
+    model, config = model_of("fgbg")
+    with torch.no_grad():  # zero at the start, which would stop the gradient of the first layer's boxes
+        for head in model.decoder.box_heads:
+            head.layers[-1].weight.normal_(std=0.1, generator=torch.Generator().manual_seed(3))
+    batch = random_batch(torch.Generator().manual_seed(1))
+    output = model(batch.frames_BT3HW, batch.padding_mask_BTHW)
+    criterion = Criterion(config.loss, CLASSES)
+    terms = criterion(output, batch)
+    return model, config, batch, output, criterion, terms
+
+
+def gradients_of(model, loss):
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True), strict=True))
+
+
+def test_all_terms_are_finite_and_each_reaches_the_backbone(case):
+    model, *_, terms = case
+    assert len(terms) == 5 * 2
+    for name, value in terms.items():
+        assert value.isfinite() and value > 0, name
+        gradients = gradients_of(model, value)
+        assert any(g is not None and (g != 0).any() for key, g in gradients.items() if key.startswith("backbone")), name
+
+
+def test_the_adversary_teaches_encoder_and_mask_head_but_not_class_and_box_heads_of_the_last_layer(case):
+    model, config, batch, output, criterion, _ = case
+    adversary = ForegroundBackgroundAdversary(
+        config.loss.foreground_background, config.model.hidden_dim, torch.Generator().manual_seed(2)
+    )
+    gradients = gradients_of(model, adversary.generator_loss(batch, output, criterion.matches, step=10**6))
+    reached = {name for name, gradient in gradients.items() if gradient is not None and (gradient != 0).any()}
+    for part in ("backbone.", "encoder.", "mask_parameter_head.", "mask_features."):
+        assert any(name.startswith(part) for name in reached), part
+    assert not any(name.startswith("class_heads.") for name in reached)
+    last = config.model.decoder.layers - 1
+    assert not any(name.startswith(f"decoder.box_heads.{last}.") for name in reached)
+
+
+def test_the_model_has_the_same_weights_with_and_without_the_adversary():
+    (baseline, _), (adversarial, _) = model_of("baseline"), model_of("fgbg")
+    weights = adversarial.state_dict()
+    assert list(baseline.state_dict()) == list(weights)
+    assert all(torch.equal(value, weights[name]) for name, value in baseline.state_dict().items())
