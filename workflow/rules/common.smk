@@ -7,6 +7,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+sys.path.insert(0, str(workflow.basedir))  # the clone's own package, installed or not
+
 from mssts import config as configuration
 from mssts import paths
 from mssts.data.datasets import entry, is_generated

@@ -1,0 +1,52 @@
+"""What tests of several rooms share: the clone's root, and small complete copies of it to run the workflow in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("Snakefile", "workflow", "ablations", "mssts", "environment.yml", "reports/published", "reports/templates")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Root of the clone."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def copy_sources() -> Callable[[Path], Path]:
+    """A function that copies what the workflow needs from the clone to an empty directory, results left behind."""
+
+    def copy(destination: Path) -> Path:
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, destination / part, ignore=shutil.ignore_patterns("__pycache__"))
+            elif source.is_file():
+                destination.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, destination / part)
+        return destination
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function that runs snakemake in a directory; its standard output and error come back as one text."""
+
+    def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "snakemake", "--scheduler", "greedy", "--nocolor", *arguments]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("MSSTS_", "MLFLOW_"))}
+        return subprocess.run(
+            command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    return run

@@ -1,0 +1,72 @@
+"""A finished study, cheaply: the real workflow runs every job, but a stage only writes a word to its output files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+STAGES_THAT_ONLY_WRITE = """
+import sys
+from pathlib import Path
+
+if sys.argv[1] == "tracking":
+    sys.exit()
+stage, options = sys.argv[1], dict(zip(sys.argv[2::2], sys.argv[3::2]))
+study = Path("reports") / options["--study"]
+output = Path(options.get("--output", study))
+files = {
+    "generate": [output / f"{name}.json" for name in ("fingerprint", "train", "valid", "control", "stills")],
+    "pretrain": [output / name for name in ("checkpoint.pt", "run.json", "log.jsonl", "cost.json")],
+    "train": [output / name for name in ("checkpoint.pt", "run.json", "log.jsonl", "cost.json")],
+    "predict": [output, output.with_suffix(".zip")],
+    "evaluate": [output, output.with_name("matches.npz")],
+    "table": [study / name for name in (
+        "table.csv table.md table.tex ablation.csv ablation.md ablation.tex attributes.csv attributes.md "
+        "provenance.csv published.csv cost.csv"
+    ).split()],
+    "figures": [study / "figures" / "a.pdf"],
+    "attention": [study / "attention" / "a.pdf"],
+    "document": [output],
+}
+for file in files[stage]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("done")
+"""
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, copy_sources, snakemake) -> Path:
+    """A copy of the clone in which study `smoke` has been run to the end."""
+    directory = copy_sources(tmp_path_factory.mktemp("finished") / "clone")
+    (directory / "mssts" / "__main__.py").write_text(STAGES_THAT_ONLY_WRITE)
+    run = snakemake(directory, "--cores", "2", "--config", "study=smoke", "--", "reports/table.pdf")
+    assert run.returncode == 0, run.stdout
+    return directory
+
+
+@pytest.fixture
+def clone(finished, tmp_path) -> Path:
+    """A copy of the finished study that a test may change."""
+    return shutil.copytree(finished, tmp_path / "clone")
+
+
+@pytest.fixture
+def rerun(snakemake) -> Callable[..., dict[str, list[str]]]:
+    """A function that says by dry run which jobs a change makes necessary: rule -> first output of each job."""
+
+    def jobs(directory: Path, *arguments: str, study: str = "smoke") -> dict[str, list[str]]:
+        run = snakemake(directory, "-n", "--cores", "2", "--config", f"study={study}", *arguments)
+        assert run.returncode == 0, run.stdout
+        found: dict[str, list[str]] = {}
+        for rule, output in re.findall(
+            r"^(?:local)?rule (\w+):\n(?:    input: .*\n)?    output: ([^,\n]+)", run.stdout, re.M
+        ):
+            found.setdefault(rule, []).append(output)
+        assert bool(found) != ("Nothing to be done" in run.stdout), run.stdout
+        return found
+
+    return jobs

@@ -1,0 +1,98 @@
+"""What a change makes necessary again, and what it must not: the table of the README, by dry run."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+REPORT = {"tables", "curves", "attention", "document"}
+VARIANT = "ms_sts_temporal_fgbg"
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, f"{path} has no {old!r}"
+    path.write_text(text.replace(old, new, 1))
+
+
+def append(path: Path, line: str) -> None:
+    with path.open("a") as file:
+        file.write(line)
+
+
+def test_a_finished_study_has_nothing_to_do(clone, rerun):
+    assert rerun(clone) == {}
+
+
+def test_neither_cores_nor_tracking_are_a_reason(clone, rerun):
+    assert rerun(clone, "tracking=off", "--cores", "1") == {}
+
+
+def test_touched_and_commented_yamls_rerun_nothing(clone, rerun):
+    later = time.time() + 60
+    for path in clone.glob("ablations/**/*.yaml"):
+        append(path, "\n# a remark\n")
+        os.utime(path, (later, later))
+    assert rerun(clone) == {}
+
+
+def test_evaluation_settings_rerun_evaluation_and_report_only(clone, rerun):
+    replace(clone / "ablations/scales/smoke.yaml", "bootstrap_replicates: 50", "bootstrap_replicates: 60")
+    assert set(rerun(clone)) == REPORT | {"evaluate"}
+
+
+def test_one_variant_reruns_that_variant_and_report_only(clone, rerun):
+    append(clone / f"ablations/variants/{VARIANT}.yaml", "  train.learning_rate: 3.0e-4\n")
+    jobs = rerun(clone)
+    assert set(jobs) == REPORT | {"train", "predict", "evaluate"}
+    assert all(f"/{VARIANT}/" in output for rule in ("train", "predict", "evaluate") for output in jobs[rule])
+
+
+def test_a_variants_title_reruns_the_report_only(clone, rerun):
+    replace(clone / f"ablations/variants/{VARIANT}.yaml", "title: ", "title: All of ")
+    assert set(rerun(clone)) == REPORT
+
+
+def test_training_settings_spare_the_pretraining(clone, rerun):
+    replace(clone / "ablations/scales/smoke.yaml", "\ntrain: {steps: 8,", "\ntrain: {steps: 9,")
+    jobs = rerun(clone)
+    assert not {"generate", "pretrain"} & set(jobs)
+    assert len(jobs["train"]) == 2
+
+
+def test_size_of_the_generated_data_reruns_everything(clone, rerun):
+    replace(clone / "ablations/scales/smoke.yaml", "train_videos: 12", "train_videos: 13")
+    assert {"generate", "pretrain", "train", "predict", "evaluate"} < set(rerun(clone))
+
+
+def test_a_comment_in_the_code_never_costs_training(clone, rerun):
+    files = [path for room in ("models", "losses", "data", "ops") for path in (clone / "mssts" / room).glob("*.py")]
+    assert files
+    for path in [*files, clone / "mssts/train.py"]:
+        append(path, "\n# a remark\n")
+    assert rerun(clone) == {}
+
+
+def test_code_of_the_evaluation_reruns_evaluation_and_report(clone, rerun):
+    append(clone / "mssts/evaluation/average_precision.py", "\n# a remark\n")
+    assert set(rerun(clone)) == REPORT | {"evaluate"}
+
+
+def test_code_of_the_report_reruns_the_report_only(clone, rerun):
+    append(clone / "mssts/report/tables.py", "\n# a remark\n")
+    assert set(rerun(clone)) == REPORT
+
+
+def test_another_study_reruns_the_document_and_shares_the_runs(clone, rerun):
+    source = clone / "ablations/studies/smoke.yaml"
+    (source.parent / "other.yaml").write_text(source.read_text())
+    jobs = rerun(clone, study="other")
+    assert set(jobs) == REPORT
+    assert jobs["document"] == ["reports/table.pdf"]
+
+
+def test_a_lost_file_is_made_again_alone(clone, rerun):
+    lost = "results/smoke/synthvis/tiny/baseline/seed1/valid/predictions.json"
+    (clone / lost).unlink()
+    assert rerun(clone, "--", lost) == {"predict": [lost]}
