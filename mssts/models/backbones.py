@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import timm
 import torch
+from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.models.resnet import BasicBlock
+
+from mssts.structures import InputError
 
 
 @dataclass(frozen=True)
@@ -22,19 +26,40 @@ class Backbone:
     build: Callable[[bool], nn.Module]
 
 
+class Tiny(nn.Module):
+    """A stem and four residual blocks, each halving the grid, with batch norm that learns [ours]."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
+        )
+        self.blocks = nn.ModuleList(
+            BasicBlock(
+                before,
+                after,
+                stride=2,
+                downsample=nn.Sequential(nn.Conv2d(before, after, 1, stride=2, bias=False), nn.BatchNorm2d(after)),
+            )
+            for before, after in itertools.pairwise(widths)
+        )
+        self.to(memory_format=torch.channels_last)  # a third faster on a CPU
+
+    def forward(self, images_F3HW: Tensor) -> list[Tensor]:
+        """(F, 3, H, W) -> three maps."""
+        features = self.stem(images_F3HW.contiguous(memory_format=torch.channels_last))
+        maps = []
+        for block in self.blocks:
+            features = block(features)
+            maps.append(features)
+        return maps[1:]
+
+
 def tiny(pretrained: bool) -> nn.Module:
-    """Five small stages (16, 24, 48, 64, 96 channels) with batch norm that learns, for small frames [ours]."""
-    return timm.create_model(
-        "resnet18",
-        pretrained=False,
-        features_only=True,
-        out_indices=(2, 3, 4),
-        layers=(1, 1, 1, 1),
-        channels=(24, 48, 64, 96),
-        stem_type="deep",
-        stem_width=8,
-        zero_init_last=False,
-    )
+    """For small frames; there are no ImageNet weights."""
+    if pretrained:
+        raise InputError("backbone: tiny has no pretrained weights; train it from the start")
+    return Tiny((16, 24, 48, 64, 96))
 
 
 def resnet(name: str) -> Callable[[bool], nn.Module]:
@@ -46,8 +71,8 @@ def resnet(name: str) -> Callable[[bool], nn.Module]:
             pretrained=pretrained,
             features_only=True,
             out_indices=(2, 3, 4),
-            norm_layer=FrozenBatchNorm2d,
         )
+        model = freeze_batch_norm_2d(model)
         for frozen in (model["conv1"], model["layer1"]):
             frozen.requires_grad_(False)
         return model
