@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mssts.evaluation.statistics import LEAST_SEEDS
 from mssts.report.differences import WHOLE, Difference
-from mssts.report.formats import signed
+from mssts.report.formats import plural, signed
 from mssts.report.runs import StudyRuns
 
 LEVEL = 0.05
@@ -21,17 +21,13 @@ def conclusions(runs: StudyRuns, found: list[Difference]) -> list[str]:
     return [*_on_seeds(runs, measured), *_on_places(runs, measured), _on_chance(measured)]
 
 
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
 def _on_seeds(runs: StudyRuns, measured: list[Difference]) -> list[str]:
     sentences = []
     for seeds in sorted({difference.seeds for difference in measured}):
         least = min(1.0, 2 / 2**seeds)
         if seeds < LEAST_SEEDS:
             sentences.append(
-                f"With {_plural(seeds, 'seed')} per variant a two-sided sign-flip test over seeds cannot reach 5 % "
+                f"With {plural(seeds, 'seed')} per variant a two-sided sign-flip test over seeds cannot reach 5 % "
                 f"(its smallest p is {least:.2g}), so no difference here can be told from the luck of a training run; "
                 "the intervals cover the choice of videos only."
             )
@@ -43,8 +39,8 @@ def _on_seeds(runs: StudyRuns, measured: list[Difference]) -> list[str]:
         corrected = min(1.0, least * family)
         reach = "can reach 5 %" if corrected <= LEVEL else "cannot reach 5 %"
         sentences.append(
-            f"With {_plural(seeds, 'seed')} the smallest p of a two-sided sign-flip test is {least:.2g}, after Holm's "
-            f"correction over {_plural(family, 'comparison')} {corrected:.2g}: one variant alone {reach} corrected."
+            f"With {plural(seeds, 'seed')} the smallest p of a two-sided sign-flip test is {least:.2g}, after Holm's "
+            f"correction over {plural(family, 'comparison')} {corrected:.2g}: one variant alone {reach} corrected."
         )
         significant = [d for d in measured if d.p_holm is not None and d.p_holm <= LEVEL]
         if corrected <= LEVEL:
@@ -72,32 +68,50 @@ def _interval(runs: StudyRuns, difference: Difference) -> str:
 
 
 def _on_places(runs: StudyRuns, measured: list[Difference]) -> list[str]:
+    """For each dataset, split and backbone a sentence per measure that tells variants apart, and one for the rest."""
     sentences = []
-    for measure in dict.fromkeys(map(_measure, measured)):
-        family = [difference for difference in measured if _measure(difference) == measure]
-        above = [_interval(runs, d) for d in family if d.low > 0]
-        below = [_interval(runs, d) for d in family if d.high < 0]
-        rest = len(family) - len(above) - len(below)
-        parts = []
-        if above:
-            parts.append(f"better than the baseline on other such videos: {', '.join(above)}")
-        if below:
-            parts.append(f"worse: {', '.join(below)}")
-        if rest:
-            parts.append(f"not to be told from the baseline: {'all' if rest == len(family) else rest} of {len(family)}")
-        dataset, split, backbone = measure[:3]
-        place = f"{dataset}, {split}" + (f", {backbone}" if len(runs.study.backbones) > 1 else "")
-        control = " (negative control: one frame repeated, other frames hold no information)"
-        sentences.append(
-            f"{_name(family[0])} on {place}{control if split == CONTROL_SPLIT else ''}: {'; '.join(parts)}."
-        )
+    for place in dict.fromkeys(_measure(difference)[:3] for difference in measured):
+        words = _place_words(runs, place)
+        undecided = []
+        for measure in dict.fromkeys(_measure(d) for d in measured if _measure(d)[:3] == place):
+            family = [difference for difference in measured if _measure(difference) == measure]
+            told_apart = _told_apart(runs, family)
+            if told_apart:
+                sentences.append(f"{words}, {_name(family[0])}: {told_apart}.")
+            else:
+                undecided.append(_name(family[0]))
+        if undecided:
+            sentences.append(f"{words}, {', '.join(undecided)}: no variant can be told from the baseline.")
     return sentences
+
+
+def _place_words(runs: StudyRuns, place: tuple[str, ...]) -> str:
+    dataset, split, backbone = place
+    words = f"On {dataset}, {split} split"
+    if split == CONTROL_SPLIT:
+        words += " (negative control: other frames hold no information)"
+    return words + (f", {backbone}" if len(runs.study.backbones) > 1 else "")
+
+
+def _told_apart(runs: StudyRuns, family: list[Difference]) -> str:
+    """The variants whose interval excludes zero, in words; empty if there is none."""
+    above = [_interval(runs, d) for d in family if d.low > 0]
+    below = [_interval(runs, d) for d in family if d.high < 0]
+    rest = len(family) - len(above) - len(below)
+    parts = []
+    if above:
+        parts.append(f"above the baseline, interval excludes zero: {', '.join(above)}")
+    if below:
+        parts.append(f"below the baseline, interval excludes zero: {', '.join(below)}")
+    if parts and rest:
+        parts.append(f"not to be told from it: {rest} of {len(family)}")
+    return "; ".join(parts)
 
 
 def _on_chance(measured: list[Difference]) -> str:
     outside = sum(difference.low > 0 or difference.high < 0 for difference in measured)
     return (
-        f"{outside} of {_plural(len(measured), 'interval')} exclude zero; if nothing had an effect, about "
+        f"{outside} of {plural(len(measured), 'interval')} exclude zero; if nothing had an effect, about "
         f"{LEVEL * len(measured):.1f} would by chance. An interval speaks of the models trained here on other videos "
         "of this kind, not of other trainings, other data or the official benchmark."
     )

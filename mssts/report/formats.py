@@ -57,6 +57,11 @@ def mean_and_deviation(values: list[float | None], digits: int = 2) -> str:
     return mean if len(known) == 1 else f"{mean} ± {decimals(pd.Series(known).std(ddof=1), digits)}"
 
 
+def plural(count: int, word: str) -> str:
+    """A count with its word, the regular plural where it is not 1."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 def escape_latex(text: str) -> str:
     """Text in which every character that LaTeX reads as a command stands for itself."""
     return "".join(_LATEX.get(character, character) for character in text)

@@ -98,7 +98,10 @@ def summary_note(runs: StudyRuns) -> str:
 
 
 def attributes(runs: StudyRuns) -> pd.DataFrame:
-    """One row per variant and split with attributes: AP over the instances with each attribute, mean ± deviation."""
+    """One row per variant and split with attributes: AP over the instances with each attribute, mean ± deviation.
+
+    The last row of each dataset, split and backbone counts these instances.
+    """
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for result in runs.results:
         if result.metrics is not None:
@@ -106,20 +109,20 @@ def attributes(runs: StudyRuns) -> pd.DataFrame:
             found |= {name: values["instances"] for name, values in result.metrics["attributes"].items()}
     names = sorted({name for found in counts.values() for name in found})
     rows = []
+    last = runs.variants[-1]
     for keys, results in _by_variant(runs):
-        present = [result for result in results if result.metrics is not None]
         known = counts.get((keys[0], keys[1]), {})
-        if known:
-            cells = [
-                mean_and_deviation([result.attribute(name, "AP") for result in present])
-                if known.get(name)
-                else NO_VALUE
-                for name in names
-            ]
-            rows.append([*keys, *cells])
-    instances = [[dataset, split, "", "instances", "", *(str(found.get(name, 0)) for name in names)]
-                 for (dataset, split), found in counts.items() if found]  # fmt: skip
-    return pd.DataFrame(rows + instances, columns=[*_KEYS, *names])
+        if not known:
+            continue
+        present = [result for result in results if result.metrics is not None]
+        cells = [
+            mean_and_deviation([result.attribute(name, "AP") for result in present]) if known.get(name) else NO_VALUE
+            for name in names
+        ]
+        rows.append([*keys, *cells])
+        if results[0].run.variant == last:
+            rows.append([*keys[:3], "(instances)", "", *(str(known.get(name, 0)) for name in names)])
+    return pd.DataFrame(rows, columns=[*_KEYS, *names])
 
 
 def provenance(runs: StudyRuns) -> pd.DataFrame:

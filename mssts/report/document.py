@@ -1,0 +1,238 @@
+"""The study's report as one PDF: everything in it comes from the files of the runs and of the tables."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mssts.checkpoint import atomic_write, read_json
+from mssts.paths import report_dir
+from mssts.report import ablation
+from mssts.report.conclusions import conclusions
+from mssts.report.differences import Difference
+from mssts.report.formats import NOT_RUN, plural, read_csv, signed
+from mssts.report.published import METRICS as PUBLISHED_METRICS
+from mssts.report.published import read_published
+from mssts.report.runs import BASELINE, StudyRuns, collect
+from mssts.report.tables import attributes, provenance, summary, summary_note, table
+from mssts.structures import InputError
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "reports" / "templates" / "report.typ"
+_FIGURES = {
+    "ablation": "figures/ablation.pdf",
+    "training": "figures/training_curves.pdf",
+    "attention": "attention/attention.pdf",
+}
+_CASES = "attention/cases.json"
+
+
+def write_document(study: str, output: Path) -> None:
+    """Typeset the report of a study; the same files give the same bytes.
+
+    Reads the runs, and the tables and figures in the study's report directory. A figure that is missing prints
+    "not run". Raises InputError if the tables are missing or older than the results.
+    """
+    runs = collect(study)
+    folder = report_dir(study)
+    data = report_data(runs, folder)
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        for name, path in _FIGURES.items():
+            if data["figures"][name] is not None:
+                shutil.copy(folder / path, root / data["figures"][name])
+        (root / "data.json").write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+        shutil.copy(TEMPLATE, root / "report.typ")
+        content = _typeset(root)
+    with atomic_write(Path(output), "wb") as file:
+        file.write(content)
+
+
+def _typeset(root: Path) -> bytes:
+    import typst
+
+    try:
+        return typst.compile(root / "report.typ", root=root, ignore_system_fonts=True, timestamp=0)
+    except typst.TypstError as error:
+        raise InputError(f"{TEMPLATE}: typst: {error}") from None
+
+
+def report_data(runs: StudyRuns, folder: Path) -> dict[str, Any]:
+    """All that the template shows, as plain JSON values; every number already text."""
+    _check_tables(runs, folder)
+    found = ablation.read(folder / "ablation.csv")
+    tests = ablation.tests_table(runs, found)
+    attributes_frame = attributes(runs)
+    present = {name: f"{name}.pdf" if (folder / path).is_file() else None for name, path in _FIGURES.items()}
+    return {
+        "not_run": NOT_RUN,
+        "kicker": "MS-STS video instance segmentation, measured again",
+        "title": f"Study {runs.name}",
+        "question": runs.study.question,
+        "facts": _facts(runs),
+        "warnings": _warnings(runs),
+        "summary": _blocks(summary(runs), "This study: ") | {"note": summary_note(runs)},
+        "published": _published(),
+        "ablation": _blocks(ablation.table(runs, found)) | {"note": ablation.NOTE},
+        "tests": None if tests is None else _blocks(tests) | {"note": ablation.TEST_NOTE},
+        "conclusions": conclusions(runs, found),
+        "attributes": None if attributes_frame.empty else _blocks(attributes_frame) | {"note": _ATTRIBUTES_NOTE},
+        "parameters": _parameters(runs),
+        "provenance": _provenance(runs),
+        "figures": present,
+        "captions": _captions(runs, found, folder),
+    }
+
+
+def _check_tables(runs: StudyRuns, folder: Path) -> None:
+    path = folder / "table.csv"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Write the tables first (mssts table --study {runs.name}).")
+    if not read_csv(path).equals(table(runs)):
+        raise InputError(
+            f"{path}: not the table of the present results. Write it again (mssts table --study {runs.name})."
+        )
+
+
+def _facts(runs: StudyRuns) -> list[tuple[str, str]]:
+    study = runs.study
+    done = sum(run.record is not None for run in runs.runs)
+    return [
+        ("Matrix", f"{', '.join(study.datasets)}; {', '.join(study.backbones)}; seeds {_listed(study.seeds)}"),
+        ("Variants", ", ".join(runs.titles[variant] for variant in study.variants)),
+        ("Scale, splits", f"{study.scale}; {', '.join(study.splits)}"),
+        ("Expected", study.expect),
+        ("Runs", f"{done} of {len(runs.runs)}, pre-training included"),
+        ("Code", f"commit {runs.commit}" if runs.commit else NOT_RUN),
+    ]
+
+
+def _listed(seeds: list[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def _warnings(runs: StudyRuns) -> list[str]:
+    warnings = []
+    missing = sum(result.metrics is None for result in runs.results)
+    if missing:
+        warnings.append(f"{missing} of {len(runs.results)} results are missing and print “{NOT_RUN}”.")
+    other = [run.name for run in runs.runs if run.record and run.record["commit"] != runs.commit]
+    if other:
+        warnings.append(f"{plural(len(other), 'run')} of another commit than the others: {', '.join(other)}.")
+    changed = sum(1 for run in runs.runs if run.record and "+" in run.record["commit"])
+    if changed:
+        warnings.append(f"{plural(changed, 'run')} of sources that differ from their commit (marked +changed).")
+    return warnings
+
+
+def _blocks(frame: pd.DataFrame, prefix: str = "") -> dict[str, Any]:
+    """A table cut into blocks of one dataset, split and backbone, each with a label in words."""
+    shown = [column for column in frame.columns if column not in ("Dataset", "Split", "Backbone")]
+    blocks = []
+    for (dataset, split, backbone), part in frame.groupby(["Dataset", "Split", "Backbone"], sort=False):
+        label = f"{prefix}dataset {dataset}, local {split} split, backbone {backbone}"
+        blocks.append({"label": label, "rows": part[shown].values.tolist()})
+    return {"columns": [_words(column) for column in shown], "blocks": blocks}
+
+
+def _words(column: str) -> str:
+    return column.replace("AP_agnostic", "class-agn. AP").replace("_", " ")
+
+
+def _published() -> dict[str, Any]:
+    """The poster's rows in one block per backbone, with a mark for each footnote."""
+    poster = read_published().poster
+    marks: dict[str, str] = {}
+    blocks = []
+    for backbone, part in poster.groupby("backbone", sort=False):
+        rows = []
+        for _, row in part.iterrows():
+            note = row["note"]
+            if note:
+                marks.setdefault(note, _mark(len(marks)))
+            method = {"text": row["method"], "mark": marks[note]} if note else row["method"]
+            kind = row["type"] or "-"
+            rows.append([method, row["venue"], kind, *(row[metric] or "-" for metric in PUBLISHED_METRICS)])
+        blocks.append({"label": f"Published, YouTube-VIS 2019 val, quoted: {backbone}", "rows": rows})
+    return {
+        "columns": ["Method", "Venue", "Type", *PUBLISHED_METRICS],
+        "blocks": blocks,
+        "notes": [(mark, note) for note, mark in marks.items()],
+        "note": "Published results on the official YouTube-VIS 2019 validation set, quoted from the MS-STS VIS poster, "
+        "not measured here. Another data set and another split than the table above: no row of one table may be "
+        "compared with a row of the other.",
+    }
+
+
+def _mark(position: int) -> str:
+    return "abcdefghijklmnopqrstuvwxyz"[position]
+
+
+def _parameters(runs: StudyRuns) -> dict[str, Any]:
+    """Parameters at inference of each variant and what it adds to the baseline."""
+    blocks = []
+    for dataset in runs.study.datasets:
+        for backbone in runs.study.backbones:
+            counts = {
+                run.variant: run.record["parameters"]
+                for run in runs.runs
+                if run.record and (run.dataset, run.backbone) == (dataset, backbone)
+            }
+            rows = [_parameter_row(runs, variant, counts) for variant in runs.study.variants]
+            blocks.append({"label": f"dataset {dataset}, backbone {backbone}", "rows": rows})
+    return {
+        "columns": ["Variant", "Parameters", "Added", "Added, %"],
+        "blocks": blocks,
+        "note": "Parameters at inference, and what a variant adds to the baseline.",
+    }
+
+
+def _parameter_row(runs: StudyRuns, variant: str, counts: dict[str, int]) -> list[str]:
+    title, own, baseline = runs.titles[variant], counts.get(variant), counts.get(BASELINE)
+    if own is None:
+        return [title, NOT_RUN, NOT_RUN, NOT_RUN]
+    if baseline is None:
+        return [title, f"{own:,}", NOT_RUN, NOT_RUN]
+    return [title, f"{own:,}", signed(own - baseline, 0), signed(100 * (own / baseline - 1), 1)]
+
+
+def _provenance(runs: StudyRuns) -> dict[str, Any]:
+    frame = provenance(runs)
+    marked = frame["run"] + frame["note"].map(lambda note: " *" if note else "")
+    columns = {
+        "run": "Run",
+        "commit": "Commit",
+        "config_digest": "Config digest",
+        "data_fingerprint": "Data",
+        "checkpoint": "Checkpoint",
+        "pretrain_seed": "Start",
+    }
+    star = " * another commit than most." if frame["note"].any() else ""
+    return {
+        "columns": list(columns.values()),
+        "blocks": [
+            {"label": "dataset/backbone/variant/seed", "rows": frame.assign(run=marked)[list(columns)].values.tolist()}
+        ],
+        "note": "What made each row: commit of the code, digest of the resolved configuration, fingerprint of the "
+        f"data, first digits of the checkpoint's SHA-256, and the pre-training seed that it started from.{star}",
+    }
+
+
+_ATTRIBUTES_NOTE = (
+    "AP over the instances that show a challenge, mean ± standard deviation over seeds, in percent; the last row "
+    "counts the instances. Instances without the challenge are ignored: compare models within a column, not columns."
+)
+
+
+def _captions(runs: StudyRuns, found: list[Difference], folder: Path) -> dict[str, str]:
+    cases = folder / _CASES
+    return {
+        "ablation": "Differences to the baseline with 95 % paired bootstrap intervals over videos; a filled dot marks "
+        "an interval that excludes zero.",
+        "training": "Loss terms over the optimiser's steps: mean over seeds, the band is the range.",
+        "attention": read_json(cases)["caption"] if cases.is_file() else "Attention maps.",
+    }

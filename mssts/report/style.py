@@ -1,0 +1,78 @@
+"""How figures look, and how they are written so that the same data give the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from mssts.checkpoint import atomic_write
+
+TEXT_WIDTH = 6.9  # inches: the text of an A4 page of the report
+PALETTE = sns.color_palette("colorblind").as_hex()
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+INK, FAINT = "#222222", "#d9d9d9"
+_DPI = 200
+_NO_METADATA = {
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None, "ModDate": None},
+    "png": {"Software": None},
+}
+
+
+def colour_and_dash(position: int) -> tuple[str, object]:
+    """Line style of the n-th series; told apart without colour as well, and beyond the palette's length."""
+    return PALETTE[position % len(PALETTE)], DASHES[(position + position // len(PALETTE)) % len(DASHES)]
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Small serif type that matplotlib brings along, thin axes, no box; nothing of the machine's own settings."""
+    settings = {
+        "font.family": "STIXGeneral",
+        "mathtext.fontset": "stix",
+        "font.size": 8.5,
+        "axes.titlesize": 9,
+        "axes.labelsize": 8.5,
+        "xtick.labelsize": 7.5,
+        "ytick.labelsize": 8,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "axes.linewidth": 0.6,
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": FAINT,
+        "grid.linewidth": 0.5,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "text.color": INK,
+        "lines.linewidth": 1.1,
+        "pdf.fonttype": 42,
+        "svg.hashsalt": "mssts",
+    }
+    with plt.style.context("default"), plt.rc_context(settings):
+        yield
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write `stem`.pdf and `stem`.png without dates and program names, and close the figure."""
+    for kind, metadata in _NO_METADATA.items():
+        content = io.BytesIO()
+        figure.savefig(content, format=kind, metadata=metadata, dpi=_DPI)
+        with atomic_write(stem.with_suffix(f".{kind}"), "wb") as file:
+            file.write(content.getvalue())
+    plt.close(figure)
