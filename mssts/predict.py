@@ -16,8 +16,9 @@ from tqdm import tqdm
 from mssts import config as configuration
 from mssts.checkpoint import atomic_write, load_checkpoint
 from mssts.config import Config, PredictSection
-from mssts.data.datasets import split_annotations
+from mssts.data.datasets import entry
 from mssts.data.videos import read_video
+from mssts.data.youtube_vis import VideoAnnotations
 from mssts.models import MsStsVis, Output, build_model
 from mssts.structures import InputError
 
@@ -47,7 +48,7 @@ def predict(study: str, checkpoint: Path, data: Path, dataset: str, split: str, 
     device = torch.device("cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu")
     model, trained, categories = load_run_model(checkpoint)
     model.to(device)
-    annotations = split_annotations(dataset, data, split)
+    annotations = VideoAnnotations.read(*entry(dataset).files(data, split), dataset)
     if [tuple(category) for category in annotations.categories] != categories:
         raise InputError(f"{checkpoint}: trained on {categories}, but {data} has {list(annotations.categories)}.")
 

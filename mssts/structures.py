@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ class Instances:
     labels_N: torch.Tensor
     boxes_NT4: torch.Tensor
     masks_NTHW: torch.Tensor
+
+    def to(self, device: torch.device) -> Instances:
+        """The same record on another device."""
+        return Instances(self.labels_N.to(device), self.boxes_NT4.to(device), self.masks_NTHW.to(device))
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,12 @@ class Batch:
     sizes: tuple[tuple[int, int], ...]
     instances: tuple[Instances, ...]
     video_ids: tuple[int, ...] = ()
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            frames_BT3HW=self.frames_BT3HW.to(device),
+            padding_mask_BTHW=self.padding_mask_BTHW.to(device),
+            instances=tuple(instances.to(device) for instances in self.instances),
+        )

@@ -18,9 +18,9 @@ from mssts import tracking
 from mssts.checkpoint import load_checkpoint, read_json, save_checkpoint, sha256_file, write_json
 from mssts.config import PRETRAIN, TRAIN, Config, OptimisationSection
 from mssts.data.clips import ClipDataset, ClipLoader
-from mssts.data.datasets import train_annotations
+from mssts.data.datasets import STILLS, entry
 from mssts.data.stills import StillClipDataset
-from mssts.data.youtube_vis import StillAnnotations
+from mssts.data.youtube_vis import StillAnnotations, VideoAnnotations
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model, count_parameters
 from mssts.optimisation import build_optimizer, rate_factor
@@ -67,7 +67,7 @@ def pretrain(study: str, dataset: str, backbone: str, seed: int, data: Path, out
     """
     scale = configuration.load_study(study).scale
     config = configuration.resolve(scale)
-    annotations = StillAnnotations.read(data / "stills.json", data / "stills", dataset)
+    annotations = StillAnnotations.read(*entry(dataset).files(data, STILLS), dataset)
     clips = StillClipDataset(annotations, config.pretrain.frames, config.data)
     name = RunName(study, scale, dataset, backbone, PRETRAIN, seed, seed)
     _fit(name, config, config.pretrain, clips, data, output, init=None)
@@ -79,7 +79,8 @@ def train(
     """Train one variant on video clips from the pre-trained checkpoint `init`; writes what `pretrain` writes."""
     scale = configuration.load_study(study).scale
     config = configuration.resolve(scale, variant)
-    clips = ClipDataset(train_annotations(dataset, data), config.train.frames, config.data)
+    annotations = VideoAnnotations.read(*entry(dataset).files(data, "train"), dataset)
+    clips = ClipDataset(annotations, config.train.frames, config.data)
     name = RunName(study, scale, dataset, backbone, variant, seed, configuration.pretrain_seed(config, seed))
     _fit(name, config, config.train, clips, data, output, init)
 
@@ -154,7 +155,7 @@ def _fit(
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
 
-            batch = fabric.to_device(batch)
+            batch = batch.to(fabric.device)
             prediction = network(batch.frames_BT3HW, batch.padding_mask_BTHW)
             terms = criterion(prediction, batch)
             loss = criterion.total(terms)
