@@ -349,11 +349,9 @@ def canonical(config: BaseModel, sections: tuple[str, ...] = ()) -> str:
     return json.dumps(tree, sort_keys=True, separators=(",", ":"))
 
 
-def digest(
-    config: Config, sections: tuple[str, ...] = ("data", "model", "loss", "pretrain", "train", "runtime")
-) -> str:
-    """First 12 hex digits of the SHA-256 of the canonical JSON of the sections that shape the weights."""
-    return hashlib.sha256(canonical(config, sections).encode()).hexdigest()[:12]
+def digest(config: Config, stage: str = TRAIN) -> str:
+    """First 12 hex digits of the SHA-256 of the canonical JSON of the sections that shape the weights of a stage."""
+    return hashlib.sha256(canonical(config, STAGE_SECTIONS[stage]).encode()).hexdigest()[:12]
 
 
 def pretrain_seed(config: Config, seed: int) -> int:

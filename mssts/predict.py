@@ -62,8 +62,8 @@ def predict(study: str, checkpoint: Path, data: Path, dataset: str, split: str, 
     with atomic_write(output) as file:
         file.write(text)
     with atomic_write(output.with_suffix(".zip"), "wb") as file, zipfile.ZipFile(file, "w") as archive:
-        entry = zipfile.ZipInfo("results.json", date_time=(1980, 1, 1, 0, 0, 0))
-        archive.writestr(entry, text, zipfile.ZIP_DEFLATED)
+        member = zipfile.ZipInfo("results.json", date_time=(1980, 1, 1, 0, 0, 0))
+        archive.writestr(member, text, zipfile.ZIP_DEFLATED)
 
 
 def video_results(
