@@ -1,0 +1,104 @@
+"""The command line: quick to answer, bad input in one line, an interrupt without a stack trace."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mssts import cli
+from mssts.structures import InputError
+
+HEAVY = ("torch", "mlflow", "transformers", "timm", "pandas", "matplotlib", "scipy")
+
+
+def mssts(root, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "mssts", *arguments], cwd=root, capture_output=True, text=True)
+
+
+def test_help_lists_every_stage_and_imports_nothing_heavy(root):
+    code = f"""
+import sys
+sys.argv = ["mssts", "--help"]
+from mssts import cli
+try:
+    cli.main()
+except SystemExit as end:
+    assert end.code == 0, end.code
+print("heavy:", [name for name in {HEAVY} if name in sys.modules])
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "heavy: []" in run.stdout
+    for stage in ("generate", "pretrain", "train", "predict", "evaluate", "table", "figures", "attention", "document"):
+        assert f"\n  {stage} " in run.stdout
+
+
+def test_help_answers_at_once(root):
+    def seconds() -> float:
+        started = time.perf_counter()
+        assert mssts(root, "--help").returncode == 0
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(4)) < 0.7
+
+
+@pytest.mark.parametrize("stage", ["table", "figures", "attention"])
+def test_bad_input_is_one_message_and_exit_code_2(root, stage):
+    run = mssts(root, stage, "--study", "nope")
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: ablations/studies/nope.yaml: no such file")
+    assert "Traceback" not in run.stderr
+
+
+def test_tracking_does_not_start_for_an_unknown_study(root, tmp_path):
+    (tmp_path / "ablations").symlink_to(root / "ablations")
+    run = mssts(tmp_path, "tracking", "init", "--study", "nope")
+    assert run.returncode == 2
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_a_missing_option_is_named(root):
+    run = mssts(root, "generate", "--study", "smoke")
+    assert run.returncode == 2
+    assert "--dataset" in run.stderr
+
+
+def test_an_unexpected_error_keeps_its_stack_trace(monkeypatch):
+    def fail(**_):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(KeyError):
+        cli.main()
+
+
+def test_input_errors_of_any_stage_are_caught(monkeypatch, capsys):
+    def fail(**_):
+        raise InputError("file: found this, expected that")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: file: found this, expected that\n"
+
+
+def test_an_interrupt_says_so_in_one_line(root, tmp_path):
+    """A real stage, interrupted while it works."""
+    (tmp_path / "ablations").symlink_to(root / "ablations")
+    command = [sys.executable, "-m", "mssts", "generate", "--study", "ablation", "--dataset", "synthvis"]
+    with subprocess.Popen([*command, "--output", "data"], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not any(tmp_path.iterdir()) or len(list(tmp_path.iterdir())) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        text = process.stderr.read()
+    assert process.returncode == 130
+    assert text.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in text

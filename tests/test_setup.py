@@ -1,0 +1,136 @@
+"""The set-up: pins in step with each other, and clear words where Python does not fit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+HEAVY = {"torch": "2.14.1", "torchvision": "0.29.1"}
+
+
+@pytest.fixture(scope="module")
+def pins(root) -> list[Requirement]:
+    lines = (root / "requirements.lock").read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def project(root) -> dict:
+    return tomllib.loads((root / "pyproject.toml").read_text())["project"]
+
+
+def version(pin: Requirement) -> str:
+    (specifier,) = pin.specifier
+    assert specifier.operator == "==", f"{pin} is no exact pin"
+    return specifier.version
+
+
+def test_every_package_is_pinned_once_and_from_no_special_place(pins):
+    names = [canonicalize_name(pin.name) for pin in pins]
+    assert len(set(names)) == len(names)
+    assert all(version(pin) and not pin.url for pin in pins)
+
+
+def test_conda_gets_the_pins_of_the_lock(root, pins):
+    environment = yaml.safe_load((root / "environment.yml").read_text())
+    (listed,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+    assert [str(Requirement(line)) for line in listed] == [str(pin) for pin in pins], "copy the lines of the lock"
+
+
+def test_the_lock_satisfies_the_project(pins, project):
+    pinned = {canonicalize_name(pin.name): version(pin) for pin in pins}
+    wanted = project["dependencies"] + [line for lines in project["optional-dependencies"].values() for line in lines]
+    for line in wanted:
+        requirement = Requirement(line)
+        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, line
+    assert {name: pinned[name] for name in HEAVY} == HEAVY
+
+
+def test_the_environment_is_that_of_the_lock(pins):
+    wrong = {}
+    for pin in pins:
+        if pin.marker is None or pin.marker.evaluate():
+            installed = metadata.version(pin.name)
+            if installed.split("+")[0] != version(pin).split("+")[0]:
+                wrong[pin.name] = installed
+    assert not wrong, "run `make setup`"
+
+
+def test_all_places_agree_on_the_range_of_python(root, project):
+    environment = yaml.safe_load((root / "environment.yml").read_text())
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert f"python{project['requires-python']}" in environment["dependencies"]
+    assert "3.1[1-3]) ;;" in (root / "workflow/setup.sh").read_text()
+
+
+def test_platform_packages_carry_a_marker(pins):
+    for pin in pins:
+        if pin.name.startswith(("nvidia-", "cuda-")) or pin.name == "triton":
+            assert pin.marker is not None and not pin.marker.evaluate({"sys_platform": "darwin"}), pin
+
+
+def run_setup(root: Path, tmp_path: Path, python_lines: str) -> subprocess.CompletedProcess[str]:
+    """`workflow/setup.sh` in an empty clone, where the only python is a script of these lines."""
+    clone = tmp_path / "clone"
+    (clone / "workflow").mkdir(parents=True)
+    for name in ("workflow/setup.sh", "requirements.lock"):
+        (clone / name).write_bytes((root / name).read_bytes())
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("python3", "python3.11", "python3.12", "python3.13"):
+        if python_lines:
+            (programs / name).write_text(f"#!/bin/bash\n{python_lines}\n")
+            (programs / name).chmod(0o755)
+    for tool in ("bash", "dirname", "rm", "cut", "grep"):
+        found = next(Path(part) / tool for part in os.defpath.split(":") if (Path(part) / tool).exists())
+        (programs / tool).symlink_to(found)
+    return subprocess.run(
+        ["bash", str(clone / "workflow/setup.sh")], env={"PATH": str(programs)}, capture_output=True, text=True
+    )
+
+
+def test_too_old_a_python_is_named_with_what_is_needed(root, tmp_path):
+    run = run_setup(root, tmp_path, "echo 3.9")
+    assert run.returncode != 0
+    assert "error: Python 3.11 to 3.13 is needed, found: python3.11 (3.9)" in run.stderr
+
+
+def test_too_new_a_python_is_refused(root, tmp_path):
+    run = run_setup(root, tmp_path, "echo 3.14")
+    assert run.returncode != 0
+    assert "Python 3.11 to 3.13 is needed" in run.stderr
+
+
+def test_no_python_at_all_is_said(root, tmp_path):
+    run = run_setup(root, tmp_path, "")
+    assert run.returncode != 0
+    assert "found: none" in run.stderr
+
+
+def test_a_missing_venv_module_gives_the_line_that_installs_it(root, tmp_path):
+    run = run_setup(root, tmp_path, '[[ "$2" != *ensurepip* ]] || exit 1\necho 3.12')
+    assert run.returncode != 0
+    assert "apt-get install python3.12-venv" in run.stderr
+
+
+def test_make_alone_explains_itself_and_installs_nothing(root, tmp_path):
+    (tmp_path / "Makefile").write_bytes((root / "Makefile").read_bytes())
+    run = subprocess.run(["make"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0
+    assert "make report" in run.stdout
+    assert "make test" in run.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_the_console_command_is_installed():
+    run = subprocess.run([str(Path(sys.executable).with_name("mssts")), "--help"], capture_output=True, text=True)
+    assert run.returncode == 0, "run `make setup`"
