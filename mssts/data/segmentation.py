@@ -73,9 +73,9 @@ def boxes_of_masks(masks_NTHW: torch.Tensor) -> torch.Tensor:
     for line, size in ((masks_NTHW.any(-2), width), (masks_NTHW.any(-1), height)):
         line = line.to(torch.uint8)
         start = line.argmax(-1)
-        end = size - line.flip(-1).argmax(-1)
+        end = torch.where(line.amax(-1) > 0, size - line.flip(-1).argmax(-1), start)
         edges.append((start / size, end / size))
     (left, right), (top, bottom) = edges
     boxes = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], -1)
-    present = masks_NTHW.flatten(2).any(-1, keepdim=True)
+    present = boxes[..., 2:3] > 0
     return torch.where(present, boxes, torch.full_like(boxes, ABSENT_BOX))

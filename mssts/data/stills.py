@@ -54,18 +54,18 @@ class StillClipDataset(ClipDataset):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One copy seen from elsewhere; what comes in from outside has the mean colour and no mask."""
         height, width = image_13HW.shape[-2:]
-        start, end = warp_corners(height, width, rng)
+        homography = homography_of_corners(*warp_corners(height, width, rng))
         image_13HW = F.adjust_brightness(tv_tensors.Image(image_13HW), rng.uniform(*BRIGHTNESS))
         hue, blur, direction = rng.uniform(-HUE, HUE), rng.uniform(0, BLUR * width), rng.uniform(0, math.pi)
         if self.settings.photometric:
             image_13HW = motion_blur(F.adjust_hue(image_13HW, hue), blur, direction)
         fill = [255 * value for value in self.settings.mean]
-        image_13HW = F.perspective(tv_tensors.Image(image_13HW), start, end, fill=fill)
-        return image_13HW, F.perspective(tv_tensors.Mask(masks_N1HW), start, end)
+        image_13HW = F.perspective(tv_tensors.Image(image_13HW), None, None, fill=fill, coefficients=homography)
+        return image_13HW, F.perspective(tv_tensors.Mask(masks_N1HW), None, None, coefficients=homography)
 
 
-def warp_corners(height: int, width: int, rng: np.random.Generator) -> tuple[list[list[float]], list[list[float]]]:
-    """Corners x, y in px before and after a rotation (+-20 degrees), shift (10 %) and perspective (0.08) [code].
+def warp_corners(height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (4, 2) x, y in px before and after a rotation (+-20 degrees), shift (10 %) and perspective (0.08) [code].
 
     Together they are one homography, so that the image is resampled once.
     """
@@ -77,7 +77,16 @@ def warp_corners(height: int, width: int, rng: np.random.Generator) -> tuple[lis
     centre = (size - 1) / 2
     rotation = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     moved = (moved - centre) @ rotation + centre + rng.uniform(-SHIFT, SHIFT, 2) * size
-    return corners.tolist(), moved.tolist()
+    return corners, moved
+
+
+def homography_of_corners(start_42: np.ndarray, end_42: np.ndarray) -> list[float]:
+    """Eight coefficients by which torchvision takes places of the output (`end`) to those of the input (`start`)."""
+    rows, values = [], []
+    for (x, y), (u, v) in zip(start_42, end_42, strict=True):
+        rows += [[u, v, 1, 0, 0, 0, -x * u, -x * v], [0, 0, 0, u, v, 1, -y * u, -y * v]]
+        values += [x, y]
+    return np.linalg.solve(np.array(rows, float), np.array(values, float)).tolist()
 
 
 def motion_blur(image_13HW: torch.Tensor, length_px: float, direction: float) -> torch.Tensor:
