@@ -86,6 +86,7 @@ class SwinFeatures(nn.Module):
     def __init__(self, swin: nn.Module) -> None:
         super().__init__()
         self.swin = swin
+        self.swin.swin.layernorm = nn.Identity()  # acts on nothing that is returned
 
     def forward(self, images_F3HW: Tensor) -> list[Tensor]:
         """(F, 3, H, W) -> three maps."""

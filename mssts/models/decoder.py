@@ -108,7 +108,7 @@ class Decoder(nn.Module):
         references = self.reference_points(positions_NC).sigmoid().expand(B, T, -1, -1)
         outputs = []
         for layer, box_head in zip(self.layers, self.box_heads, strict=True):
-            on_levels = references[:, :, :, None] * _for_references(places.valid_ratios_BL2, references)
+            on_levels = references[:, :, :, None] * _for_references(places.grid.valid_ratios_BL2, references)
             instances_BNC, boxes_BTNC = layer(instances_BNC, boxes_BTNC, positions_NC, on_levels, memory_BTSC, places)
             logits = inverse_sigmoid(references)
             refined = (box_head(boxes_BTNC) + F.pad(logits, (0, 4 - logits.shape[-1]))).sigmoid()

@@ -56,7 +56,7 @@ class DeformableAttention(nn.Module):
     def _locations(self, references: Tensor, offsets: Tensor, places: TokenPlaces) -> Tensor:
         """Points: offsets count cells of the level. Boxes: offsets count 1/P of half the box [code]."""
         if references.shape[-1] == 2:
-            return references + offsets * _cell_sizes(places.shapes, offsets)
+            return references + offsets * places.grid.cells_L2[:, None]
         return references[..., :2] + offsets * (references[..., 2:] * (0.5 / self.points))
 
     def _values(self, tokens_BTSC: Tensor, places: TokenPlaces) -> tuple[Tensor, ...]:
@@ -71,7 +71,3 @@ class DeformableAttention(nn.Module):
             for level, (height, width) in zip(values.split(places.level_sizes, 2), places.shapes, strict=True)
         )
 
-
-def _cell_sizes(shapes: tuple[tuple[int, int], ...], like: Tensor) -> Tensor:
-    """Width and height of a cell of each level relative to the padded frame, (L, 1, 2)."""
-    return torch.tensor([[[1 / width, 1 / height]] for height, width in shapes], dtype=like.dtype, device=like.device)

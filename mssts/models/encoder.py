@@ -20,7 +20,7 @@ class DeformableBranch(nn.Module):
     def forward(self, tokens_BTSC: Tensor, places: TokenPlaces) -> Tensor:
         """(B, T, S, C) -> (B, T, S, C)."""
         queries = tokens_BTSC + places.codes_B1SC
-        return self.output_projection(self.attention(queries, places.references_B1SL2, tokens_BTSC, places))
+        return self.output_projection(self.attention(queries, places.grid.references_B1SL2, tokens_BTSC, places))
 
 
 class EncoderLayer(nn.Module):

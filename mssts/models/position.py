@@ -17,26 +17,45 @@ Shapes = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class TokenPlaces:
-    """Where the S tokens of a frame are; a leading 1 broadcasts over clips.
+class Grid:
+    """Where the S tokens of a frame are; B is 1 where nothing is padded, and broadcasts over clips.
 
     shapes: (H_l, W_l) of each of the L levels, S = sum of H_l * W_l, levels one after the other, row by row.
-    codes_B1SC: sine code of the location plus the level's embedding.
+    sines_BSC: sine code of the location. levels_S: index of the token's level.
     references_B1SL2: x, y of each token on each level, relative to the padded frame.
     valid_ratios_BL2: x, y share of each level that is not padding.
-    padding_BS: True where padded; None if there is no padding.
+    cells_L2: width and height of a cell of each level, relative to the padded frame.
     """
 
     shapes: Shapes
-    codes_B1SC: Tensor
+    sines_BSC: Tensor
+    levels_S: Tensor
     references_B1SL2: Tensor
     valid_ratios_BL2: Tensor
+    cells_L2: Tensor
+
+
+@dataclass(frozen=True)
+class TokenPlaces:
+    """What every attention has to know of the tokens' places.
+
+    grid: where they are. codes_B1SC: sine code of the location plus the level's embedding.
+    padding_BS: True where padded; None if there is no padding.
+    """
+
+    grid: Grid
+    codes_B1SC: Tensor
     padding_BS: Tensor | None
+
+    @property
+    def shapes(self) -> Shapes:
+        """(H_l, W_l) of each level."""
+        return self.grid.shapes
 
     @property
     def level_sizes(self) -> list[int]:
         """Tokens of each level."""
-        return [height * width for height, width in self.shapes]
+        return [height * width for height, width in self.grid.shapes]
 
 
 class TokenGeometry(nn.Module):
@@ -52,27 +71,39 @@ class TokenGeometry(nn.Module):
 
     def forward(self, shapes: Shapes, padding_BHW: Tensor | None) -> TokenPlaces:
         """Places on grids of these shapes; padding_BHW bool at the input's resolution, or None."""
-        paddings = level_paddings(shapes, padding_BHW, self.level_embedding.device)
-        channels = self.level_embedding.shape[1]
-        sines = location_codes(shapes, channels, paddings, self.level_embedding.device)
-        levels_SC = self.level_embedding.repeat_interleave(
-            torch.tensor([h * w for h, w in shapes], device=sines.device), 0, output_size=sines.shape[1]
-        )
-        ratios_BL2 = torch.stack([valid_ratio(padding) for padding in paddings], 1)
-        return TokenPlaces(
-            shapes=shapes,
-            codes_B1SC=(sines + levels_SC)[:, None],
-            references_B1SL2=token_references(shapes, ratios_BL2)[:, None],
-            valid_ratios_BL2=ratios_BL2,
-            padding_BS=None if padding_BHW is None else torch.cat([p.flatten(1) for p in paddings], 1),
-        )
+        channels, device = self.level_embedding.shape[1], self.level_embedding.device
+        if padding_BHW is None:
+            grid, padding_BS = unpadded_grid(shapes, channels, device), None
+        else:
+            # [code] nearest value of the input's mask
+            paddings = [F.interpolate(padding_BHW[:, None].float(), size=shape)[:, 0].bool() for shape in shapes]
+            grid, padding_BS = padded_grid(paddings, channels), torch.cat([p.flatten(1) for p in paddings], 1)
+        codes_BSC = grid.sines_BSC + F.embedding(grid.levels_S, self.level_embedding)
+        return TokenPlaces(grid, codes_BSC[:, None], padding_BS)
 
 
-def level_paddings(shapes: Shapes, padding_BHW: Tensor | None, device: torch.device) -> list[Tensor]:
-    """Padding mask of each level (B, H_l, W_l), nearest value of the input's [code]; B = 1 without padding."""
-    if padding_BHW is None:
-        return [torch.zeros(1, height, width, dtype=torch.bool, device=device) for height, width in shapes]
-    return [F.interpolate(padding_BHW[:, None].float(), size=shape)[:, 0].bool() for shape in shapes]
+@functools.lru_cache(maxsize=64)
+def unpadded_grid(shapes: Shapes, channels: int, device: torch.device) -> Grid:
+    """Grid of whole frames: the same for all clips of one size, and therefore kept."""
+    with torch.inference_mode(False):  # what is kept may be needed for training later
+        paddings = [torch.zeros(1, height, width, dtype=torch.bool, device=device) for height, width in shapes]
+        return padded_grid(paddings, channels)
+
+
+def padded_grid(paddings_BHW: list[Tensor], channels: int) -> Grid:
+    """Grid of frames with padding (True where padded, one mask per level)."""
+    device = paddings_BHW[0].device
+    shapes = tuple(tuple(padding.shape[1:]) for padding in paddings_BHW)
+    ratios_BL2 = torch.stack([valid_ratio(padding) for padding in paddings_BHW], 1)
+    counts = torch.tensor([height * width for height, width in shapes], device=device)
+    return Grid(
+        shapes=shapes,
+        sines_BSC=torch.cat([location_codes(padding, channels) for padding in paddings_BHW], 1),
+        levels_S=torch.arange(len(shapes), device=device).repeat_interleave(counts),
+        references_B1SL2=token_references(shapes, ratios_BL2)[:, None],
+        valid_ratios_BL2=ratios_BL2,
+        cells_L2=torch.tensor([[1 / width, 1 / height] for height, width in shapes], device=device),
+    )
 
 
 def valid_ratio(padding_BHW: Tensor) -> Tensor:
@@ -92,18 +123,14 @@ def token_references(shapes: Shapes, ratios_BL2: Tensor) -> Tensor:
     return torch.cat(centres, 1)[:, :, None] * ratios_BL2[:, None]
 
 
-def location_codes(shapes: Shapes, channels: int, paddings: list[Tensor], device: torch.device) -> Tensor:
-    """Sine codes of all locations, (B, S, C): y in the first half of the channels, x in the second [code]."""
-    codes = []
-    for padding in paddings:
-        valid = ~padding
-        y = valid.cumsum(1, dtype=torch.float32)
-        x = valid.cumsum(2, dtype=torch.float32)
-        y = (y - 0.5) / (y[:, -1:] + EPSILON)
-        x = (x - 0.5) / (x[:, :, -1:] + EPSILON)
-        code = torch.cat([sine_code(y, channels // 2), sine_code(x, channels // 2)], -1)
-        codes.append(code.flatten(1, 2))
-    return torch.cat(codes, 1)
+def location_codes(padding_BHW: Tensor, channels: int) -> Tensor:
+    """Sine codes of the locations of a level, (B, H*W, C): y in the first half of the channels, x in the second [code]."""
+    valid = ~padding_BHW
+    y = valid.cumsum(1, dtype=torch.float32)
+    x = valid.cumsum(2, dtype=torch.float32)
+    y = (y - 0.5) / (y[:, -1:] + EPSILON)
+    x = (x - 0.5) / (x[:, :, -1:] + EPSILON)
+    return torch.cat([sine_code(y, channels // 2), sine_code(x, channels // 2)], -1).flatten(1, 2)
 
 
 def sine_code(places: Tensor, channels: int) -> Tensor:
@@ -117,4 +144,5 @@ def sine_code(places: Tensor, channels: int) -> Tensor:
 @functools.lru_cache(maxsize=64)
 def frame_code(frames: int, channels: int, device: torch.device) -> Tensor:
     """Sine code of each frame's place in the clip, first 0 and last 1, (T, C) [ours]."""
-    return sine_code(torch.linspace(0, 1, frames, device=device), channels)
+    with torch.inference_mode(False):  # what is kept may be needed for training later
+        return sine_code(torch.linspace(0, 1, frames, device=device), channels)

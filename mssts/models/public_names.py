@@ -11,27 +11,27 @@ from mssts.structures import InputError
 
 # (pattern of a public name, our name or names); several: the public tensor is cut into that many along its first axis.
 _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"detr\.backbone\.0\.body\.patch_embed\.proj\.(\w+)", (r"backbone.swin.embeddings.patch_embeddings.projection.\1",)),
-    (r"detr\.backbone\.0\.body\.patch_embed\.norm\.(\w+)", (r"backbone.swin.embeddings.norm.\1",)),
+    (r"detr\.backbone\.0\.body\.patch_embed\.proj\.(\w+)", (r"backbone.swin.swin.embeddings.patch_embeddings.projection.\1",)),
+    (r"detr\.backbone\.0\.body\.patch_embed\.norm\.(\w+)", (r"backbone.swin.swin.embeddings.norm.\1",)),
     (
         r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.attn\.qkv\.(\w+)",
-        tuple(rf"{{block}}.attention.self.{part}.\3" for part in ("query", "key", "value")),
+        tuple(rf"{{block}}.attention.{part}.\3" for part in ("q_proj", "k_proj", "v_proj")),
     ),
     (
         r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.attn\.relative_position_bias_table",
-        (r"{block}.attention.self.relative_position_bias_table",),
+        (r"{block}.attention.relative_position_bias.relative_position_bias_table",),
     ),
     (
         r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.attn\.proj\.(\w+)",
-        (r"{block}.attention.output.dense.\3",),
+        (r"{block}.attention.o_proj.\3",),
     ),
     (r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.norm1\.(\w+)", (r"{block}.layernorm_before.\3",)),
     (r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.norm2\.(\w+)", (r"{block}.layernorm_after.\3",)),
-    (r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc1\.(\w+)", (r"{block}.intermediate.dense.\3",)),
-    (r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc2\.(\w+)", (r"{block}.output.dense.\3",)),
+    (r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc1\.(\w+)", (r"{block}.mlp.fc1.\3",)),
+    (r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc2\.(\w+)", (r"{block}.mlp.fc2.\3",)),
     (
         r"detr\.backbone\.0\.body\.layers\.(\d+)\.downsample\.(\w+\.\w+)",
-        (r"backbone.swin.encoder.layers.\1.downsample.\2",),
+        (r"backbone.swin.swin.encoder.layers.\1.downsample.\2",),
     ),
     (r"detr\.backbone\.0\.body\.norm1\.(\w+)", (r"backbone.swin.hidden_states_norms.stage2.\1",)),
     (r"detr\.backbone\.0\.body\.norm2\.(\w+)", (r"backbone.swin.hidden_states_norms.stage3.\1",)),
@@ -147,7 +147,7 @@ def our_names(public: str) -> tuple[str, ...]:
 def _module(match: re.Match[str]) -> Callable[[re.Match[str]], str]:
     def replace(braces: re.Match[str]) -> str:
         if braces.group(1) == "block":
-            return f"backbone.swin.encoder.layers.{match.group(1)}.blocks.{match.group(2)}"
+            return f"backbone.swin.swin.encoder.layers.{match.group(1)}.blocks.{match.group(2)}"
         return _MODULES[braces.group(1)]
 
     return replace
