@@ -21,7 +21,7 @@ from mssts.structures import InputError
 MASK_STRIDE = 8  # of the mask features [code]
 
 
-@dataclass(frozen=True)
+@dataclass
 class LayerOutput:
     """What one decoder layer says.
 
@@ -36,7 +36,7 @@ class LayerOutput:
     references_BTN2: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class Output:
     """What the model says of a batch of clips.
 
