@@ -16,8 +16,7 @@ METRICS = (
     *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
     *("AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large"),
 )
-_ALL_THRESHOLDS = tuple(range(len(IOU_THRESHOLDS)))
-_AT_50, _AT_75 = (0,), (5,)
+THRESHOLDS_OF = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 
 
 def _instances(group: GroupRecords, view: int, weights_RV: np.ndarray) -> np.ndarray:
@@ -26,25 +25,22 @@ def _instances(group: GroupRecords, view: int, weights_RV: np.ndarray) -> np.nda
     return np.where(total_R1 > 0, total_R1, np.nan)
 
 
-def average_precision(
-    group: GroupRecords, view: int, weights_RV: np.ndarray, thresholds: Sequence[int] = _ALL_THRESHOLDS
-) -> np.ndarray:
-    """Mean over 101 recall points of the interpolated precision, averaged over IoU thresholds.
+def average_precision(group: GroupRecords, view: int, weights_RV: np.ndarray) -> np.ndarray:
+    """Mean over 101 recall points of the interpolated precision, for each IoU threshold.
 
     Args:
         group: records of a category or of all pooled. view: position of the view in `MatchRecords.views`.
         weights_RV: (R, V) float64, how often each video counts (1: once; whole numbers from 0 on for a resample).
-        thresholds: positions in `IOU_THRESHOLDS`.
 
     Returns:
-        (R,) float64 in 0..1, NaN where no instance counts. Copies of a video stand beside each other in the order of
+        (R, T) float64 in 0..1, NaN where no instance counts. Copies of a video stand beside each other in the order of
         detections. Source: [code] COCO accumulation. Precision only matters at true positives: the interpolated
         precision at a recall point is that of the first true positive that reaches it.
     """
     total_R1 = _instances(group, view, weights_RV)
-    result_R = np.zeros(len(weights_RV))
+    result_RT = np.where(np.isnan(total_R1), np.nan, np.zeros(len(IOU_THRESHOLDS)))
     seen_of: dict[bytes, np.ndarray] = {}
-    for t in thresholds:
+    for t in range(len(IOU_THRESHOLDS)):
         kept_N = ~group.ignored_ATN[view, t]
         matched_M = np.flatnonzero(group.matched_ATN[view, t])
         if not matched_M.size:
@@ -57,14 +53,14 @@ def average_precision(
         envelope_RM = np.maximum.accumulate(precision_RM[:, ::-1], axis=1)[:, ::-1]
         reached_RM = np.searchsorted(RECALL_POINTS, true_RM / total_R1, side="right")
         points_RM = np.diff(reached_RM, axis=1, prepend=0)
-        result_R += np.einsum("rm,rm->r", points_RM, envelope_RM) / len(RECALL_POINTS)
-    return np.where(np.isnan(total_R1[:, 0]), np.nan, result_R / len(thresholds))
+        result_RT[:, t] += np.einsum("rm,rm->r", points_RM, envelope_RM) / len(RECALL_POINTS)
+    return result_RT
 
 
 def average_recall(group: GroupRecords, view: int, weights_RV: np.ndarray, detections_per_video: int) -> np.ndarray:
     """Share of instances found by the best detections of each video, averaged over IoU thresholds.
 
-    Args and source as `average_precision`; detections_per_video: how many per video and group are kept.
+    Args and source as `average_precision`; detections_per_video: how many of each video and group are kept.
     Returns (R,) float64 in 0..1, NaN where no instance counts.
     """
     total_R1 = _instances(group, view, weights_RV)
@@ -73,26 +69,24 @@ def average_recall(group: GroupRecords, view: int, weights_RV: np.ndarray, detec
     return (weights_RV @ found_V) / (total_R1[:, 0] * len(IOU_THRESHOLDS))  # whole numbers: exact in any order
 
 
-def mean_over_categories(values_KR: Sequence[np.ndarray]) -> np.ndarray:
-    """(R,) mean over those of K categories in which an instance counts; NaN if there is none."""
-    values = np.asarray(values_KR)
+def mean_over_categories(values_K: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean, element by element, over those of K categories in which an instance counts; NaN if there is none."""
+    values = np.asarray(values_K)
     defined = ~np.isnan(values)
-    count_R = defined.sum(axis=0)
-    return np.divide(np.nansum(values, axis=0), count_R, out=np.full(values.shape[1:], np.nan), where=count_R > 0)
+    count = defined.sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
 def metric(groups: Sequence[GroupRecords], view: int, weights_RV: np.ndarray, name: str) -> np.ndarray:
     """AP, AP50, AP75, AR1, AR10 or AR100, averaged over groups, for each weighting of the videos.
 
-    Args and returns as `average_precision`; `groups` are those of `MatchRecords.categories` for the metric of a run,
-    `[MatchRecords.pooled]` for the class-agnostic one.
+    `groups` are `MatchRecords.categories` for the metric of a run, `[MatchRecords.pooled]` for the class-agnostic one;
+    the other arguments as for `average_precision`. Returns (R,) float64 in 0..1, NaN where no instance counts.
     """
     if name.startswith("AR"):
-        values = [average_recall(group, view, weights_RV, int(name[2:])) for group in groups]
-    else:
-        thresholds = {"AP": _ALL_THRESHOLDS, "AP50": _AT_50, "AP75": _AT_75}[name]
-        values = [average_precision(group, view, weights_RV, thresholds) for group in groups]
-    return mean_over_categories(values)
+        return mean_over_categories([average_recall(group, view, weights_RV, int(name[2:])) for group in groups])
+    precision_RT = mean_over_categories([average_precision(group, view, weights_RV) for group in groups])
+    return precision_RT[:, THRESHOLDS_OF[name]].mean(axis=1)
 
 
 def twelve_numbers(records: MatchRecords, groups: Sequence[GroupRecords]) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mssts.evaluation.average_precision import metric
+from mssts.evaluation.average_precision import THRESHOLDS_OF, average_precision, mean_over_categories
 from mssts.evaluation.matching import MatchRecords
 from mssts.structures import InputError
 
@@ -52,12 +52,10 @@ class SeedComparison:
 def _values(records: MatchRecords, weights_RV: np.ndarray) -> np.ndarray:
     """(metrics, R) of `RESAMPLED_METRICS`."""
     view = records.views.index("all")
+    precision_RT = mean_over_categories([average_precision(group, view, weights_RV) for group in records.categories])
+    agnostic_RT = average_precision(records.pooled, view, weights_RV)
     return np.stack(
-        [
-            metric(records.categories, view, weights_RV, "AP"),
-            metric(records.categories, view, weights_RV, "AP75"),
-            metric([records.pooled], view, weights_RV, "AP"),
-        ]
+        [precision_RT.mean(axis=1), precision_RT[:, THRESHOLDS_OF["AP75"]].mean(axis=1), agnostic_RT.mean(axis=1)]
     )
 
 

@@ -117,6 +117,7 @@ def test_runs_on_different_videos_are_compared(new_case):
         ([1.0, 2.0, -3.0], 1.0),  # the sum is 0
         ([1.0, 2.0, 4.0, -0.5], 0.25),  # 6.5 is reached by 7.5, 6.5 and their opposites: 4 of 16
         ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 2 / 64),
+        ([-0.6, -0.6, -0.4, 0.4], 6 / 16),  # 1.2 four times, by rounding not always the same, and 2.0 twice
         ([0.0, 0.0], 1.0),
     ],
 )
