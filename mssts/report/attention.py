@@ -1,0 +1,209 @@
+"""Attention maps of the baseline beside those of MS-STS, on cases that a rule chooses [poster]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pycocotools import mask as run_length
+
+from mssts import config as configuration
+from mssts.checkpoint import write_json
+from mssts.config import Config
+from mssts.data.datasets import entry, split_annotations
+from mssts.data.videos import read_video
+from mssts.data.youtube_vis import VideoAnnotations
+from mssts.evaluation.ground_truth import read_ground_truth
+from mssts.paths import dataset_dir
+from mssts.predict import load_run_model
+from mssts.report.attention_cases import (
+    CHALLENGES,
+    FRAMES_SHOWN,
+    Case,
+    choose_cases,
+    chosen_results,
+    found_by,
+    looking_pixel,
+    shown_frames,
+)
+from mssts.report.attention_maps import MAP_STRIDE, look, query_map, temporal_map
+from mssts.report.formats import NOT_RUN
+from mssts.report.runs import Result, StudyRuns, collect
+from mssts.report.style import TEXT_WIDTH, paper_style, save
+
+_OUTLINE, _PIXEL = "#56e1ff", "#ff4fa3"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One drawn case. frames: positions of the frames shown; images (H, W, 3) in 0..1, masks (H, W) bool of these.
+
+    baseline, variant, temporal: maps (n, h, w) of the frames shown, scaled by the maximum over the whole clip.
+    share: part of the temporal map in each frame shown. looking: position among the frames shown and x, y in pixels.
+    """
+
+    case: Case
+    frames: list[int]
+    images: np.ndarray
+    masks: np.ndarray
+    baseline: np.ndarray
+    variant: np.ndarray
+    temporal: np.ndarray
+    share: np.ndarray
+    looking: tuple[int, int, int]
+
+
+def write_attention(study: str, output_dir: Path) -> None:
+    """Write attention/attention.pdf and .png, and attention/cases.json with the caption, into `output_dir`.
+
+    Prints "not run" where the baseline or every variant with the MS-STS module is missing.
+    """
+    runs = collect(study)
+    pair = chosen_results(runs)
+    panels, caption = [], f"Attention maps: {NOT_RUN}."
+    if pair is not None:
+        torch.set_num_threads(configuration.resolve(runs.study.scale).runtime.threads)
+        panels, caption = _panels(runs, *pair)
+    folder = Path(output_dir) / "attention"
+    with paper_style():
+        save(attention_figure(panels, runs.titles[pair[1].run.variant] if pair else ""), folder / "attention")
+    write_json(folder / "cases.json", {"caption": caption, "cases": [_record(panel) for panel in panels]})
+
+
+def _panels(runs: StudyRuns, baseline: Result, variant: Result) -> tuple[list[Panel], str]:
+    dataset, split = baseline.run.dataset, baseline.split
+    directory = dataset_dir(runs.study.scale, dataset)
+    truth = read_ground_truth(entry(dataset).files(directory, split)[0])
+    annotations = split_annotations(dataset, directory, split)
+    cases = choose_cases(truth, found_by(baseline), found_by(variant))
+    models = [load_run_model(result.run.directory / "checkpoint.pt")[:2] for result in (baseline, variant)]
+    settings = configuration.resolve(runs.study.scale)
+    panels = [draw_case(case, annotations, models, settings) for case in cases]
+    return panels, _caption(runs, variant, cases)
+
+
+def draw_case(case: Case, annotations: VideoAnnotations, models: list, settings: Config) -> Panel:
+    """Both models' maps of a case; models: (model, its config) of the baseline and of the variant."""
+    video = next(video for video in annotations.videos if video.id == case.instance.video_id)
+    maps, seen = [], None
+    for (model, trained), rank in zip(models, case.ranks, strict=True):
+        frames_T3HW, _ = read_video(annotations, video, settings.predict.short_side, trained.data)
+        size = tuple(-(-side // MAP_STRIDE) for side in frames_T3HW.shape[-2:])
+        output, seen = look(model, frames_T3HW)
+        scores = output.logits[0].sigmoid().flatten()
+        query = int(scores.argsort(descending=True, stable=True)[rank]) // output.logits.shape[-1]
+        maps.append(query_map(seen, query, size))
+    masks = np.stack([_mask(one, video.height, video.width) for one in case.instance.segmentations])
+    frames = shown_frames(masks)
+    frame, x, y = looking_pixel(masks, frames)
+    place = ((x + 0.5) / video.width, (y + 0.5) / video.height)
+    temporal = temporal_map(seen, frame, place, tuple(frames_T3HW.shape[-2:]))
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (trained.data.mean, trained.data.std))
+    images = (frames_T3HW[frames] * deviation + mean).clamp(0, 1).permute(0, 2, 3, 1)
+    return Panel(
+        case,
+        frames,
+        images.numpy(),
+        masks[frames],
+        *(_scaled(one)[frames] for one in (*maps, temporal)),
+        share=temporal.sum((1, 2)).numpy()[frames],
+        looking=(frames.index(frame), x, y),
+    )
+
+
+def _scaled(maps_THW: torch.Tensor) -> np.ndarray:
+    return (maps_THW / maps_THW.max().clamp(min=torch.finfo(maps_THW.dtype).tiny)).numpy()
+
+
+def _mask(segmentation: dict | None, height: int, width: int) -> np.ndarray:
+    if segmentation is None:
+        return np.zeros((height, width), dtype=bool)
+    return run_length.decode(segmentation).astype(bool)
+
+
+def attention_figure(panels: list[Panel], title: str) -> Figure:
+    """Two rows per case: the maps of the query in both models; the frames, and where the encoder's pixel looks."""
+    if not panels:
+        figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.6))
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, f"{NOT_RUN}: no instance was found by both models", ha="center", va="center")
+        return figure
+    height, width = panels[0].images.shape[1:3]
+    row_height = TEXT_WIDTH / (2 * FRAMES_SHOWN + 0.4) * height / width
+    figure = plt.figure(figsize=(TEXT_WIDTH, len(panels) * (2 * row_height + 0.42) + 0.1), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    for panel, part in zip(panels, np.atleast_1d(figure.subfigures(len(panels), 1)), strict=True):
+        part.suptitle(_words(panel.case), x=0.008, ha="left", fontsize=9, fontweight="bold")
+        axes = part.subplots(2, 2 * FRAMES_SHOWN + 1, width_ratios=[1] * FRAMES_SHOWN + [0.12] + [1] * FRAMES_SHOWN)
+        for axis in axes.flat:
+            axis.set_axis_off()
+        right = FRAMES_SHOWN + 1
+        for column in range(len(panel.frames)):
+            draw_map(axes[0, column], panel, column, panel.baseline)
+            draw_map(axes[0, right + column], panel, column, panel.variant)
+            draw_map(axes[1, column], panel, column, None)
+            draw_map(axes[1, right + column], panel, column, panel.temporal)
+            axes[1, right + column].set_title(f"{100 * panel.share[column]:.0f} %", fontsize=6.5, pad=1.5)
+            axes[1, column].set_title(f"frame {panel.frames[column] + 1}", fontsize=6.5, pad=1.5)
+        for axis, words in ((axes[0, 0], "Baseline, query"), (axes[0, right], f"{title}, query")):
+            axis.set_title(words, fontsize=7.5, loc="left", pad=2)
+    return figure
+
+
+def draw_map(axis: Axes, panel: Panel, column: int, maps: np.ndarray | None) -> Axes:
+    """A frame with the ground-truth outline; under a map it is grey. The looking pixel is marked in its frame."""
+    height, width = panel.masks.shape[1:]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    image = panel.images[column]
+    if maps is None:
+        axis.imshow(image, extent=extent, interpolation="nearest")
+    else:
+        axis.imshow(image.mean(-1), cmap="gray", vmin=-0.3, vmax=1.3, extent=extent, interpolation="nearest")
+        strength = np.sqrt(maps[column])  # a root, so that weak attention is seen too
+        interpolation = "nearest" if maps is panel.temporal else "bilinear"
+        axis.imshow(
+            strength, cmap="inferno", vmin=0, vmax=1, alpha=0.85 * strength, extent=extent, interpolation=interpolation
+        )
+    axis.contour(panel.masks[column], levels=[0.5], colors=_OUTLINE, linewidths=0.7)
+    if column == panel.looking[0] and (maps is None or maps is panel.temporal):
+        axis.plot(*panel.looking[1:], "+", color=_PIXEL, markersize=5, markeredgewidth=1)
+    axis.set_xlim(extent[:2])
+    axis.set_ylim(extent[2:])
+    return axis
+
+
+def _words(case: Case) -> str:
+    return case.challenge.replace("_", " ").capitalize()
+
+
+def _record(panel: Panel) -> dict:
+    case = panel.case
+    return {
+        "challenge": case.challenge,
+        "score": round(case.score, 4),
+        "video_id": case.instance.video_id,
+        "annotation_id": case.instance.id,
+        "frames": panel.frames,
+        "looking_frame": panel.frames[panel.looking[0]],
+        "looking_pixel_xy": list(panel.looking[1:]),
+    }
+
+
+def _caption(runs: StudyRuns, variant: Result, cases: list[Case]) -> str:
+    run = variant.run
+    listed = "; ".join(f"{_words(case).lower()} {case.score:.2f} (video {case.instance.video_id})" for case in cases)
+    missing = [name.replace("_", " ") for name in CHALLENGES if name not in {case.challenge for case in cases}]
+    without = f" No instance found by both models shows {', '.join(missing)}." if missing else ""
+    return (
+        f"Baseline and {runs.titles[run.variant]}, {run.dataset}, {variant.split} split, {run.backbone}, "
+        f"seed {run.seed}. For each challenge the instance that shows it most among those that both models find at an "
+        f"IoU of 0.5: {listed or 'none'}.{without} Upper rows: deformable cross-attention of the instance's query, "
+        "summed over heads, points, levels and layers. Lower rows: the frames, and what the encoder's token at the "
+        "cross takes from each frame (cells of all levels; per cent of its attention). Each map is scaled to its "
+        "maximum over the clip and shown as a square root; outline: ground truth."
+    )
