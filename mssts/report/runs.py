@@ -149,7 +149,7 @@ def collect(name: str) -> StudyRuns:
     study = configuration.load_study(name)
     configs = {variant: configuration.resolve(study.scale, variant) for variant in {BASELINE, *study.variants}}
     digests = {variant: configuration.digest(config) for variant, config in configs.items()}
-    digests[PRETRAIN] = digests[BASELINE]
+    digests[PRETRAIN] = configuration.digest(configs[BASELINE], PRETRAIN)
     runs, results = [], []
     for key in _run_keys(study, configs[BASELINE]):
         run, expected = _read_run(name, study, key, digests[key[2]])

@@ -62,6 +62,7 @@ def records(found: int, attributes: bool) -> MatchRecords:
 def write_run(variant: str, seed: int, found: dict[str, int], commit: str = COMMIT, log: bool = True) -> Path:
     """A run directory under the working directory; found: for each split the number of objects found, of 8."""
     config = configuration.resolve("smoke", "baseline" if variant == configuration.PRETRAIN else variant)
+    stage = configuration.PRETRAIN if variant == configuration.PRETRAIN else configuration.TRAIN
     directory = run_dir("smoke", "synthvis", "tiny", variant, seed)
     record = {
         "dataset": "synthvis",
@@ -70,7 +71,7 @@ def write_run(variant: str, seed: int, found: dict[str, int], commit: str = COMM
         "variant": variant,
         "seed": seed,
         "pretrain_seed": 1,
-        "config_digest": configuration.digest(config),
+        "config_digest": configuration.digest(config, stage),
         "commit": commit,
         "data_fingerprint": "fedcba987654",
         "initial_checkpoint_sha256": None if variant == configuration.PRETRAIN else "aa" * 32,
