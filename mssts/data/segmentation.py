@@ -56,9 +56,29 @@ def decode(segmentation: Any, height: int, width: int, where: str) -> np.ndarray
             segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
         elif isinstance(segmentation["counts"], list):
             segmentation = coco_mask.frPyObjects(segmentation, height, width)
+        elif _pixels(segmentation["counts"]) != height * width:
+            raise ValueError  # pycocotools would fill the rest with whatever is in memory
         return coco_mask.decode(segmentation).astype(bool)
     except ValueError:
         raise InputError(f"{where}: the run lengths do not fill {height} x {width} px. Mend the annotations.") from None
+
+
+def _pixels(counts: str) -> int | None:
+    """Sum of the runs of a compressed string, or None if it is none: five bits a character, from the fourth run on the
+    difference to the run two before."""
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts.encode():
+        digit = character - 48
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    return sum(runs) if runs and not shift and min(runs) >= 0 else None
 
 
 def boxes_of_masks(masks_NTHW: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,199 @@
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mssts.data.clips import ClipDataset, ClipLoader, collate, sample_frames
+from mssts.data.datasets import split_annotations
+from mssts.data.segmentation import boxes_of_masks, decode
+from mssts.structures import InputError
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 10**6), st.data())
+def test_frames_are_sorted_in_range_and_hold_the_reference_and_its_neighbours(length, frames, seed, data):
+    reference = data.draw(st.integers(0, length - 1))
+    found = sample_frames(generator(seed), length, reference, frames)
+    assert len(found) == frames and found == sorted(found) and reference in found
+    assert found[0] >= 0 and found[-1] < length
+    near = [t for t in found if 0 < abs(t - reference) <= 3]
+    assert frames == 1 or length == 1 or near
+    if frames == 2 and length > 1:
+        assert found[0] != found[1]
+    if frames >= 3 and 3 < reference < length - 4:
+        assert any(t < reference for t in near) and any(t > reference for t in near)
+
+
+@given(st.integers(0, 10**6))
+def test_further_frames_come_from_outside_the_neighbours_span(seed):
+    found = sample_frames(generator(seed), 30, 15, 5)
+    position = found.index(15)
+    low, high = found[position - 1], found[position + 1]
+    assert all(t <= low or t >= high for t in found if t != 15)
+
+
+def test_all_of_a_short_video_can_be_drawn_and_longer_clips_repeat():
+    assert len(set(sample_frames(generator(), 2, 1, 6))) == 2
+    drawn = [set(sample_frames(generator(seed), 5, 2, 5)) for seed in range(200)]
+    assert set.union(*drawn) == {0, 1, 2, 3, 4}
+
+
+def annotated(dataset, clip):
+    """Masks of the clip's frames straight from the annotation file, without those that show nothing."""
+    video = next(v for v in dataset.annotations.videos if v.id == clip.video_id)
+    tracks = [t for t in dataset.annotations.tracks[video.id] if not t.iscrowd]
+    masks = [
+        np.stack([decode(t.segmentations[i], video.height, video.width, "") for i in clip.frame_indices])
+        for t in tracks
+    ]
+    kept = [n for n, mask in enumerate(masks) if mask.any()]
+    return torch.from_numpy(np.stack([masks[n] for n in kept])), [tracks[n].label for n in kept]
+
+
+def test_without_augmentation_a_clip_is_what_the_files_hold(train):
+    for index in range(len(train)):
+        clip = train.clip(index, generator(index))
+        masks, labels = annotated(train, clip)
+        if masks.shape[-2:] != clip.instances.masks_NTHW.shape[-2:]:
+            continue  # resized to the training short side
+        assert torch.equal(clip.instances.masks_NTHW, masks) and clip.instances.labels_N.tolist() == labels
+        assert clip.frames_T3HW.dtype == torch.float32 and -2 <= clip.frames_T3HW.min() < clip.frames_T3HW.max() <= 2
+
+
+def test_every_reference_frame_is_in_its_clip_or_the_clip_was_drawn_again(train):
+    references = [(v.id, t) for v in train.annotations.videos for t in range(v.length)]
+    assert len(train) == len(references)
+    hits = 0
+    for index, (video_id, reference) in enumerate(references):
+        clip = train.clip(index, generator(index))
+        hits += clip.video_id == video_id and reference in clip.frame_indices
+    assert hits >= 0.95 * len(references)
+
+
+def test_a_flip_mirrors_frames_masks_and_boxes(train, settings):
+    flipped = ClipDataset(train.annotations, 4, settings.model_copy(update={"flip": 1.0}))
+    for index in range(0, len(train), 5):
+        plain, mirror = train.clip(index, generator(index)), flipped.clip(index, generator(index))
+        assert plain.frame_indices == mirror.frame_indices
+        assert torch.equal(plain.instances.masks_NTHW.flip(-1), mirror.instances.masks_NTHW)
+        if plain.instances.masks_NTHW.shape[-2:] == (64, 96):
+            assert torch.equal(plain.frames_T3HW.flip(-1), mirror.frames_T3HW)
+        expected = plain.instances.boxes_NT4.clone()
+        present = expected[..., 2] > 1e-5
+        expected[..., 0][present] = 1 - expected[..., 0][present]
+        torch.testing.assert_close(mirror.instances.boxes_NT4, expected)
+
+
+def test_boxes_are_the_outer_edges_of_the_masks():
+    masks = torch.zeros(2, 2, 10, 20, dtype=torch.bool)
+    masks[0, 0, 2:4, 5:15] = True
+    masks[1, 1, 9, 19] = True
+    boxes = boxes_of_masks(masks)
+    torch.testing.assert_close(boxes[0, 0], torch.tensor([0.5, 0.3, 0.5, 0.2]))
+    torch.testing.assert_close(boxes[1, 1], torch.tensor([0.975, 0.95, 0.05, 0.1]))
+    assert torch.equal(boxes[0, 1], torch.full((4,), 1e-6)) and torch.equal(boxes[1, 0], torch.full((4,), 1e-6))
+
+
+def test_full_augmentation_keeps_frames_masks_and_boxes_together(train, settings):
+    update = {"crop": True, "photometric": True, "flip": 0.5, "short_sides": [288, 320], "max_long_side": 400}
+    dataset = ClipDataset(train.annotations, 3, settings.model_copy(update=update))
+    shapes = set()
+    for seed in range(6):
+        clip = dataset.clip(seed, generator(seed))
+        assert clip.frames_T3HW.shape[-2:] == clip.instances.masks_NTHW.shape[-2:]
+        assert clip.instances.masks_NTHW.flatten(1).any(1).all() and max(clip.frames_T3HW.shape[-2:]) <= 400
+        assert torch.equal(boxes_of_masks(clip.instances.masks_NTHW), clip.instances.boxes_NT4)
+        shapes.add(tuple(clip.frames_T3HW.shape[-2:]))
+    assert len(shapes) > 2
+
+
+def test_nothing_is_drawn_from_global_state(train, settings):
+    dataset = ClipDataset(train.annotations, 3, settings.model_copy(update={"photometric": True, "flip": 0.5}))
+    torch.manual_seed(1)
+    first, state = dataset.clip(3, generator(5)), torch.get_rng_state()
+    torch.manual_seed(2)
+    np.random.seed(3)
+    assert torch.equal(dataset.clip(3, generator(5)).frames_T3HW, first.frames_T3HW)
+    torch.manual_seed(1)
+    next(iter(ClipLoader(dataset, 2, 4, 1, 32)))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_crowds_are_dropped_and_a_clip_without_an_instance_is_drawn_again(train, settings):
+    annotations = split_annotations("synthvis", train.annotations.path.parent, "train")
+    kept = annotations.videos[0].id
+    for video_id, tracks in annotations.tracks.items():
+        if video_id != kept:
+            annotations.tracks[video_id] = tuple(dataclasses.replace(track, iscrowd=True) for track in tracks)
+    dataset = ClipDataset(annotations, 3, settings)
+    assert {dataset.clip(index, generator(index)).video_id for index in range(len(dataset))} == {kept}
+    annotations.tracks[kept] = ()
+    with pytest.raises(InputError, match=r"train\.json: 100 clips in a row show no instance"):
+        ClipDataset(annotations, 3, settings).clip(0, generator())
+
+
+def same(a, b):
+    return (
+        torch.equal(a.frames_BT3HW, b.frames_BT3HW)
+        and torch.equal(a.padding_mask_BTHW, b.padding_mask_BTHW)
+        and a.video_ids == b.video_ids
+        and all(
+            torch.equal(x.masks_NTHW, y.masks_NTHW) and torch.equal(x.labels_N, y.labels_N)
+            for x, y in zip(a.instances, b.instances, strict=True)
+        )
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_loader_gives_the_batches_of_an_unbroken_one(train, workers):
+    whole = list(ClipLoader(train, 2, 12, 9, 32))
+    rest = list(ClipLoader(train, 2, 12, 9, 32, start_step=5, workers=workers))
+    assert len(whole) == 12 and len(rest) == 7
+    assert all(same(a, b) for a, b in zip(whole[5:], rest, strict=True))
+    assert not same(whole[0], next(iter(ClipLoader(train, 2, 1, 10, 32))))
+
+
+def test_an_epoch_shows_every_reference_frame_once(train, monkeypatch):
+    seen = []
+    clip = train.clip
+    monkeypatch.setattr(train, "clip", lambda index, rng: (seen.append(index), clip(index, rng))[1])
+    list(ClipLoader(train, 1, 2 * len(train), 4, 32))
+    first, second = seen[: len(train)], seen[len(train) :]
+    assert sorted(first) == sorted(second) == list(range(len(train))) and first != second
+
+
+def test_a_batch_is_padded_at_right_and_bottom(train):
+    clips = [train.clip(index, generator(index)) for index in range(len(train))]
+    wide = next(c for c in clips if c.frames_T3HW.shape[-2:] == (64, 96))
+    tall = next(c for c in clips if c.frames_T3HW.shape[-2:] == (96, 64))
+    batch = collate([wide, tall], 32)
+    assert batch.frames_BT3HW.shape == (2, 4, 3, 96, 96) and batch.sizes == ((64, 96), (96, 64))
+    assert torch.equal(batch.frames_BT3HW[0, :, :, :64], wide.frames_T3HW)
+    assert not batch.frames_BT3HW[0, :, :, 64:].any() and batch.padding_mask_BTHW[0, :, 64:].all()
+    assert not batch.padding_mask_BTHW[1, ..., :64].any() and batch.padding_mask_BTHW[1, ..., 64:].all()
+
+
+@pytest.mark.parametrize("poison", ["truncated", "missing", "no image", "other size"])
+def test_an_unreadable_image_is_named_with_file_video_and_frame(train, settings, tmp_path, poison):
+    root = shutil.copytree(train.annotations.path.parent / "train", tmp_path / "train")
+    shutil.copy(train.annotations.path, tmp_path / "train.json")
+    image = root / "JPEGImages" / "00000" / "00001.jpg"
+    if poison == "truncated":
+        image.write_bytes(image.read_bytes()[:700])
+    elif poison == "no image":
+        image.write_bytes(b"text")
+    elif poison == "other size":
+        shutil.copy(next((root / "JPEGImages" / "00003").iterdir()), image)
+    else:
+        image.unlink()
+    annotations = train.annotations.read(tmp_path / "train.json", root / "JPEGImages", "synthvis")
+    with pytest.raises(InputError, match=r"video 1, frame 1 \(.*00000/00001.jpg\)"):
+        for seed in range(20):
+            ClipDataset(annotations, 4, settings).clip(0, generator(seed))
