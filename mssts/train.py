@@ -200,7 +200,7 @@ def _fit(
 def _logged(loss: torch.Tensor, terms: dict[str, torch.Tensor]) -> dict[str, float]:
     """The total and the last layer's terms, as numbers."""
     last = {key: value for key, value in terms.items() if not key.rpartition("_")[2].isdigit()}
-    return {"loss": loss.item()} | {key: float(value) for key, value in last.items()}
+    return {key: value.detach().item() for key, value in ({"loss": loss} | last).items()}
 
 
 def _flat(tree: dict, prefix: str = "") -> dict[str, object]:
