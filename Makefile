@@ -10,6 +10,9 @@ STAMP := .venv/.installed
 STUDY ?= demo
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --scheduler greedy
 
+# One process per core, one thread each, and a file's tests stay together: they share what they have prepared.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -24,10 +27,10 @@ report: $(STAMP)  ## Run a study (STUDY=demo) and typeset reports/table.pdf
 	@echo "Report: reports/table.pdf   Runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"
 
 test: $(STAMP)  ## Run the fast tests, a whole small pipeline included
-	$(BIN)/python -m pytest -m "not long"
+	$(PYTEST) -m "not long"
 
 test-long: $(STAMP)  ## Run the tests that take minutes
-	$(BIN)/python -m pytest -m long
+	$(PYTEST) -m long
 
 lint: $(STAMP)  ## Check style of Python and workflow
 	$(BIN)/ruff check

@@ -1,0 +1,27 @@
+"""The smallest study, run for real from nothing to the PDF, once for all tests of the pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TARGET = "reports/table.pdf"
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory, copy_sources, snakemake) -> Path:
+    """A copy of the clone in which study `smoke` was run on two cores."""
+    directory = copy_sources(tmp_path_factory.mktemp("smoke") / "clone")
+    run = snakemake(directory, "--cores", "2", "--config", "study=smoke", "--", TARGET)
+    assert run.returncode == 0, run.stdout[-8000:]
+    return directory
+
+
+@pytest.fixture(scope="session")
+def again(tmp_path_factory, copy_sources, snakemake) -> Path:
+    """Another copy, under another path, run on one core and with tracking off."""
+    directory = copy_sources(tmp_path_factory.mktemp("smoke-again") / "another" / "clone")
+    run = snakemake(directory, "--cores", "1", "--config", "study=smoke", "tracking=off", "--", TARGET)
+    assert run.returncode == 0, run.stdout[-8000:]
+    return directory

@@ -1,0 +1,130 @@
+"""The whole chain on the smallest study: every file is there, says what it should, and comes out the same again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mssts import config as configuration
+from mssts.data.datasets import entry
+
+ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
+RUNS = Path("results/smoke/synthvis/tiny")
+MEASURED = {"cost.json", "cost.csv"}  # seconds and memory: outside the rule of equal bytes
+
+
+@pytest.fixture(scope="module")
+def study() -> configuration.Study:
+    return configuration.load_study("smoke", ABLATIONS)
+
+
+def run_folders(directory: Path, study: configuration.Study) -> list[Path]:
+    return [directory / RUNS / variant / "seed1" for variant in ("pretrain", *study.variants)]
+
+
+def test_the_report_is_a_pdf(smoke):
+    assert (smoke / "reports/table.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_the_table_has_a_row_for_every_run_and_split(smoke, study):
+    with (smoke / "reports/smoke/table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:5] == ["dataset", "split", "backbone", "variant", "seed"]
+    found = sorted((row["split"], row["variant"], row["seed"]) for row in rows)
+    assert found == sorted((split, variant, "1") for split in study.splits for variant in ("pretrain", *study.variants))
+    for row in rows:
+        for metric in ("AP", "AP50", "AP75", "AR1", "AR10", "AP_agnostic"):
+            assert 0 <= float(row[metric]) <= 100
+
+
+def test_submissions_are_valid_and_complete(smoke, study):
+    categories = {number for number, _ in entry("synthvis").categories}
+    for split in study.splits:
+        truth = json.loads((smoke / "data/smoke/synthvis" / f"{split}.json").read_text())
+        videos = {video["id"]: video for video in truth["videos"]}
+        for run in run_folders(smoke, study):
+            with zipfile.ZipFile(run / split / "predictions.zip") as archive:
+                assert archive.testzip() is None
+                assert archive.namelist() == ["results.json"]
+                results = json.loads(archive.read("results.json"))
+            assert results == json.loads((run / split / "predictions.json").read_text())
+            assert {result["video_id"] for result in results} == set(videos)
+            for result in results:
+                video = videos[result["video_id"]]
+                assert set(result) == {"video_id", "category_id", "score", "segmentations"}
+                assert result["category_id"] in categories
+                assert 0 <= result["score"] <= 1
+                assert len(result["segmentations"]) == video["length"]
+                sizes = {tuple(mask["size"]) for mask in result["segmentations"] if mask}
+                assert sizes <= {(video["height"], video["width"])}
+
+
+def test_every_variant_starts_from_the_same_weights_and_differs_in_the_end(smoke, study):
+    records = {
+        folder.parent.name: json.loads((folder / "run.json").read_text()) for folder in run_folders(smoke, study)
+    }
+    start = records.pop("pretrain")
+    assert start["initial_checkpoint_sha256"] is None
+    assert {record["initial_checkpoint_sha256"] for record in records.values()} == {start["checkpoint_sha256"]}
+    assert len({record["checkpoint_sha256"] for record in records.values()} | {start["checkpoint_sha256"]}) == 3
+    assert {record["data_fingerprint"] for record in records.values()} == {start["data_fingerprint"]}
+
+
+def test_logs_cover_every_step(smoke, study):
+    steps = configuration.resolve("smoke", "baseline", ABLATIONS).train.steps
+    for folder in run_folders(smoke, study):
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        assert lines[-1]["step"] == steps
+        assert all(line["loss"] > 0 for line in lines)
+
+
+def test_figures_and_attention_maps_are_there(smoke):
+    for folder in ("figures", "attention"):
+        files = list((smoke / "reports/smoke" / folder).iterdir())
+        assert any(path.suffix == ".pdf" for path in files), files
+        assert any(path.suffix == ".png" for path in files), files
+
+
+def test_no_output_names_this_machine_or_a_time(smoke):
+    marks = (str(smoke).encode(), b"mlruns")
+    for folder in ("results", "reports/smoke"):
+        for path in (smoke / folder).rglob("*"):
+            if path.is_file() and path.name not in MEASURED and not path.name.startswith("."):
+                content = path.read_bytes()
+                assert not any(mark in content for mark in marks), path
+
+
+def test_mlflow_has_every_training_and_evaluation(smoke, study):
+    with sqlite3.connect(smoke / "mlruns/mlflow.db") as database:
+        experiments = {name for (name,) in database.execute("select name from experiments")}
+        runs = database.execute("select count(*) from runs where status = 'FINISHED'").fetchone()[0]
+        unfinished = database.execute("select count(*) from runs where status != 'FINISHED'").fetchone()[0]
+    trainings = 1 + len(study.variants)
+    assert "smoke" in experiments
+    assert (runs, unfinished) == (trainings * (1 + len(study.splits)), 0)
+
+
+def test_a_second_run_has_nothing_to_do(smoke, snakemake):
+    run = snakemake(smoke, "--cores", "2", "--config", "study=smoke", "--", "reports/table.pdf")
+    assert run.returncode == 0
+    assert "Nothing to be done" in run.stdout
+
+
+@pytest.mark.long
+def test_the_same_study_gives_the_same_bytes_on_other_cores_without_tracking(smoke, again):
+    def contents(directory: Path) -> dict[str, bytes]:
+        folders = ("data", "results", "reports/smoke")
+        files = [path for folder in folders for path in (directory / folder).rglob("*") if path.is_file()]
+        kept = [path for path in files if path.name not in MEASURED and not path.name.startswith(".")]
+        return {str(path.relative_to(directory)): path.read_bytes() for path in kept}
+
+    first, second = contents(smoke), contents(again)
+    assert set(first) == set(second)
+    assert [name for name in first if first[name] != second[name]] == []
+    assert (smoke / "reports/table.pdf").read_bytes() == (again / "reports/table.pdf").read_bytes()
+    assert not (again / "mlruns/mlflow.db").exists()
