@@ -19,7 +19,8 @@ from mssts.structures import InputError
 class Backbone:
     """How to build a backbone, and the channels of its outputs at strides 8, 16 and 32.
 
-    build: pretrained (load ImageNet weights, which downloads them) -> module, images (F, 3, H, W) -> list of three maps.
+    build: pretrained (load ImageNet weights, which downloads them) -> module, which makes three maps of images
+        (F, 3, H, W).
     """
 
     channels: tuple[int, int, int]
@@ -32,7 +33,9 @@ class Tiny(nn.Module):
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(3, widths[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
+            nn.Conv2d(3, widths[0], 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
         )
         self.blocks = nn.ModuleList(
             BasicBlock(

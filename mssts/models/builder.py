@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mssts.config import MsStsSection, ModelSection
+from mssts.config import ModelSection, MsStsSection
 from mssts.models.backbones import BACKBONES, build_backbone
 from mssts.models.decoder import Decoder, DecoderLayer
 from mssts.models.deformable_attention import DeformableAttention
@@ -40,62 +40,64 @@ def build_model(
     seed = int(torch.randint(2**62, (), generator=generator))
     channels, dropout = config.hidden_dim, config.dropout
 
-    model = MsStsVis(
-        backbone=build_backbone(backbone, pretrained_backbone, seed),
-        input_projection=InputProjection(BACKBONES[backbone].channels, channels, config.levels),
-        geometry=TokenGeometry(config.levels, channels),
-        encoder=Encoder(
-            [
-                EncoderLayer(
-                    branches=nn.ModuleDict(
-                        {
-                            "deformable": DeformableBranch(
-                                DeformableAttention(channels, config.heads, config.levels, config.points),
-                                nn.Linear(channels, channels),
-                            )
-                        }
-                        | (
-                            {"ms_sts": _ms_sts(config.encoder.ms_sts, channels, dropout)}
-                            if config.encoder.ms_sts.enabled
-                            else {}
+    with torch.random.fork_rng(devices=[]):  # constructors draw values that are replaced below
+        model = MsStsVis(
+            backbone=build_backbone(backbone, pretrained_backbone, seed),
+            input_projection=InputProjection(BACKBONES[backbone].channels, channels, config.levels),
+            geometry=TokenGeometry(config.levels, channels),
+            encoder=Encoder(
+                [
+                    EncoderLayer(
+                        branches=nn.ModuleDict(
+                            {
+                                "deformable": DeformableBranch(
+                                    DeformableAttention(channels, config.heads, config.levels, config.points),
+                                    nn.Linear(channels, channels),
+                                )
+                            }
+                            | _ms_sts(config.encoder.ms_sts, channels, dropout)
+                        ),
+                        feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
+                        channels=channels,
+                        dropout=dropout,
+                    )
+                    for _ in range(config.encoder.layers)
+                ]
+            ),
+            decoder=Decoder(
+                [
+                    DecoderLayer(
+                        instance_self_attention=SelfAttention(channels, config.heads, dropout),
+                        box_self_attention=SelfAttention(channels, config.heads, dropout),
+                        temporal=TemporalAttention(
+                            channels, config.decoder.temporal.width, config.decoder.temporal.heads
                         )
-                    ),
-                    feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
-                    channels=channels,
-                    dropout=dropout,
-                )
-                for _ in range(config.encoder.layers)
-            ]
-        ),
-        decoder=Decoder(
-            [
-                DecoderLayer(
-                    instance_self_attention=SelfAttention(channels, config.heads, dropout),
-                    box_self_attention=SelfAttention(channels, config.heads, dropout),
-                    temporal=TemporalAttention(channels, config.decoder.temporal.width, config.decoder.temporal.heads)
-                    if config.decoder.temporal.enabled
-                    else nn.Identity(),
-                    cross_attention=DeformableAttention(channels, config.heads, config.levels, config.points),
-                    instance_feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
-                    box_feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
-                    channels=channels,
-                    dropout=dropout,
-                )
-                for _ in range(config.decoder.layers)
-            ],
-            box_heads=[BoxHead(channels) for _ in range(config.decoder.layers)],
-            queries=config.queries,
-            channels=channels,
-        ),
-        class_heads=[ClassHead(channels, classes) for _ in range(config.decoder.layers)],
-        mask_parameter_head=MaskParameterHead(channels, config.mask_dim),
-        mask_features=MaskFeatures(channels, config.mask_dim),
-    )
+                        if config.decoder.temporal.enabled
+                        else nn.Identity(),
+                        cross_attention=DeformableAttention(channels, config.heads, config.levels, config.points),
+                        instance_feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
+                        box_feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
+                        channels=channels,
+                        dropout=dropout,
+                    )
+                    for _ in range(config.decoder.layers)
+                ],
+                box_heads=[BoxHead(channels) for _ in range(config.decoder.layers)],
+                queries=config.queries,
+                channels=channels,
+            ),
+            class_heads=[ClassHead(channels, classes) for _ in range(config.decoder.layers)],
+            mask_parameter_head=MaskParameterHead(channels, config.mask_dim),
+            mask_features=MaskFeatures(channels, config.mask_dim),
+        )
     initialise(model, seed, skip="backbone")
     return model
 
 
-def _ms_sts(config: MsStsSection, channels: int, dropout: float) -> MsSts:
+def _ms_sts(config: MsStsSection, channels: int, dropout: float) -> dict[str, MsSts]:
+    """The branch that the variant adds to an encoder layer: one or none."""
+    if not config.enabled:
+        return {}
     stages = {
         "intra_scale": IntraScaleAttention(
             config.width, config.heads, FeedForward(config.width, config.feedforward_dim, dropout), dropout
@@ -104,12 +106,13 @@ def _ms_sts(config: MsStsSection, channels: int, dropout: float) -> MsSts:
             config.width, config.heads, FeedForward(config.width, config.feedforward_dim, dropout), dropout
         ),
     }
-    return MsSts(
+    module = MsSts(
         channels,
         config.width,
         reach=OwnFrame() if config.own_frame_only else WholeClip(),
         stages={name: stage for name, stage in stages.items() if getattr(config, name)},
     )
+    return {"ms_sts": module}
 
 
 def _check(config: ModelSection, backbone: str) -> None:

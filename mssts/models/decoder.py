@@ -14,7 +14,7 @@ from mssts.ops.boxes import inverse_sigmoid
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention of both streams, temporal attention of the boxes, deformable cross-attention, feed-forward [fig] [code]."""
+    """Self-attention of both streams, temporal attention of boxes, cross-attention, feed-forward [fig] [code]."""
 
     def __init__(
         self,
@@ -52,7 +52,8 @@ class DecoderLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Instance queries (B, N, C) and box queries (B, T, N, C) after the layer.
 
-        boxes_BTNC: T is 1 before the first layer, where all frames share one box query. references: see DeformableAttention.
+        boxes_BTNC: T is 1 before the first layer, where all frames share one box query.
+        references: see DeformableAttention.
         """
         B, T = memory_BTSC.shape[:2]
         instances = self._attend_itself(
@@ -96,7 +97,7 @@ class Decoder(nn.Module):
         nn.init.constant_(self.box_heads[0].layers[-1].bias[2:], -2.0)
 
     def forward(self, memory_BTSC: Tensor, places: TokenPlaces) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """For each layer: instance queries (B, N, C), boxes (B, T, N, 4), and the reference points (B, T, N, 2) that entered.
+        """For each layer: instance queries (B, N, C), boxes (B, T, N, 4), reference points (B, T, N, 2) that entered.
 
         Boxes and references are relative to the unpadded frame, boxes as (cx, cy, w, h). The first references carry
         gradient, the later ones, boxes of the layer before, do not [code].

@@ -70,4 +70,3 @@ class DeformableAttention(nn.Module):
             level.reshape(B * T * self.heads, C // self.heads, height, width)
             for level, (height, width) in zip(values.split(places.level_sizes, 2), places.shapes, strict=True)
         )
-

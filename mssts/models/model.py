@@ -101,8 +101,8 @@ class MsStsVis(nn.Module):
     def forward(self, frames_BT3HW: Tensor, padding_mask_BTHW: Tensor | None = None) -> Output:
         """Run the network on clips of any length and size.
 
-        frames_BT3HW: float32, normalised. padding_mask_BTHW: bool, True where padded (right and bottom); the frames of a
-        clip share one size, so that the first frame's mask counts for all.
+        frames_BT3HW: float32, normalised. padding_mask_BTHW: bool, True where padded (right and bottom); the frames of
+        a clip share one size, so that the first frame's mask counts for all.
         Raises InputError when frames are not (B, T, 3, H, W) or the mask does not fit them.
         """
         _check(frames_BT3HW, padding_mask_BTHW)

@@ -1,8 +1,9 @@
 """MS-STS attention module: over time within each scale, then from each scale to the next coarser one [poster] [fig].
 
-The reading of the figure is method.md section 2 [ours]. Tokens are held as (B, S, T, D): the T tokens of a location lie side
-by side, and a level is at the same time a channels-last map of T*D channels, which is resampled without a copy.
-All weights are shared by the scales of a layer.
+How the figure is read [ours]: the frame's place in the clip, scaled to 0..1, joins the tokens as a sine code; all weights
+are shared by the scales of a layer; the widening back to C starts at zero. Tokens are held as (B, S, T, D): the T tokens
+of a location lie side by side, and a level is at the same time a channels-last map of T*D channels, resampled without a
+copy.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class OwnFrame(nn.Module):
 
 
 class MsSts(nn.Module):
-    """Narrow, attend over time and scales, widen; the widening starts at zero, so that at step 0 nothing is added [ours].
+    """Narrow, attend over time and scales, widen; the widening starts at zero: nothing is added at step 0 [ours].
 
     reach: which frames may look at each other, WholeClip or OwnFrame. stages: intra-scale, then inter-scale attention.
     """
@@ -145,8 +146,8 @@ class MsSts(nn.Module):
 
 
 def resample(maps_BPTK: Tensor, shape: tuple[int, int], finer: tuple[int, int], padding_BP: Tensor | None) -> Tensor:
-    """Maps of T*K channels on a grid, bilinearly on a finer one, (B, P, T, K) -> (B, P', T, K); padding has no weight."""
-    B, _, T, K = maps_BPTK.shape
+    """Maps on a grid, bilinearly on a finer one, (B, P, T, K) -> (B, P', T, K); padding has no weight."""
+    T, K = maps_BPTK.shape[2:]
     if padding_BP is None:
         return _bilinear(maps_BPTK.flatten(2), shape, finer).unflatten(-1, (T, K))
     valid_BP1 = (~padding_BP)[..., None].to(maps_BPTK.dtype)

@@ -124,7 +124,7 @@ def token_references(shapes: Shapes, ratios_BL2: Tensor) -> Tensor:
 
 
 def location_codes(padding_BHW: Tensor, channels: int) -> Tensor:
-    """Sine codes of the locations of a level, (B, H*W, C): y in the first half of the channels, x in the second [code]."""
+    """Sine codes of the locations of a level, (B, H*W, C): y in the first half of the channels, then x [code]."""
     valid = ~padding_BHW
     y = valid.cumsum(1, dtype=torch.float32)
     x = valid.cumsum(2, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Names of the public SeqFormer checkpoints and ours: facts about its file format, needed to load its weights [code]."""
+"""Names of the public SeqFormer checkpoints and ours: facts of a file format, needed to load its weights [code]."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from mssts.structures import InputError
 
 # (pattern of a public name, our name or names); several: the public tensor is cut into that many along its first axis.
 _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"detr\.backbone\.0\.body\.patch_embed\.proj\.(\w+)", (r"backbone.swin.swin.embeddings.patch_embeddings.projection.\1",)),
+    (
+        r"detr\.backbone\.0\.body\.patch_embed\.proj\.(\w+)",
+        (r"backbone.swin.swin.embeddings.patch_embeddings.projection.\1",),
+    ),
     (r"detr\.backbone\.0\.body\.patch_embed\.norm\.(\w+)", (r"backbone.swin.swin.embeddings.norm.\1",)),
     (
         r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.attn\.qkv\.(\w+)",
@@ -162,7 +165,9 @@ def import_public(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for public, tensor in state.items():
         names = our_names(public)
         if len(names) > 1 and tensor.shape[0] % len(names):
-            raise InputError(f"checkpoint: {public}: found shape {tuple(tensor.shape)}, which {len(names)} does not divide")
+            raise InputError(
+                f"checkpoint: {public}: found shape {tuple(tensor.shape)}, which {len(names)} does not divide"
+            )
         if names:
             ours |= dict(zip(names, tensor.chunk(len(names)), strict=True))
     return ours

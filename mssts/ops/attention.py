@@ -1,4 +1,4 @@
-"""The two attention operations without parameters; forward hooks on them see everything that the attention figures need."""
+"""The attention operations without parameters; forward hooks on them see what the attention figures need."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ScaledDotProduct(nn.Module):
 
 
 class DeformableSampling(nn.Module):
-    """Weighted sum of feature values sampled bilinearly at a few locations per query; hook point of the attention figures."""
+    """Weighted sum of feature values sampled bilinearly at a few locations; hook point of the attention figures."""
 
     def forward(self, values: tuple[Tensor, ...], locations_BTQMLP2: Tensor, weights_BTQMLP: Tensor) -> Tensor:
         """Sample each level within each frame.

@@ -22,7 +22,7 @@ def dynamic_masks(features_TCHW: Tensor, centres_Tn2: Tensor, parameters_nP: Ten
 
     features_TCHW: mask features. centres_Tn2: reference points x, y in pixels of the frame.
     parameters_nP: predicted weights, then biases. stride: pixels between two features.
-    Returns (n, T, H, W). The first convolution's input is (centre - pixel) in pixels, x then y, and the features [code].
+    Returns (n, T, H, W). The first convolution's input is centre - pixel in pixels, x then y, and the features [code].
     That offset is never stored for each instance: the convolution is linear, so its centre part joins the bias [ours].
     """
     T, C, H, W = features_TCHW.shape
@@ -48,7 +48,7 @@ def pixel_centres(height: int, width: int, stride: int, like: Tensor) -> Tensor:
 def double_aligned(maps: Tensor) -> Tensor:
     """Maps (..., H, W) at twice the resolution, (..., 2H, 2W): CondInst's aligned bilinear upsampling [code].
 
-    Along each axis, odd outputs are the inputs and even ones the mean of an input and the one before it (the first one: itself).
+    Along each axis, odd outputs are the inputs, even ones the mean of an input and the one before it (the first: itself).
     """
     return _double_last(_double_last(maps).transpose(-1, -2)).transpose(-1, -2)
 

@@ -1,0 +1,131 @@
+"""What holds for the baseline and every variant that changes the model."""
+
+import pytest
+import torch
+
+from mssts.config import resolve
+from tests.models.small_model import clips, everything, filled, small_model
+
+# A parameter without gradient, and why.
+WITHOUT_GRADIENT = {"frame_weights.bias": "a softmax over frames cancels what all frames share"}
+
+
+def encoded(model, tokens, shapes=((4, 6), (2, 3), (1, 2))):
+    return model.encoder(tokens, model.geometry(shapes, None))
+
+
+def frame_gradient(variant, target, source):
+    """Gradient at the tokens `source` of the sum of the encoder's output tokens `target`; both index (T, S)."""
+    model = filled(small_model(variant)).eval()
+    tokens = clips(1, 3, 32, 32).requires_grad_()
+    encoded(model, tokens)[0][target].sum().backward()
+    return tokens.grad[0][source]
+
+
+def test_step_zero_equals_the_baseline(variant):
+    baseline, changed = small_model("baseline", seed=3).eval(), small_model(variant, seed=4).eval()
+    missing, unexpected = changed.load_state_dict(baseline.state_dict(), strict=False)
+    assert not unexpected
+    assert all("ms_sts" in name or "temporal" in name for name in missing)
+    frames = clips(2, 3, 3, 64, 96)
+    with torch.inference_mode():
+        for ours, theirs in zip(everything(changed(frames)), everything(baseline(frames)), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_shared_parameters_start_with_the_same_values(variant):
+    baseline, changed = small_model("baseline").state_dict(), small_model(variant).state_dict()
+    assert all(torch.equal(changed[name], value) for name, value in baseline.items())
+
+
+def test_every_parameter_has_a_gradient(variant):
+    model = filled(small_model(variant)).train()
+    tensors = everything(model(clips(2, 3, 3, 64, 96)))
+    sum((tensor * clips(*tensor.shape)).sum() for tensor in tensors).backward()
+    without = {
+        name
+        for name, parameter in model.named_parameters()
+        if not name.endswith(tuple(WITHOUT_GRADIENT)) and (parameter.grad is None or not parameter.grad.any())
+    }
+    assert without == set()
+
+
+def test_the_contribution_acts_once_its_zeros_are_gone(variant):
+    if variant == "baseline":
+        pytest.skip("nothing is added")
+    model = small_model(variant).eval()
+    frames = clips(1, 3, 3, 64, 96)
+    with torch.inference_mode():
+        before = model(frames).layers[-1].mask_parameters_BNP
+        for name, parameter in model.named_parameters():
+            if "widen" in name or "temporal.output_projection" in name:
+                parameter.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+        assert (model(frames).layers[-1].mask_parameters_BNP - before).abs().max() > 1e-3
+
+
+def test_frames_of_the_encoder_meet_only_where_the_variant_lets_them(variant):
+    section = resolve("smoke", variant).model.encoder.ms_sts
+    gradient = frame_gradient(variant, target=1, source=[0, 2])
+    assert bool(gradient.any()) == (section.enabled and not section.own_frame_only)
+    assert frame_gradient(variant, target=1, source=1).any()
+
+
+def test_a_coarse_level_of_one_frame_reaches_a_fine_level_of_another_only_between_scales(variant):
+    section = resolve("smoke", variant).model.encoder.ms_sts
+    fine_of_first, middle_of_last = (0, slice(0, 24)), (2, slice(24, 30))
+    gradient = frame_gradient(variant, target=fine_of_first, source=middle_of_last)
+    assert bool(gradient.any()) == (section.enabled and section.inter_scale and not section.own_frame_only)
+
+
+def test_a_fine_level_of_one_frame_never_reaches_a_coarse_level_of_another(variant):
+    coarsest_of_first, finer_of_last = (0, slice(30, 32)), (2, slice(0, 30))
+    assert not frame_gradient(variant, target=coarsest_of_first, source=finer_of_last).any()
+
+
+def test_clips_of_a_batch_do_not_meet(variant):
+    model = filled(small_model(variant)).eval()
+    frames = clips(2, 3, 3, 64, 96)
+    with torch.inference_mode():
+        both, alone = model(frames), model(frames[1:])
+        torch.testing.assert_close(both.logits[1:], alone.logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(both.boxes[1:], alone.boxes, rtol=1e-4, atol=1e-5)
+        queries = torch.tensor([1, 5])
+        torch.testing.assert_close(
+            both.mask_logits(-1, 1, queries), alone.mask_logits(-1, 0, queries), rtol=1e-3, atol=1e-3
+        )
+
+
+@pytest.mark.parametrize(("frames", "height", "width"), [(1, 64, 96), (9, 64, 96), (2, 50, 75), (2, 33, 40)])
+def test_any_length_and_size_of_clip(variant, frames, height, width):
+    model = filled(small_model(variant)).eval()
+    with torch.inference_mode():
+        output = model(clips(1, frames, 3, height, width))
+        masks = output.mask_logits(-1, 0, torch.tensor([2, 0, 3]))
+    rows, columns = -(-height // 8), -(-width // 8)
+    assert masks.shape == (3, frames, 2 * rows, 2 * columns)
+    assert output.mask_features_BTCHW.shape == (1, frames, 8, rows, columns)
+    assert output.logits.shape == (1, 8, 5)
+    assert output.boxes.shape == (1, frames, 8, 4)
+    assert all(torch.isfinite(tensor).all() for tensor in everything(output))
+
+
+def test_padded_tokens_change_nothing(variant):
+    """From the projected features on; before, convolutions and group norm see the padding, as in the public code."""
+    model = filled(small_model(variant)).eval()
+    small, large = ((8, 12), (4, 6), (2, 3)), ((12, 16), (6, 8), (3, 4))
+    padding = torch.ones(1, 96, 128, dtype=torch.bool)
+    padding[:, :64, :96] = False
+    levels = [clips(1, 3, *shape, 32, seed=level) for level, shape in enumerate(small)]
+    padded = [clips(1, 3, *shape, 32, seed=9 + level) * 5 for level, shape in enumerate(large)]
+    for level, ours in zip(levels, padded, strict=True):
+        ours[:, :, : level.shape[2], : level.shape[3]] = level
+    with torch.inference_mode():
+        places, padded_places = model.geometry(small, None), model.geometry(large, padding)
+        memory = model.encoder(torch.cat([level.flatten(2, 3) for level in levels], 2), places)
+        padded_memory = model.encoder(torch.cat([level.flatten(2, 3) for level in padded], 2), padded_places)
+        valid = ~padded_places.padding_BS[0]
+        torch.testing.assert_close(padded_memory[:, :, valid], memory, rtol=1e-4, atol=1e-4)
+        decoded, padded_decoded = model.decoder(memory, places), model.decoder(padded_memory, padded_places)
+        for ours, theirs in zip(padded_decoded, decoded, strict=True):
+            for a, b in zip(ours, theirs, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
