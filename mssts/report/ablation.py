@@ -60,7 +60,7 @@ def _rows(found: list[Difference]) -> pd.DataFrame:
     rows = [
         [
             *(d.dataset, d.split, d.backbone, d.subset, d.metric, d.variant, str(d.seeds)),
-            *(_number(value, d.seeds, 4) for value in (d.mean, d.low, d.high, d.p, d.p_holm)),
+            *(_number(value, d.seeds, 6) for value in (d.mean, d.low, d.high, d.p, d.p_holm)),
         ]
         for d in found
     ]

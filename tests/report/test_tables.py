@@ -154,7 +154,7 @@ def test_ablation_csv_is_read_back_as_written(fake_study: Path) -> None:
     assert [(d.split, d.subset, d.variant, d.seeds) for d in read] == [
         (d.split, d.subset, d.variant, d.seeds) for d in written
     ]
-    assert [d.mean for d in read] == [None if d.mean is None else pytest.approx(d.mean, abs=1e-4) for d in written]
+    assert [d.mean for d in read] == [None if d.mean is None else pytest.approx(d.mean, abs=1e-6) for d in written]
 
 
 def test_a_study_without_results_prints_not_run_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

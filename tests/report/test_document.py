@@ -1,0 +1,149 @@
+"""Figures and the typeset report: same bytes twice, everything in it, nothing stale."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+from mssts.report import document
+from mssts.report.attention import write_attention
+from mssts.report.curves import draw_differences, read_logs, training_figure, write_curves
+from mssts.report.differences import Difference
+from mssts.report.document import report_data, write_document
+from mssts.report.formats import write_csv
+from mssts.report.runs import collect
+from mssts.report.tables import table, write_tables
+from mssts.structures import InputError
+from tests.report import fake_runs
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with the fake study, its tables and figures; not to be changed."""
+    root = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        fake_runs.write_fake_study(root)
+        write_tables("fake", root / "reports/fake")
+        write_curves("fake", root / "reports/fake")
+    return root
+
+
+@pytest.fixture
+def reported(written: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The report directory of `written`, as seen from there."""
+    monkeypatch.chdir(written)
+    return written / "reports/fake"
+
+
+def test_figures_and_pdf_repeat_byte_for_byte(reported: Path, tmp_path: Path) -> None:
+    first = {path.name: path.read_bytes() for path in (reported / "figures").iterdir()}
+    shutil.copy(reported / "ablation.csv", tmp_path)
+    write_curves("fake", tmp_path)
+    assert set(first) == {f"{name}.{kind}" for name in ("training_curves", "ablation") for kind in ("pdf", "png")}
+    assert first == {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
+    write_document("fake", tmp_path / "first.pdf")
+    write_document("fake", tmp_path / "second.pdf")
+    content = (tmp_path / "first.pdf").read_bytes()
+    assert content.startswith(b"%PDF") and content == (tmp_path / "second.pdf").read_bytes()
+    assert b"CreationDate" not in content
+    for name, figure in first.items():
+        assert b"CreationDate" not in figure and b"matplotlib.org" not in figure, name
+
+
+def test_everything_that_the_pdf_shows_comes_from_the_files(reported: Path) -> None:
+    data = report_data(collect("fake"), reported)
+    text = json.dumps(data, ensure_ascii=False)
+    for expected in ("38.12 ± 17.50", "+49.50", "not run", fake_runs.COMMIT, "fedcba987654", "3 of 14 results"):
+        assert expected in text
+    assert data["question"] == collect("fake").study.question
+    assert [block["label"] for block in data["summary"]["blocks"]] == [
+        "This study: dataset synthvis, local valid split, backbone tiny",
+        "This study: dataset synthvis, local control split, backbone tiny",
+    ]
+    assert data["published"]["blocks"][0]["label"] == "Published, YouTube-VIS 2019 val, quoted: ResNet-50"
+    assert data["parameters"]["blocks"][0]["rows"][1] == ["MS-STS", "661,006", "\N{MINUS SIGN}2", "0.0"]
+    assert data["warnings"][1] == "1 run of another commit than the others: synthvis/tiny/temporal/seed1."
+
+
+def test_published_rows_and_ours_never_share_a_table(reported: Path) -> None:
+    data = report_data(collect("fake"), reported)
+    published = [row for block in data["published"]["blocks"] for row in block["rows"]]
+    ours = [row for block in data["summary"]["blocks"] for row in block["rows"]]
+    names = {row[0]["text"] if isinstance(row[0], dict) else row[0] for row in published}
+    assert len(published) == 27 and "MS-STS VIS" in names
+    assert names.isdisjoint(row[0] for row in ours)
+    marks = {row[0]["mark"] for row in published if isinstance(row[0], dict)}
+    assert marks == {mark for mark, _ in data["published"]["notes"]}
+
+
+def test_the_template_itself_holds_no_result() -> None:
+    """Digits in the template are sizes and colours: no line of text that is typeset has a decimal number."""
+    lines = document.TEMPLATE.read_text().splitlines()
+    prose = [line for line in lines if line.startswith(("=", "*"))]
+    assert prose and not any(character.isdigit() for line in prose for character in line)
+    assert "data.json" in document.TEMPLATE.read_text()
+
+
+def test_a_table_older_than_the_results_is_refused(fake_study: Path) -> None:
+    folder = fake_study / "reports/fake"
+    write_csv(folder / "table.csv", table(collect("fake")))
+    fake_runs.write_run("temporal", 2, {"valid": 5, "control": 5})
+    with pytest.raises(InputError, match=r"table\.csv: not the table of the present results"):
+        write_document("fake", fake_study / "table.pdf")
+
+
+def test_missing_tables_are_named(fake_study: Path) -> None:
+    with pytest.raises(InputError, match=r"ablation\.csv: no such file\. Write the tables first"):
+        write_curves("fake", fake_study / "reports/fake")
+    with pytest.raises(InputError, match=r"table\.csv: no such file\. Write the tables first"):
+        write_document("fake", fake_study / "table.pdf")
+
+
+def test_a_study_without_results_still_gives_a_pdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake_runs.write_ablations(tmp_path)
+    folder = tmp_path / "reports/fake"
+    write_tables("fake", folder)
+    write_curves("fake", folder)
+    write_attention("fake", folder)
+    write_document("fake", tmp_path / "table.pdf")
+    assert (tmp_path / "table.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_curves_show_the_mean_over_seeds_of_each_variant(fake_study: Path) -> None:
+    runs = collect("fake")
+    logs = read_logs(runs)
+    assert set(logs["variant"]) == {"baseline", "ms_sts", "temporal"}
+    axis = training_figure(runs, logs).axes[0]
+    lines = {line.get_label(): line for line in axis.get_lines()}
+    assert set(lines) == {"Baseline", "MS-STS", "temporal"}
+    expected = logs[(logs["variant"] == "ms_sts") & (logs["step"] == 20)]["loss"].mean()
+    assert lines["MS-STS"].get_ydata()[0] == pytest.approx(expected)
+    plt.close("all")
+
+
+def test_a_damaged_log_is_named(fake_study: Path) -> None:
+    path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/log.jsonl"
+    path.write_text('{"step": 1\n')
+    with pytest.raises(InputError, match=r"log\.jsonl: not a training log"):
+        read_logs(collect("fake"))
+
+
+def test_a_dot_is_filled_only_if_the_interval_excludes_zero() -> None:
+    place = ("synthvis", "valid", "tiny", "all", "AP")
+    family = [
+        Difference(*place, "ms_sts", 2, 3.0, 1.0, 5.0),
+        Difference(*place, "temporal", 2, 1.0, -1.0, 3.0),
+        Difference(*place, "fgbg", 0),
+    ]
+    _, axis = plt.subplots()
+    assert draw_differences(axis, family, {"ms_sts": "A", "temporal": "B", "fgbg": "C"}) is axis
+    dots = [line for line in axis.get_lines() if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, True]
+    assert [text.get_text() for text in axis.texts] == ["not run"]
+    plt.close("all")
