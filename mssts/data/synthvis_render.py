@@ -107,10 +107,21 @@ def _unit_areas() -> tuple[float, ...]:
 UNIT_AREAS = _unit_areas()
 
 
-def _local(track: Track, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (T, H, W) of every pixel in units of the object's half axes."""
-    x = np.arange(width, dtype=np.float32) + 0.5 - track.centres_T2[:, :1].astype(np.float32)
-    y = np.arange(height, dtype=np.float32) + 0.5 - track.centres_T2[:, 1:].astype(np.float32)
+def _window(track: Track, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the frame outside of which the object never is."""
+    reach = 1.5 * float(track.half_axes_T2.max()) + 1
+    low, high = track.centres_T2.min(axis=0) - reach, track.centres_T2.max(axis=0) + reach
+    columns, rows = (
+        slice(int(np.clip(first, 0, size)), int(np.clip(np.ceil(last), 0, size)))
+        for first, last, size in zip(low, high, (width, height), strict=True)
+    )
+    return rows, columns
+
+
+def _local(track: Track, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (T, h, w) of the window's pixels in units of the object's half axes."""
+    x = np.arange(columns.start, columns.stop, dtype=np.float32) + 0.5 - track.centres_T2[:, :1].astype(np.float32)
+    y = np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5 - track.centres_T2[:, 1:].astype(np.float32)
     cos, sin = (f(track.angles_T).astype(np.float32)[:, None] for f in (np.cos, np.sin))
     a, b = (track.half_axes_T2[:, i, None].astype(np.float32) for i in (0, 1))
     u = (x * cos / a)[:, None, :] + (y * sin / a)[:, :, None]
@@ -156,12 +167,15 @@ def value_noise(
     reach = offsets_T2.max(axis=0) - origin
     columns, rows = (int((size + extra) / cell) + 3 for size, extra in zip((width, height), reach, strict=True))
     lattice = rng.uniform(-1.0, 1.0, (channels, rows, columns)).astype(np.float32)
-    frames = []
-    for x0, y0 in offsets_T2 - origin:
+    frames = np.empty((len(offsets_T2), channels, height, width), np.float32)
+    for frame, (x0, y0) in zip(frames, offsets_T2 - origin, strict=True):
         (i, fi), (j, fj) = (_cells(size, start, cell) for size, start in ((height, y0), (width, x0)))
         band = lattice[:, i] + (lattice[:, i + 1] - lattice[:, i]) * fi[:, None]
-        frames.append(band[:, :, j] + (band[:, :, j + 1] - band[:, :, j]) * fj)
-    return np.stack(frames)
+        left = band[:, :, j]
+        np.subtract(band[:, :, j + 1], left, out=frame)
+        frame *= fj
+        frame += left
+    return frames
 
 
 def _cells(size: int, start: float, cell: float) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +191,10 @@ def background(
     """Textured background (T, 3, H, W) that moves by `offsets_T2` px."""
     coarse = value_noise(rng, height, width, 22.0, offsets_T2, 3)
     fine = value_noise(rng, height, width, 6.0, offsets_T2, 1)
-    return colour_3.astype(np.float32)[:, None, None] + (0.16 * coarse + 0.09 * fine)
+    coarse *= 0.16
+    coarse += 0.09 * fine
+    coarse += colour_3.astype(np.float32)[:, None, None]
+    return coarse
 
 
 def _fog(rng: np.random.Generator, frames: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -214,12 +231,14 @@ def render(
     """Draw the tracks, the first one nearest, over a background that moves by `backdrop_T2` px."""
     frames = len(backdrop_T2)
     image = background(rng, height, width, colour_3, backdrop_T2)
-    local = [_local(track, height, width) for track in tracks]
-    coverage = [_coverage(track, u, v) for track, (u, v) in zip(tracks, local, strict=True)]
-    for track, alpha, (u, v) in reversed(list(zip(tracks, coverage, local, strict=True))):
-        image += (_surface(track.texture, u, v) - image) * alpha[:, None]
-
-    own = np.stack(coverage) > 0.5
+    own = np.zeros((len(tracks), frames, height, width), bool)
+    for index in reversed(range(len(tracks))):
+        window = _window(tracks[index], height, width)
+        u, v = _local(tracks[index], *window)
+        alpha = _coverage(tracks[index], u, v)
+        under = image[:, :, *window]
+        under += (_surface(tracks[index].texture, u, v) - under) * alpha[:, None]
+        own[index][:, *window] = alpha > 0.5
     visible, nearer = own.copy(), np.zeros_like(own[0])
     for index in range(len(tracks)):
         visible[index] &= ~nearer
