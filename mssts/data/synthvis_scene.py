@@ -136,9 +136,9 @@ def _texture(rng: np.random.Generator, background_3: np.ndarray) -> Texture:
 def _half_axes(rng: np.random.Generator, frames: int, short_side: int, style: _Style) -> np.ndarray:
     """Half axes (T, 2) in px: constant, growing or shrinking, and stretching, as the style has it."""
     ramp = np.linspace(0.0, 1.0, frames)
-    radius = rng.uniform(0.13, 0.21) * short_side * np.ones(frames)
+    radius = rng.uniform(0.19, 0.27) * short_side * np.ones(frames)
     if rng.random() < style.scale:
-        small, large = short_side * rng.uniform(0.10, 0.12), short_side * rng.uniform(0.20, 0.25)
+        small, large = short_side * rng.uniform(0.13, 0.15), short_side * rng.uniform(0.26, 0.31)
         radius = small * (large / small) ** (ramp if rng.random() < 0.5 else ramp[::-1])
     stretch = rng.uniform(0.9, 1.12) * np.ones(frames)
     if rng.random() < style.aspect:

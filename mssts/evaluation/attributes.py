@@ -111,18 +111,19 @@ def challenge_attributes(truth: GroundTruth) -> dict[int, dict[str, bool]]:
 
 
 def attribute_metrics(records: MatchRecords) -> dict[str, dict[str, float | int | None]]:
-    """AP on the instances that have an attribute, for each attribute of the match records.
+    """AP on the videos that show an attribute, for each attribute of the match records.
 
-    Instances without it are ignored, and so are detections matched to them; unmatched detections count against all
-    attributes alike, since nothing says what they meant. So compare models within an attribute, not attributes.
+    Of these videos the instances without the attribute are ignored, and so are detections matched to them; unmatched
+    detections count, since nothing says what they meant. So compare models within an attribute, not attributes.
 
     Returns {attribute: {"AP", "AP75", "AP_agnostic" (0..1, None without an instance), "instances" (without crowds)}}.
     """
-    weights = np.ones((1, len(records.video_ids)))
     result: dict[str, dict[str, float | int | None]] = {}
     for view, name in enumerate(records.views):
         if not name.startswith(ATTRIBUTE_VIEW):
             continue
+        instances_V = records.pooled.positives_AV[view]
+        weights = (instances_V > 0).astype(float)[None]
         values = {
             "AP": metric(records.categories, view, weights, "AP"),
             "AP75": metric(records.categories, view, weights, "AP75"),
@@ -131,6 +132,6 @@ def attribute_metrics(records: MatchRecords) -> dict[str, dict[str, float | int 
         numbers = {key: None if np.isnan(value[0]) else float(value[0]) for key, value in values.items()}
         result[name.removeprefix(ATTRIBUTE_VIEW)] = {
             **numbers,
-            "instances": int(records.pooled.positives_AV[view].sum()),
+            "instances": int(instances_V.sum()),
         }
     return result
