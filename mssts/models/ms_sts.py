@@ -1,7 +1,7 @@
 """MS-STS attention module: over time within each scale, then from each scale to the next coarser one [poster] [fig].
 
-How the figure is read [ours]: the frame's place in the clip, scaled to 0..1, joins the tokens as a sine code; all weights
-are shared by the scales of a layer; the widening back to C starts at zero. Tokens are held as (B, S, T, D): the T tokens
+How the figure is read [ours]: the frame's place in the clip, scaled to 0..1, joins the tokens as a sine code; weights
+are shared by the scales of a layer; the widening to C starts at zero. Tokens are held as (B, S, T, D): the T tokens
 of a location lie side by side, and a level is at the same time a channels-last map of T*D channels, resampled without a
 copy.
 """

@@ -48,7 +48,7 @@ def pixel_centres(height: int, width: int, stride: int, like: Tensor) -> Tensor:
 def double_aligned(maps: Tensor) -> Tensor:
     """Maps (..., H, W) at twice the resolution, (..., 2H, 2W): CondInst's aligned bilinear upsampling [code].
 
-    Along each axis, odd outputs are the inputs, even ones the mean of an input and the one before it (the first: itself).
+    Along each axis, odd outputs are the inputs, even ones the mean of an input and the one before (the first: itself).
     """
     return _double_last(_double_last(maps).transpose(-1, -2)).transpose(-1, -2)
 
