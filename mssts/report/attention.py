@@ -36,6 +36,8 @@ from mssts.report.formats import NOT_RUN
 from mssts.report.runs import Result, StudyRuns, collect
 from mssts.report.style import TEXT_WIDTH, paper_style, save
 
+QUERY_QUANTILE = 0.99  # of a query's map over the clip: its colour scale ends there
+MAX_CELL_ASPECT = 0.8  # height / width of a drawn frame: portrait videos are drawn smaller
 _OUTLINE, _PIXEL = "#56e1ff", "#ff4fa3"
 
 
@@ -43,7 +45,7 @@ _OUTLINE, _PIXEL = "#56e1ff", "#ff4fa3"
 class Panel:
     """One drawn case. frames: positions of the frames shown; images (H, W, 3) in 0..1, masks (H, W) bool of these.
 
-    baseline, variant, temporal: maps (n, h, w) of the frames shown, scaled by the maximum over the whole clip.
+    baseline, variant, temporal: maps (n, h, w) in 0..1 of the frames shown, on one scale for the whole clip.
     share: part of the temporal map in each frame shown. looking: position among the frames shown and x, y in pixels.
     """
 
@@ -110,14 +112,17 @@ def draw_case(case: Case, annotations: VideoAnnotations, models: list, settings:
         frames,
         images.numpy(),
         masks[frames],
-        *(_scaled(one)[frames] for one in (*maps, temporal)),
+        *(_scaled(one, QUERY_QUANTILE)[frames] for one in maps),
+        temporal=_scaled(temporal, 1.0)[frames],
         share=temporal.sum((1, 2)).numpy()[frames],
         looking=(frames.index(frame), x, y),
     )
 
 
-def _scaled(maps_THW: torch.Tensor) -> np.ndarray:
-    return (maps_THW / maps_THW.max().clamp(min=torch.finfo(maps_THW.dtype).tiny)).numpy()
+def _scaled(maps_THW: torch.Tensor, quantile: float) -> np.ndarray:
+    """Maps in 0..1: divided by a quantile of the clip and cut off there."""
+    scale = torch.quantile(maps_THW.flatten(), quantile).clamp(min=torch.finfo(maps_THW.dtype).tiny)
+    return (maps_THW / scale).clamp(max=1).numpy()
 
 
 def _mask(segmentation: dict | None, height: int, width: int) -> np.ndarray:
@@ -133,11 +138,11 @@ def attention_figure(panels: list[Panel], title: str) -> Figure:
         axis.set_axis_off()
         axis.text(0.5, 0.5, f"{NOT_RUN}: no instance was found by both models", ha="center", va="center")
         return figure
-    height, width = panels[0].images.shape[1:3]
-    row_height = TEXT_WIDTH / (2 * FRAMES_SHOWN + 0.4) * height / width
-    figure = plt.figure(figsize=(TEXT_WIDTH, len(panels) * (2 * row_height + 0.42) + 0.1), layout="constrained")
+    heights = [_panel_height(panel) for panel in panels]
+    figure = plt.figure(figsize=(TEXT_WIDTH, sum(heights)), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
-    for panel, part in zip(panels, np.atleast_1d(figure.subfigures(len(panels), 1)), strict=True):
+    parts = figure.subfigures(len(panels), 1, height_ratios=heights, squeeze=False).flat
+    for panel, part in zip(panels, parts, strict=True):
         part.suptitle(_words(panel.case), x=0.008, ha="left", fontsize=9, fontweight="bold")
         axes = part.subplots(2, 2 * FRAMES_SHOWN + 1, width_ratios=[1] * FRAMES_SHOWN + [0.12] + [1] * FRAMES_SHOWN)
         for axis in axes.flat:
@@ -155,6 +160,13 @@ def attention_figure(panels: list[Panel], title: str) -> Figure:
     return figure
 
 
+def _panel_height(panel: Panel) -> float:
+    """Inches of the two rows of a case and of its titles."""
+    height, width = panel.masks.shape[1:]
+    cell = TEXT_WIDTH / (2 * FRAMES_SHOWN + 0.12)
+    return 2 * cell * min(height / width, MAX_CELL_ASPECT) + 0.5
+
+
 def draw_map(axis: Axes, panel: Panel, column: int, maps: np.ndarray | None) -> Axes:
     """A frame with the ground-truth outline; under a map it is grey. The looking pixel is marked in its frame."""
     height, width = panel.masks.shape[1:]
@@ -163,11 +175,11 @@ def draw_map(axis: Axes, panel: Panel, column: int, maps: np.ndarray | None) -> 
     if maps is None:
         axis.imshow(image, extent=extent, interpolation="nearest")
     else:
-        axis.imshow(image.mean(-1), cmap="gray", vmin=-0.3, vmax=1.3, extent=extent, interpolation="nearest")
+        axis.imshow(image.mean(-1), cmap="gray", vmin=-0.1, vmax=1.5, extent=extent, interpolation="nearest")
         strength = np.sqrt(maps[column])  # a root, so that weak attention is seen too
         interpolation = "nearest" if maps is panel.temporal else "bilinear"
         axis.imshow(
-            strength, cmap="inferno", vmin=0, vmax=1, alpha=0.85 * strength, extent=extent, interpolation=interpolation
+            strength, cmap="inferno", vmin=0, vmax=1, alpha=0.9 * strength, extent=extent, interpolation=interpolation
         )
     axis.contour(panel.masks[column], levels=[0.5], colors=_OUTLINE, linewidths=0.7)
     if column == panel.looking[0] and (maps is None or maps is panel.temporal):
@@ -204,6 +216,6 @@ def _caption(runs: StudyRuns, variant: Result, cases: list[Case]) -> str:
         f"seed {run.seed}. For each challenge the instance that shows it most among those that both models find at an "
         f"IoU of 0.5: {listed or 'none'}.{without} Upper rows: deformable cross-attention of the instance's query, "
         "summed over heads, points, levels and layers. Lower rows: the frames, and what the encoder's token at the "
-        "cross takes from each frame (cells of all levels; per cent of its attention). Each map is scaled to its "
-        "maximum over the clip and shown as a square root; outline: ground truth."
+        "cross takes from each frame (cells of all levels; per cent of its attention). Each map has one "
+        "scale for its clip and is shown as a square root; outline: ground truth."
     )

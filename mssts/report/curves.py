@@ -17,7 +17,8 @@ from mssts.report.runs import StudyRuns, collect
 from mssts.report.style import INK, PALETTE, TEXT_WIDTH, colour_and_dash, paper_style, save
 from mssts.structures import InputError
 
-FIGURES = ("training_curves", "ablation")
+SMOOTHING = 0.1
+_RUN = ["dataset", "backbone", "variant", "seed"]
 _TERMS = {
     "loss": "total",
     "loss_class": "class (focal)",
@@ -62,18 +63,25 @@ def read_logs(runs: StudyRuns) -> pd.DataFrame:
 
 
 def draw_term(axis: Axes, logs: pd.DataFrame, term: str, runs: StudyRuns) -> Axes:
-    """One loss term over steps: a line per variant (mean over its runs), the range over runs as a band."""
+    """One loss term over steps: a line per variant (mean over its runs), the range over runs as a band.
+
+    Each run is smoothed by a running mean over `SMOOTHING` of its records, to be told apart from the noise of batches.
+    """
     for position, variant in enumerate(runs.study.variants):
         own = logs[logs["variant"] == variant].dropna(subset=[term])
         if own.empty:
             continue
-        over_runs = own.groupby("step")[term]
+        over_runs = own.assign(**{term: own.groupby(_RUN)[term].transform(_smoothed)}).groupby("step")[term]
         mean, low, high = over_runs.mean(), over_runs.min(), over_runs.max()
         colour, dash = colour_and_dash(position)
         axis.plot(mean.index, mean, color=colour, linestyle=dash, label=runs.titles[variant])
         axis.fill_between(mean.index, low, high, color=colour, alpha=0.12, linewidth=0)
     axis.set_title(_TERMS[term], loc="left")
     return axis
+
+
+def _smoothed(values: pd.Series) -> pd.Series:
+    return values.rolling(max(1, round(SMOOTHING * len(values))), center=True, min_periods=1).mean()
 
 
 def training_figure(runs: StudyRuns, logs: pd.DataFrame) -> Figure:

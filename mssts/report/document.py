@@ -14,6 +14,7 @@ from mssts.checkpoint import atomic_write, read_json
 from mssts.paths import report_dir
 from mssts.report import ablation
 from mssts.report.conclusions import conclusions
+from mssts.report.curves import SMOOTHING
 from mssts.report.differences import Difference
 from mssts.report.formats import NOT_RUN, plural, read_csv, signed
 from mssts.report.published import METRICS as PUBLISHED_METRICS
@@ -233,6 +234,7 @@ def _captions(runs: StudyRuns, found: list[Difference], folder: Path) -> dict[st
     return {
         "ablation": "Differences to the baseline with 95 % paired bootstrap intervals over videos; a filled dot marks "
         "an interval that excludes zero.",
-        "training": "Loss terms over the optimiser's steps: mean over seeds, the band is the range.",
+        "training": "Loss terms over the optimiser's steps, each run as a running mean over "
+        f"{100 * SMOOTHING:.0f} % of its records: mean over runs, the band is their range.",
         "attention": read_json(cases)["caption"] if cases.is_file() else "Attention maps.",
     }
