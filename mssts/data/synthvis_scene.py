@@ -49,9 +49,9 @@ class _Style:
     leave: float
 
 
-_CLEAN = _Style((1.5, 3.2), scale=0.34, aspect=0.3, border=0.25, fast=0.3, leave=0.12)
-_FOG = _Style((0.7, 1.4), scale=0.25, aspect=0.25, border=0.15, fast=0.0, leave=0.0)
-_OCCLUDER = _Style((1.0, 2.6), scale=0.25, aspect=0.25, border=0.15, fast=0.0, leave=0.0)
+_CLEAN = _Style((1.5, 3.2), scale=0.36, aspect=0.38, border=0.25, fast=0.3, leave=0.12)
+_FOG = _Style((0.7, 1.4), scale=0.28, aspect=0.30, border=0.15, fast=0.0, leave=0.0)
+_OCCLUDER = _Style((1.0, 2.6), scale=0.28, aspect=0.30, border=0.15, fast=0.0, leave=0.0)
 
 
 def frame_size(index: int, height: int, width: int) -> tuple[int, int]:
