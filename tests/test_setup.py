@@ -90,7 +90,7 @@ def run_setup(root: Path, tmp_path: Path, python_lines: str) -> subprocess.Compl
         if python_lines:
             (programs / name).write_text(f"#!/bin/bash\n{python_lines}\n")
             (programs / name).chmod(0o755)
-    for tool in ("bash", "dirname", "rm", "cut", "grep"):
+    for tool in ("bash", "dirname", "rm", "grep"):
         found = next(Path(part) / tool for part in os.defpath.split(":") if (Path(part) / tool).exists())
         (programs / tool).symlink_to(found)
     return subprocess.run(

@@ -32,14 +32,16 @@ find_python() {
 
 # Turns pip's long output into one counting line per package.
 show_progress() {
-    local line count=0 total
+    local line name count=0 total
     total=$(grep -c '^[a-zA-Z]' requirements.lock)
     while read -r line; do
         case "$line" in
         "Requirement already satisfied: "*) count=$((count + 1)) ;;
-        "Collecting "*)
+        "Collecting "* | "Processing "*)
             count=$((count + 1))
-            [ "$count" -gt "$total" ] || printf '[%d/%d] %s\n' "$count" "$total" "$(cut -d ' ' -f 2 <<<"$line")"
+            name=${line#* }
+            name=${name##*/}
+            [ "$count" -gt "$total" ] || echo "[$count/$total] ${name%% *}"
             ;;
         "Installing collected packages:"*) echo "Unpacking all of them: a minute or two" ;;
         esac

@@ -3,7 +3,7 @@ rule tables:
         metrics=of_splits("metrics.json"),
         matches=of_splits("matches.npz"),
         records=of_runs("run.json"),
-        modules=modules("mssts/report/*.py", "mssts/evaluation/statistics.py"),
+        modules=modules("mssts/report/*.py"),
         published=modules("reports/published/*"),
     output:
         [
