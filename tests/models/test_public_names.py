@@ -39,24 +39,49 @@ def full_model(backbone):
     return build_model(Config.model_validate(read_yaml(ABLATIONS / "baseline.yaml")).model, backbone, 42)
 
 
-def test_public_weights_give_the_public_figures_at_inference():
+@pytest.fixture(scope="module")
+def public_resnet50():
     model = full_model("resnet50").eval()
     model.load_state_dict(import_public({k: value_of(k, s) for k, s in public_shapes("r50_t2").items()}), strict=True)
-    frames = np.random.Generator(np.random.PCG64(7)).standard_normal((1, 2, 3, 96, 160)).astype(np.float32)
+    return model
+
+
+def frames_of(seed, count, height, width):
+    normal = np.random.Generator(np.random.PCG64(seed)).standard_normal((count, 3, height, width))
+    return torch.from_numpy(normal.astype(np.float32))
+
+
+def test_public_weights_give_the_public_figures_at_inference(public_resnet50):
     expected = np.load(DATA / "r50_t2.npz")
     with torch.inference_mode():
-        output = model(torch.from_numpy(frames))
+        output = public_resnet50(frames_of(7, 2, 96, 160)[None])
         masks = output.mask_logits(-1, 0, torch.arange(30))
     np.testing.assert_allclose(output.logits[0], expected["pred_logits"], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(output.boxes[0], expected["pred_boxes"], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(masks, expected["pred_masks"], rtol=0, atol=1e-2)
 
 
-def test_size_is_the_public_one_without_what_never_acts():
-    model = full_model("resnet50")
+def test_public_weights_give_the_public_figures_for_padded_clips(public_resnet50):
+    """Two clips of different sizes: the first 24 queries, and chosen masks of the first and last decoder layer."""
+    expected = np.load(DATA / "r50_padded.npz")
+    frames, padding = torch.zeros(2, 2, 3, 96, 160), torch.ones(2, 2, 96, 160, dtype=torch.bool)
+    for clip, (height, width) in enumerate([(96, 130), (61, 160)]):
+        frames[clip, :, :, :height, :width] = frames_of(30 + clip, 2, height, width)
+        padding[clip, :, :height, :width] = False
+    with torch.inference_mode():
+        output = public_resnet50(frames, padding)
+        np.testing.assert_allclose(output.logits[:, :24], expected["logits"], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(output.boxes[:, :, :24], expected["boxes"], rtol=1e-3, atol=1e-4)
+        for layer in (0, 5):
+            for clip, queries in enumerate(([3, 7, 20], [0, 5])):
+                masks = output.mask_logits(layer, clip, torch.tensor(queries))
+                np.testing.assert_allclose(masks, expected[f"masks_layer{layer}_clip{clip}"], rtol=0, atol=1e-2)
+
+
+def test_size_is_the_public_one_without_what_never_acts(public_resnet50):
     never_acting = 6 * (256 * 256 + 256)  # a second output projection in each encoder layer
-    assert count_parameters(model) == 48_404_173 - never_acting
-    learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert count_parameters(public_resnet50) == 48_404_173 - never_acting
+    learned = sum(p.numel() for p in public_resnet50.parameters() if p.requires_grad)
     assert learned == 48_181_773 - never_acting
 
 
