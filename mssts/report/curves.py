@@ -149,7 +149,7 @@ def ablation_figure(runs: StudyRuns, found: list[Difference]) -> Figure:
         return _empty_figure()
     places = list(dict.fromkeys((d.dataset, d.split, d.backbone) for d in found if d.mean is not None))
     variants = len({difference.variant for difference in found})
-    height = len(places) * (0.19 * variants + 0.7)
+    height = len(places) * (0.19 * max(variants, 3) + 0.7)
     figure, axes = plt.subplots(
         *(len(places), len(measures)),
         figsize=(TEXT_WIDTH, height),

@@ -89,22 +89,37 @@ def _value(result: Result, measure: tuple[str, str]) -> float | None:
     return result.value(metric) if subset == WHOLE else result.attribute(subset, metric)
 
 
-def _only(records: MatchRecords, subset: str) -> MatchRecords | None:
-    """Records in which the instances of a subset are all there is; None if the subset is not recorded."""
+def restricted(records: MatchRecords, subset: str) -> MatchRecords | None:
+    """Records of the videos that show an attribute, in which its instances are all that counts; None without any.
+
+    So that AP over them is `attribute_metrics` of the evaluation. The subset `WHOLE` keeps every video.
+    """
     name = subset if subset == WHOLE else f"{ATTRIBUTE_VIEW}{subset}"
     if name not in records.views:
         return None
     view = [records.views.index(name)]
+    kept_V = (records.pooled.positives_AV[view[0]] > 0) | (subset == WHOLE)
+    position_V = np.cumsum(kept_V) - 1
+    if not kept_V.any():
+        return None
 
     def cut(group: GroupRecords) -> GroupRecords:
-        return replace(
-            group,
-            matched_ATN=group.matched_ATN[view],
-            ignored_ATN=group.ignored_ATN[view],
-            positives_AV=group.positives_AV[view],
+        kept_N = kept_V[group.video_N]
+        return GroupRecords(
+            video_N=position_V[group.video_N[kept_N]],
+            rank_N=group.rank_N[kept_N],
+            score_N=group.score_N[kept_N],
+            prediction_N=group.prediction_N[kept_N],
+            matched_ATN=group.matched_ATN[view][..., kept_N],
+            ignored_ATN=group.ignored_ATN[view][..., kept_N],
+            annotation_TN=group.annotation_TN[:, kept_N],
+            positives_AV=group.positives_AV[view][:, kept_V],
         )
 
-    return replace(records, views=(WHOLE,), categories=tuple(map(cut, records.categories)), pooled=cut(records.pooled))
+    video_ids = tuple(video for video, kept in zip(records.video_ids, kept_V, strict=True) if kept)
+    return MatchRecords(
+        video_ids, records.category_ids, (WHOLE,), tuple(map(cut, records.categories)), cut(records.pooled)
+    )
 
 
 def _intervals(
@@ -122,8 +137,8 @@ def _intervals(
     other = [read_records(second.matches) for _, second in pairs]
     numbers = {}
     for subset in dict.fromkeys(subset for subset, _ in measures):
-        first = [_only(records, subset) for records in baseline]
-        second = [_only(records, subset) for records in other]
+        first = [restricted(records, subset) for records in baseline]
+        second = [restricted(records, subset) for records in other]
         if None in first or None in second:
             continue
         # the same seed for every variant: all of them are resampled on the same videos

@@ -224,8 +224,8 @@ def _provenance(runs: StudyRuns) -> dict[str, Any]:
 
 
 _ATTRIBUTES_NOTE = (
-    "AP over the instances that show a challenge, mean ± standard deviation over seeds, in percent; the last row "
-    "counts the instances. Instances without the challenge are ignored: compare models within a column, not columns."
+    "AP on the videos that show a challenge, mean ± standard deviation over seeds, in percent; the last row counts the "
+    "instances that show it. Other instances of these videos are ignored: compare models within a column, not columns."
 )
 
 

@@ -43,7 +43,7 @@ def signed(value: float, digits: int = 2) -> str:
     """A difference with its sign, the minus as a typographic minus."""
     if math.isnan(value):
         return NO_VALUE
-    return f"{value:+.{digits}f}".replace("-", _MINUS) if round(value, digits) else f"{0:.{digits}f}"
+    return f"{value:+,.{digits}f}".replace("-", _MINUS) if round(value, digits) else f"{0:.{digits}f}"
 
 
 def mean_and_deviation(values: list[float | None], digits: int = 2) -> str:

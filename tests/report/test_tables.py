@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from mssts.checkpoint import read_json, write_json
+from mssts.evaluation.attributes import attribute_metrics
+from mssts.evaluation.average_precision import metric
 from mssts.report import ablation
 from mssts.report.conclusions import conclusions
-from mssts.report.differences import Difference, differences
+from mssts.report.differences import Difference, differences, restricted
 from mssts.report.formats import decimals, escape_latex, latex, markdown, mean_and_deviation, signed
 from mssts.report.published import read_published
 from mssts.report.runs import collect
@@ -62,6 +66,24 @@ def test_differences_are_paired_by_seed_and_attributes_have_their_own(fake_study
     assert found["control", "all", "AP", "temporal"].seeds == 0
     constant = found["control", "all", "AP", "ms_sts"]
     assert (constant.mean, constant.low, constant.high) == (0, 0, 0)
+
+
+def test_ap_of_an_attribute_is_that_of_the_evaluation_also_with_false_alarms_in_other_videos() -> None:
+    records = fake_runs.records(3, attributes=True)
+    # the best scored detection lies in video 7, which shows no occlusion, and hits nothing
+    records.pooled.score_N[7] = 1.0
+    order = [7, 0, 1, 2, 3, 4, 5, 6]
+    names = ("video_N", "rank_N", "score_N", "prediction_N", "matched_ATN", "ignored_ATN", "annotation_TN")
+    group = replace(records.pooled, **{name: getattr(records.pooled, name)[..., order] for name in names})
+    records = replace(records, categories=(group,), pooled=group)
+    occluded = restricted(records, "occlusion")
+    assert occluded.video_ids == (1, 2, 3, 4)
+    own = metric(occluded.categories, 0, np.ones((1, 4)), "AP")[0]
+    assert own == attribute_metrics(records)["occlusion"]["AP"] == pytest.approx(76 / 101)
+    weights = np.ones((1, fake_runs.VIDEOS))
+    whole = restricted(records, "all")
+    assert metric(whole.categories, 0, weights, "AP") == metric(records.categories, 0, weights, "AP")
+    assert restricted(records, "fog") is None
 
 
 def test_six_seeds_get_a_sign_flip_test_with_holms_correction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
