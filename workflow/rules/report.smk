@@ -36,8 +36,7 @@ rule tables:
 rule curves:
     input:
         logs=of_runs("log.jsonl"),
-        metrics=of_splits("metrics.json"),
-        matches=of_splits("matches.npz"),
+        tables=rules.tables.output,
         modules=modules("mssts/report/*.py"),
     output:
         directory(REPORT / "figures"),
