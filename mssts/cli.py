@@ -87,12 +87,14 @@ def predict(
 
 @app.command()
 def evaluate(
-    study: Study,
     annotations: Annotated[Path, typer.Option(help="Ground truth in YouTube-VIS format.")],
     predictions: Annotated[Path, typer.Option(help="Submission list: ours, or any other method's results.json.")],
-    split: Split,
     output: Output,
-    run: Annotated[Path | None, typer.Option(help="run.json of the run that predicted; mirrors to MLflow.")] = None,
+    split: Annotated[str | None, typer.Option(help="Name of the split, for the record.")] = None,
+    study: Annotated[str | None, typer.Option(help="Study whose evaluation settings go into the record.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="run.json of the run that predicted; with --study, mirrored.")
+    ] = None,
 ) -> None:
     """Measure a submission list: AP, AR and per-challenge numbers, with the match records beside them."""
     from mssts import config, tracking
@@ -100,9 +102,9 @@ def evaluate(
     from mssts.checkpoint import read_json
 
     record = read_json(run) if run else None
-    settings = config.resolve(config.load_study(study).scale).evaluation
+    settings = config.resolve(config.load_study(study).scale).evaluation if study else None
     metrics = stage.evaluate(annotations, predictions, output, record, split, settings)
-    if record and tracking.enabled():
+    if record and study and tracking.enabled():
         tracking.log_evaluation(study, record, metrics, [output, predictions])
 
 
