@@ -92,9 +92,7 @@ def evaluate(
     output: Output,
     split: Annotated[str | None, typer.Option(help="Name of the split, for the record.")] = None,
     study: Annotated[str | None, typer.Option(help="Study whose evaluation settings go into the record.")] = None,
-    run: Annotated[
-        Path | None, typer.Option(help="run.json of the run that predicted; with --study, mirrored.")
-    ] = None,
+    run: Annotated[Path | None, typer.Option(help="run.json of that run; with --study, mirrored.")] = None,
 ) -> None:
     """Measure a submission list: AP, AR and per-challenge numbers, with the match records beside them."""
     from mssts import config, tracking
