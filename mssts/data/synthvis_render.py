@@ -14,8 +14,8 @@ import numpy as np
 
 SQRT3 = float(np.sqrt(3.0))
 COVER_OPACITY = 0.96
-FOG_OPACITY = 0.97
-FOG_COVER = 0.5
+FOG_OPACITY = 0.93
+FOG_COVER = 0.45
 FOG_CELLS = (16.0, 7.0)
 
 

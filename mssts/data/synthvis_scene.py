@@ -221,7 +221,7 @@ def _cover(
     frames = len(centres_T2)
     radius_T1 = half_axes_T2.mean(axis=1, keepdims=True)
     jitter = rng.uniform(-0.5, 0.5, (frames, 2)) * radius_T1
-    axes = rng.uniform(0.9, 1.35, (frames, 2)) * radius_T1
+    axes = rng.uniform(0.8, 1.15, (frames, 2)) * radius_T1
     order = rng.permutation(frames)
     covered = (rng.random(frames) < 0.4) & occluded
     if occluded and not covered.any():
