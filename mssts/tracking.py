@@ -143,3 +143,10 @@ def log_evaluation(study: str, record: dict[str, Any], metrics: dict[str, Any], 
         run.log(record["steps"], {key: value for key, value in values.items() if value is not None})
         for file in files:
             run.artifact(file)
+
+
+def log_report(study: str, files: list[Path]) -> None:
+    """Mirror a study's report: the PDF, its figures and tables as artifacts of one run."""
+    with tracked_run(study, f"report {study}", {"stage": "report"}, {}) as run:
+        for file in files:
+            run.artifact(file)
