@@ -85,6 +85,24 @@ def predict(
     stage.predict(study, checkpoint, data, dataset, split, output)
 
 
+@app.command("import-weights")
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="Public SeqFormer checkpoint (.pth with an entry `model`).")],
+    output: Output,
+    class_head: Annotated[
+        str, typer.Option(help="keep, drop, or a dataset: one logit for each of its categories, by name.")
+    ] = "keep",
+    dataset: Annotated[str, typer.Option(help="Dataset whose category ids the public logits are.")] = "ytvis2019",
+) -> None:
+    """Turn a public SeqFormer checkpoint into one of ours: every entry is used, or named as dropped."""
+    from mssts import import_weights as stage
+
+    dropped = stage.import_weights(file, output, class_head, dataset)
+    for name in dropped:
+        print(f"dropped: {name}")
+    print(f"{output}: written; {len(dropped)} public entries that never act, or that you dropped, are left out.")
+
+
 @app.command()
 def evaluate(
     annotations: Annotated[Path, typer.Option(help="Ground truth in YouTube-VIS format.")],

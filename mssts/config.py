@@ -328,6 +328,12 @@ def load_variant(name: str, root: Path = ABLATIONS) -> Variant:
     return variant
 
 
+def recipe(root: Path = ABLATIONS) -> Config:
+    """The baseline's own recipe, at the paper's sizes. Raises InputError."""
+    path = root / "baseline.yaml"
+    return _validated(Config, read_yaml(path), path)
+
+
 def resolve(scale: str, variant: str = "baseline", root: Path = ABLATIONS) -> Config:
     """Baseline recipe + scale + variant, validated. Raises InputError naming file and key."""
     baseline = root / "baseline.yaml"

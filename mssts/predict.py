@@ -24,8 +24,13 @@ from mssts.structures import InputError
 
 
 def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, str]]]:
-    """The model of a run in eval mode, its resolved config, and its categories as (id, name) in logit order."""
+    """The model of a run in eval mode, its resolved config, and its categories as (id, name) in logit order.
+
+    A logit of an imported checkpoint that stands for no category has the empty name. Raises InputError.
+    """
     content = load_checkpoint(checkpoint)
+    if "model" in content and not any(name.startswith("class_heads.") for name in content["model"]):
+        raise InputError(f"{checkpoint}: imported without its class head: a start for training, it cannot predict.")
     try:
         config = Config.model_validate_json(content["config"])
         categories = [(int(number), str(name)) for number, name in content["categories"]]
@@ -49,8 +54,9 @@ def predict(study: str, checkpoint: Path, data: Path, dataset: str, split: str, 
     model, trained, categories = load_run_model(checkpoint)
     model.to(device)
     annotations = VideoAnnotations.read(*entry(dataset).files(data, split), dataset)
-    if [tuple(category) for category in annotations.categories] != categories:
-        raise InputError(f"{checkpoint}: trained on {categories}, but {data} has {list(annotations.categories)}.")
+    legal = [category for category in categories if category[1]]
+    if [tuple(category) for category in annotations.categories] != legal:
+        raise InputError(f"{checkpoint}: trained on {legal}, but {data} has {list(annotations.categories)}.")
 
     results = []
     for video in tqdm(annotations.videos, desc=f"predict {output.parent}", unit="video", mininterval=2):
@@ -79,8 +85,12 @@ def video_results(
     input_size and original_size: (height, width) in pixels of the network's input and of the video.
     """
     classes = len(categories)
-    scores = prediction.logits[0].sigmoid().flatten()
+    # Differs: the public code also emits 0 and 41, which are no categories, where their logits are among the best.
+    illegal_K = torch.tensor([not name for _, name in categories], device=prediction.logits.device)
+    scores = prediction.logits[0].sigmoid().masked_fill(illegal_K, -1.0).flatten()
     best = scores.argsort(descending=True, stable=True)[: settings.top_k]
+    best = best[scores[best] >= 0]
+    # Differs: the public code computes the masks of all queries after every layer; ours are those of the chosen ones.
     queries, inverse = torch.unique(best // classes, return_inverse=True)
     logits = prediction.mask_logits(-1, 0, queries)
     masks = original_masks(logits, input_size, original_size, settings.mask_threshold)
@@ -101,6 +111,8 @@ def original_masks(
 ) -> np.ndarray:
     """Binary masks (N, T, H, W) uint8 at the video's own size, from mask logits at stride 4 of the input."""
     resize = torch.nn.functional.interpolate
+    # Differs: the public code stretches the grid at stride 4 over the whole video, although it reaches beyond the
+    # input's right and bottom edge where 8 does not divide its size; here that margin is cut off first.
     logits = resize(logits_NTHW, scale_factor=4.0, mode="bilinear", align_corners=False)
     logits = logits[..., : input_size[0], : input_size[1]]
     if tuple(input_size) != tuple(original_size):

@@ -37,7 +37,7 @@ def build_model(
     """
     _check(config, backbone)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    seed = int(torch.randint(2**62, (), generator=generator))
+    seed = int(torch.randint(2**62, (), generator=generator, device="cpu"))
     channels, dropout = config.hidden_dim, config.dropout
 
     with torch.random.fork_rng(devices=[]):  # constructors draw values that are replaced below

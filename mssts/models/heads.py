@@ -11,6 +11,7 @@ from mssts.models.layers import Perceptron
 from mssts.ops.masks import parameter_count
 
 PRIOR_PROBABILITY = 0.01  # [code] of every class at the start, for the focal loss
+PRIOR_LOGIT = -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY)
 
 
 class ClassHead(nn.Linear):
@@ -19,7 +20,7 @@ class ClassHead(nn.Linear):
     def initialise(self, generator: torch.Generator) -> None:
         """Logits of the focal prior."""
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5), generator=generator)
-        nn.init.constant_(self.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+        nn.init.constant_(self.bias, PRIOR_LOGIT)
 
 
 class BoxHead(Perceptron):

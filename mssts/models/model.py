@@ -98,16 +98,16 @@ class MsStsVis(nn.Module):
         self.mask_parameter_head = mask_parameter_head
         self.mask_features = mask_features
 
-    def forward(self, frames_BT3HW: Tensor, padding_mask_BTHW: Tensor | None = None) -> Output:
-        """Run the network on clips of any length and size.
+    def forward(self, frames_BT3HW: Tensor, padding_mask: Tensor | None = None) -> Output:
+        """Run the network on clips of any length and size; nothing is padded inside.
 
-        frames_BT3HW: float32, normalised. padding_mask_BTHW: bool, True where padded (right and bottom); the frames of
-        a clip share one size, so that the first frame's mask counts for all.
+        frames_BT3HW: float32, normalised. padding_mask: (B, T, H, W) bool, True where padded (right and bottom); the
+        frames of a clip share one size, so that the first frame's mask counts for all.
         Raises InputError when frames are not (B, T, 3, H, W) or the mask does not fit them.
         """
-        _check(frames_BT3HW, padding_mask_BTHW)
+        _check(frames_BT3HW, padding_mask)
         clips = frames_BT3HW.shape[:2]
-        padding_BHW = _first_padding(padding_mask_BTHW)
+        padding_BHW = _first_padding(padding_mask)
 
         features = self.backbone(frames_BT3HW.flatten(0, 1))
         levels = [level.unflatten(0, clips) for level in self.input_projection(features)]

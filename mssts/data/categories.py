@@ -1,0 +1,30 @@
+"""Which COCO category stands for which category of YouTube-VIS. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Literal
+
+from mssts.data.datasets import entry
+from mssts.structures import InputError
+
+COCO_MAP_CSV = Path(__file__).with_name("coco_to_ytvis.csv")
+CORRECTED: Literal["corrected"] = "corrected"
+SEQFORMER: Literal["seqformer"] = "seqformer"
+_SOURCES = {CORRECTED: "VITA", SEQFORMER: "SeqFormer"}  # how the rows of a map begin
+
+
+def coco_map(dataset: str, which: str = CORRECTED) -> dict[int, int]:
+    """COCO category id -> category id of the dataset, for the COCO categories that have one.
+
+    which: `corrected` (the map that VITA and its successors share) or `seqformer` (of 2019 it sends COCO's computer
+        mouse to id 24, which is the fox) [code].
+    Raises InputError for a dataset without a map.
+    """
+    year = {"ytvis2019": "2019", "ytvis2021_and_2022": "2021"}.get(entry(dataset).category_key)
+    if year is None:
+        raise InputError(f"{dataset}: there is no map from COCO's categories; use data.joint: false.")
+    with COCO_MAP_CSV.open(newline="", encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if r["target"] == year and r["source"].startswith(_SOURCES[which])]
+    return {int(row["coco_id"]): int(row["ytvis_id"]) for row in rows}
