@@ -46,6 +46,18 @@ def generate(study: Study, dataset: Dataset, output: Output) -> None:
 
 
 @app.command()
+def prepare(dataset: Dataset, data: Data) -> None:
+    """Check a dataset of your own, make its local split and its fingerprint."""
+    from mssts import prepare as stage
+
+    record = stage.prepare(dataset, data)
+    sides = f"{len(record['train'])} videos to train on, {len(record['valid'])} held out"
+    print(f"{data}: {sides}; digest of the split {record['digest'][:12]}.")
+    for name, found in record["exceptions"].items():
+        print(f"fewer than {stage.PER_SIDE} videos on a side: {name} (train {found['train']}, valid {found['valid']})")
+
+
+@app.command()
 def pretrain(study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output) -> None:
     """Train the baseline on still images: the checkpoint that all variants start from."""
     from mssts import train as stage

@@ -53,7 +53,7 @@ def predict(study: str, checkpoint: Path, data: Path, dataset: str, split: str, 
     device = torch.device("cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu")
     model, trained, categories = load_run_model(checkpoint)
     model.to(device)
-    annotations = VideoAnnotations.read(*entry(dataset).files(data, split), dataset)
+    annotations = VideoAnnotations.read(*entry(dataset).files(data, split), dataset, truth=False)
     legal = [category for category in categories if category[1]]
     if [tuple(category) for category in annotations.categories] != legal:
         raise InputError(f"{checkpoint}: trained on {legal}, but {data} has {list(annotations.categories)}.")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CATEGORIES_CSV = Path(__file__).with_name("categories.csv")
 STILLS = "stills"
+LOCAL = "local_"  # how the splits begin that `mssts prepare` makes of the training annotations
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class DatasetEntry:
 
     title: name for people. category_key: rows of `categories.csv` that hold its category names.
     splits: split name -> (annotation file, image folder), relative to the dataset's directory; the split `stills` is
-    COCO-style, all others are YouTube-VIS videos. seeds: split -> seed of the generator, None for a user's dataset.
-    source: where people get the files.
+    COCO-style, all others are YouTube-VIS videos. Several names parted by "|" are those that people have: the first
+    that exists counts. seeds: split -> seed of the generator, None for a user's dataset.
+    source: where people get the files. local_share: share of the training videos that the local split holds out.
     """
 
     title: str
@@ -35,6 +37,7 @@ class DatasetEntry:
     splits: dict[str, tuple[str, str]]
     seeds: dict[str, int] | None = None
     source: str = ""
+    local_share: float = 0.0
 
     @property
     def categories(self) -> tuple[tuple[int, str], ...]:
@@ -53,24 +56,43 @@ class DatasetEntry:
         """
         if split not in self.splits:
             raise InputError(f"{self.title}: found split {split!r}, expected one of {', '.join(self.splits)}.")
-        annotations, images = (Path(directory) / part for part in self.splits[split])
+        annotations, images = self.paths(directory, split)
         missing = [f"{annotations} (annotation file)"] if not annotations.is_file() else []
         missing += [f"{images}/ (folder of images)"] if not images.is_dir() else []
         if missing:
             listed = "\n".join(f"  {path}" for path in missing)
+            if split.startswith(LOCAL) and self.paths(directory, "train")[0].is_file():
+                raise InputError(f"{self.title}, split {split!r}: missing:\n{listed}\nRun `mssts prepare` first.")
             raise InputError(f"{self.title}, split {split!r}: missing:\n{listed}\n{self._remedy(Path(directory))}")
         return annotations, images
+
+    def paths(self, directory: Path, split: str) -> tuple[Path, Path]:
+        """(annotation file, image folder) of a split: of each the first name that exists, else the first name."""
+        found = []
+        for names in self.splits[split]:
+            candidates = [Path(directory) / name for name in names.split("|")]
+            found.append(next((path for path in candidates if path.exists()), candidates[0]))
+        return found[0], found[1]
 
     def _remedy(self, directory: Path) -> str:
         if self.seeds is not None:
             return f"Generate it again: remove {directory} and run `mssts generate`, or let Snakemake do it."
-        layout = ", ".join(sorted({part for pair in self.splits.values() for part in pair}))
-        return f"Get the dataset from {self.source} and put it into {directory} so that this holds {layout}."
+        parts = [part.replace("|", " or ") for pair in (self.splits["train"], self.splits["valid"]) for part in pair]
+        return f"Get the dataset from {self.source} and put it into {directory} so that this holds {', '.join(parts)}."
 
 
-def _entry(title: str, category_key: str, source: str) -> DatasetEntry:
-    splits = {split: (f"{split}.json", f"{split}/JPEGImages") for split in ("train", "valid")}
-    return DatasetEntry(title, category_key, splits, source=source)
+def _entry(title: str, category_key: str, source: str, local_share: float) -> DatasetEntry:
+    splits = {
+        split: (
+            f"{split}.json|instances_{short}_sub.json|annotations/instances_{short}_sub.json|annotations/{split}.json|"
+            f"{split}/instances.json|annotations_{split}.json",
+            f"{split}/JPEGImages|{short}/JPEGImages|JPEGImages/{split}|{split}",
+        )
+        for split, short in (("train", "train"), ("valid", "val"))
+    }
+    for part in ("train", "valid"):
+        splits[f"{LOCAL}{part}"] = (f"{LOCAL}{part}.json", splits["train"][1])
+    return DatasetEntry(title, category_key, splits, source=source, local_share=local_share)
 
 
 def _synthvis(title: str, first_seed: int) -> DatasetEntry:
@@ -86,18 +108,23 @@ DATASETS: dict[str, DatasetEntry] = {
         "YouTube-VIS 2019",
         "ytvis2019",
         "youtube-vos.org (dataset page of video instance segmentation, 2019) or its CodaLab competition page",
+        302 / 2238,
     ),
     "ytvis2021": _entry(
         "YouTube-VIS 2021",
         "ytvis2021_and_2022",
         "youtube-vos.org (dataset page of video instance segmentation, 2021) or its CodaLab competition page",
+        421 / 2985,
     ),
     "ytvis2022": _entry(
         "YouTube-VIS 2022",
         "ytvis2021_and_2022",
         "youtube-vos.org (dataset page of video instance segmentation, 2022) or its CodaLab competition page",
+        421 / 2985,
     ),
-    "ovis": _entry("OVIS", "ovis", "songbai.site/ovis (occluded video instance segmentation) or its CodaLab page"),
+    "ovis": _entry(
+        "OVIS", "ovis", "songbai.site/ovis (occluded video instance segmentation) or its CodaLab page", 140 / 607
+    ),
 }
 
 

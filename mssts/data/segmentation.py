@@ -63,6 +63,12 @@ def decode(segmentation: Any, height: int, width: int, where: str) -> np.ndarray
         raise InputError(f"{where}: the run lengths do not fill {height} x {width} px. Mend the annotations.") from None
 
 
+def runs_fill(segmentation: Any, height: int, width: int) -> bool:
+    """Whether a compressed string's runs add up to the frame; true of anything else that `problem_of` let pass."""
+    counts = segmentation["counts"] if isinstance(segmentation, dict) else None
+    return not isinstance(counts, str) or _pixels(counts) == height * width
+
+
 def _pixels(counts: str) -> int | None:
     """Sum of the runs of a compressed string, or None if it is none: five bits a character, from the fourth run on the
     difference to the run two before."""

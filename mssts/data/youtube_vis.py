@@ -6,16 +6,17 @@ All problems of a file are listed in one InputError, so that a user mends them i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mssts.data.datasets import entry
-from mssts.data.segmentation import problem_of
+from mssts.data.datasets import DATASETS, entry
+from mssts.data.segmentation import problem_of, runs_fill
 from mssts.structures import InputError
 
-MAX_LISTED = 20
+MAX_LISTED = 100
+MAX_CATEGORIES_LISTED = 6
 Segmentation = dict[str, Any] | list[Any] | None
 
 
@@ -72,9 +73,15 @@ class VideoAnnotations:
         self.tracks = tracks
 
     @classmethod
-    def read(cls, json_path: Path, image_root: Path, dataset: str) -> VideoAnnotations:
-        """Read a YouTube-VIS file of the registered dataset `dataset`. Raises InputError listing every problem."""
-        return cls(*_read(Path(json_path), Path(image_root), dataset, _VIDEOS))
+    def read(
+        cls, json_path: Path, image_root: Path, dataset: str, truth: bool = True, frames: bool = False
+    ) -> VideoAnnotations:
+        """Read a YouTube-VIS file of the registered dataset `dataset`. Raises InputError listing every problem.
+
+        truth: whether annotations have to be there; without, they are not read, and no video has a track.
+        frames: look, too, whether the file of every frame exists and all run lengths fill their frame (seconds).
+        """
+        return cls(*_read(Path(json_path), Path(image_root), dataset, _VIDEOS, truth, frames))
 
     def frame_path(self, video: Video, frame: int) -> Path:
         """File of one frame."""
@@ -112,14 +119,25 @@ _VIDEOS = _Layout("videos", "video_id", lambda r: r["file_names"], lambda a: a["
 _STILLS = _Layout("images", "image_id", lambda r: [r["file_name"]], lambda a: [a["segmentation"]])
 
 
-def _read(path: Path, image_root: Path, dataset: str, layout: _Layout) -> tuple[Any, ...]:
-    content = _load(path, layout)
+def _read(
+    path: Path, image_root: Path, dataset: str, layout: _Layout, truth: bool = True, frames: bool = False
+) -> tuple[Any, ...]:
+    return _checked(_load(path, layout, truth), path, image_root, dataset, layout, frames)
+
+
+def _checked(
+    content: dict[str, Any], path: Path, image_root: Path, dataset: str, layout: _Layout, frames: bool = False
+) -> tuple[Any, ...]:
     problems: list[str] = []
     if not image_root.is_dir():
         problems.append(f"{image_root}/: no such folder; expected the images there")
     categories = _categories(content["categories"], dataset, problems)
     videos = _videos(content[layout.records], layout, problems)
     tracks = _tracks(content["annotations"], videos, categories, layout, problems)
+    if frames:
+        names = [name for video in videos.values() for name in video.file_names if not _climbs(name)]
+        problems += [f"{image_root / name}: no such frame" for name in names if not (image_root / name).is_file()]
+        problems += _runs(videos, tracks)
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:MAX_LISTED])
         more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
@@ -127,8 +145,8 @@ def _read(path: Path, image_root: Path, dataset: str, layout: _Layout) -> tuple[
     return path, image_root, categories, tuple(videos.values()), {k: tuple(v) for k, v in tracks.items()}
 
 
-def _load(path: Path, layout: _Layout) -> dict[str, Any]:
-    """The file's content with the three lists that are needed. Raises InputError."""
+def _load(path: Path, layout: _Layout, truth: bool = True) -> dict[str, Any]:
+    """The file's content with the three lists that are needed, without `truth` no annotation. Raises InputError."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected annotations with {layout.records}. Get or generate it.")
     text = path.read_bytes()
@@ -140,6 +158,8 @@ def _load(path: Path, layout: _Layout) -> dict[str, Any]:
         raise InputError(f"{path}: malformed JSON: {error}. Get or generate the file anew.") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: found {type(content).__name__}, expected an object with {layout.records}.")
+    if not truth:
+        content["annotations"] = []
     for key in (layout.records, "categories", "annotations"):
         value = content.get(key)
         if key == "annotations" and key in content and value is None:
@@ -150,7 +170,7 @@ def _load(path: Path, layout: _Layout) -> dict[str, Any]:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             found = type(value).__name__ if key in content else "nothing"
             raise InputError(f"{path}: {key}: found {found}, expected a list of objects.")
-    for key in (layout.records, "annotations"):
+    for key in (layout.records, "annotations") if truth else (layout.records,):
         if not content[key]:
             raise InputError(f"{path}: {key}: the list is empty; expected at least one. Get the file anew.")
     return content
@@ -165,13 +185,19 @@ def _categories(found: list[dict[str, Any]], dataset: str, problems: list[str]) 
     names = {item.get("id"): item.get("name") for item in found if isinstance(item.get("id"), int | str)}
     if len(names) != len(found):
         problems.append("categories: an id is missing or stands twice")
+    wrong = []
     for category_id, name in expected:
         if category_id not in names:
-            problems.append(f"categories: id {category_id} is missing; expected {name!r} ({dataset})")
+            wrong.append(f"id {category_id} is missing; expected {name!r} ({dataset})")
         elif names[category_id] != name:
-            problems.append(f"categories: id {category_id} is {names[category_id]!r}, expected {name!r} ({dataset})")
+            wrong.append(f"id {category_id} is {names[category_id]!r}, expected {name!r} ({dataset})")
     for category_id in names.keys() - dict(expected).keys():
-        problems.append(f"categories: id {category_id!r} ({names[category_id]!r}) does not belong to {dataset}")
+        wrong.append(f"id {category_id!r} ({names[category_id]!r}) does not belong to {dataset}")
+    if len(wrong) > MAX_CATEGORIES_LISTED:
+        known = [title for title, one in DATASETS.items() if names.items() <= dict(one.categories).items()]
+        whose = f"; these are the categories of {' or '.join(known)}" if known and names else ""
+        wrong = [*wrong[:MAX_CATEGORIES_LISTED], f"and {len(wrong) - MAX_CATEGORIES_LISTED} more{whose}"]
+    problems += [f"categories: {problem}" for problem in wrong]
     return expected
 
 
@@ -242,6 +268,16 @@ def _tracks(
             Track(item["id"], category_id, labels[category_id], crowd, tuple(segmentations), attributes)
         )
     return tracks
+
+
+def _runs(videos: dict[int, Video], tracks: dict[int, list[Track]]) -> Iterator[str]:
+    """Compressed run lengths that do not fill their frame."""
+    for video_id, members in tracks.items():
+        height, width = videos[video_id].height, videos[video_id].width
+        for track in members:
+            for t, segmentation in enumerate(track.segmentations):
+                if segmentation is not None and not runs_fill(segmentation, height, width):
+                    yield f"annotation {track.id}: frame {t}: the run lengths do not fill {height} x {width} px"
 
 
 def _segmentations(
