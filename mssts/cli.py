@@ -1,7 +1,8 @@
 """Command line: one subcommand per stage, each a thin call of the stage's function.
 
 Nothing heavy is imported before a stage runs, so that `mssts --help` answers at once. Bad input ends with one
-`error: ...` on the standard error stream and exit code 2.
+`error: ...` on the standard error stream and exit code 2; a training that ends early has the codes of
+`mssts.failures`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from mssts.failures import RunFailure
 from mssts.structures import InputError
 
 INTERRUPTED = 130
@@ -123,6 +125,9 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="Name of the split, for the record.")] = None,
     study: Annotated[str | None, typer.Option(help="Study whose evaluation settings go into the record.")] = None,
     run: Annotated[Path | None, typer.Option(help="run.json of that run; with --study, mirrored.")] = None,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Count what the public evaluator passes over in silence; do as it does.")
+    ] = False,
 ) -> None:
     """Measure a submission list: AP, AR and per-challenge numbers, with the match records beside them."""
     from mssts import config, tracking
@@ -131,7 +136,10 @@ def evaluate(
 
     record = read_json(run) if run else None
     settings = config.resolve(config.load_study(study).scale).evaluation if study else None
-    metrics = stage.evaluate(annotations, predictions, output, record, split, settings)
+    metrics = stage.evaluate(annotations, predictions, output, record, split, settings, lenient)
+    for warning in metrics["warnings"]:
+        place = f"{warning['count']} times, first at {warning['first']}"
+        print(f"warning: {warning['file']}: {warning['what']} ({place})", file=sys.stderr)
     if record and study and tracking.enabled():
         tracking.log_evaluation(study, record, metrics, [output, predictions])
 
@@ -166,9 +174,12 @@ def attention(study: Study) -> None:
 @app.command()
 def document(study: Study, output: Output) -> None:
     """Typeset the study's report as one PDF."""
+    from mssts import paths, tracking
     from mssts.report.document import write_document
 
     write_document(study, output)
+    if tracking.enabled():
+        tracking.log_report(study, [output, *sorted(paths.report_dir(study).rglob("*.*"))])
 
 
 @tracking_app.command("init")
@@ -181,12 +192,15 @@ def tracking_init(study: Study) -> None:
 
 
 def main() -> None:
-    """Run the command line: exit code 2 and one message for bad input, 130 and one line when interrupted."""
+    """Run the command line: one message, and exit code 2 for bad input or that of the failure; 130 when interrupted."""
     try:
         app(prog_name="mssts")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except RunFailure as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        sys.exit(failure.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             print("interrupted", file=sys.stderr)

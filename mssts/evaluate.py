@@ -22,6 +22,7 @@ def evaluate(
     run: dict[str, Any] | None = None,
     split: str | None = None,
     settings: EvaluationSection | None = None,
+    lenient: bool = False,
 ) -> dict[str, Any]:
     """Evaluate predictions in the submission format against annotations in the YouTube-VIS format.
 
@@ -29,17 +30,20 @@ def evaluate(
         annotations, predictions: JSON files. output: where metrics.json goes; `matches.npz` is written beside it.
         run: content of the run's run.json, kept without its `config`; None for results of a foreign method.
         split: name of the split, as a report is to call it. settings: evaluation section, kept in the file.
+        lenient: do in silence-prone cases as the public evaluator does, and count them in `warnings`.
 
     Returns:
         The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the twelve numbers in 0..1,
-        None where undefined), `attributes`, and `produced_by` with the digests of both inputs.
+        None where undefined), `attributes`, `warnings` (what was accepted with a word: file, what, count, the first
+        place), and `produced_by` with the digests of both inputs.
 
     Raises:
         InputError: with one line for each problem of the files.
     """
     annotations, predictions, output = Path(annotations), Path(predictions), Path(output)
-    truth = read_ground_truth(annotations)
-    records = match(truth, read_predictions(predictions, truth), challenge_attributes(truth))
+    truth = read_ground_truth(annotations, lenient)
+    found = read_predictions(predictions, truth, lenient)
+    records = match(truth, found, challenge_attributes(truth))
     names = truth.categories.values()
     metrics = {
         "overall": twelve_numbers(records, records.categories),
@@ -48,11 +52,17 @@ def evaluate(
             name: twelve_numbers(records, [group]) for name, group in zip(names, records.categories, strict=True)
         },
         "attributes": attribute_metrics(records),
+        "warnings": [
+            {"file": file, "what": notice.what, "count": notice.count, "first": notice.first}
+            for file, notices in (("annotations", truth.notices), ("predictions", found.notices))
+            for notice in notices
+        ],
         "produced_by": {
             "annotations_sha256": sha256_file(annotations),
             "predictions_sha256": sha256_file(predictions),
             "split": split,
             "videos": len(truth.videos),
+            "lenient": lenient,
             "settings": settings.model_dump(mode="json") if settings is not None else None,
             "run": {key: value for key, value in run.items() if key != "config"} if run is not None else None,
         },

@@ -19,9 +19,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from mssts.evaluation import run_length
 from mssts.evaluation.average_precision import metric
 from mssts.evaluation.ground_truth import GroundTruth, Instance, Video
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, MatchRecords
@@ -35,17 +33,12 @@ THRESHOLDS = {
 }
 
 
-def _boxes_and_areas(instance: Instance) -> tuple[np.ndarray, np.ndarray]:
+def _boxes_and_areas(instance: Instance, frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (T, 4) x, y, width, height and mask areas (T,) in pixels; NaN in frames without a pixel."""
-    boxes = np.full((len(instance.segmentations), 4), np.nan)
-    areas = np.full(len(instance.segmentations), np.nan)
-    frames = [frame for frame, mask in enumerate(instance.segmentations) if mask]
-    if frames:
-        masks = [instance.segmentations[frame] for frame in frames]
-        boxes[frames], areas[frames] = coco_mask.toBbox(masks), run_length.areas(masks)
-    empty = ~(areas > 0)
-    boxes[empty], areas[empty] = np.nan, np.nan
-    return boxes, areas
+    areas = np.full(frames, np.nan)
+    known = instance.track.areas_T[:frames]
+    areas[: known.size] = np.where(known > 0, known, np.nan)
+    return instance.track.boxes(frames), areas
 
 
 def _covered(boxes_T4: np.ndarray, other_T4: np.ndarray) -> np.ndarray:
@@ -87,7 +80,7 @@ def attribute_measures(truth: GroundTruth) -> dict[int, dict[str, float]]:
         instances_of[instance.video_id].append(instance)
     measures = {}
     for video_id, instances in instances_of.items():
-        tracks = [_boxes_and_areas(instance) for instance in instances]
+        tracks = [_boxes_and_areas(instance, truth.videos[video_id].length) for instance in instances]
         for position, (instance, (boxes, areas)) in enumerate(zip(instances, tracks, strict=True)):
             others = [other for index, (other, _) in enumerate(tracks) if index != position]
             measures[instance.id] = _measures(boxes, areas, others, truth.videos[video_id])

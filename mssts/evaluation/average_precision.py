@@ -96,9 +96,17 @@ def twelve_numbers(records: MatchRecords, groups: Sequence[GroupRecords]) -> dic
     the AP of a category, `[records.pooled]` for class-agnostic AP.
     """
     weights = np.ones((1, len(records.video_ids)))
+    precision_of: dict[str, np.ndarray] = {}
     numbers: dict[str, float | None] = {}
     for name in METRICS:
         kind, _, area = name.partition("_")
-        value = metric(groups, records.views.index(area or "all"), weights, "AR100" if kind == "AR" else kind)[0]
+        area = area or "all"
+        view = records.views.index(area)
+        if kind.startswith("AR"):
+            value = metric(groups, view, weights, "AR100" if kind == "AR" else kind)[0]
+        else:
+            if area not in precision_of:
+                precision_of[area] = mean_over_categories([average_precision(one, view, weights) for one in groups])
+            value = precision_of[area][0, THRESHOLDS_OF[kind]].mean()
         numbers[name] = None if np.isnan(value) else float(value)
     return numbers

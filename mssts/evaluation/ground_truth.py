@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mssts.evaluation import run_length
-from mssts.evaluation.json_input import Problems, is_finite_number, is_integer, missing_keys, read_json
+from mssts.evaluation.json_input import Notice, Problems, is_finite_number, is_integer, missing_keys, read_json
+from mssts.evaluation.tracks import Segmentations, Track, named_size, read_irregular_track, read_track
 from mssts.structures import InputError
 
+SHORT = "tracks that have not one entry per frame: cut to the shorter of two tracks when these are compared"
+OTHER_SIZE = "masks of another size than the video: frames in which two sizes meet count as empty"
 WHAT = "annotation file in YouTube-VIS format (videos, categories, annotations)"
-Segmentations = tuple[dict[str, Any] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Video:
 class Instance:
     """One annotated object.
 
-    area: mean of the file's non-null, non-zero areas, pixels [code]. segmentations: a run-length mask for each
-    frame, None where the object is absent. attributes: the challenges that the file records, None if it records none.
+    area: mean of the file's non-null, non-zero areas, pixels [code]. attributes: the challenges that the file records,
+    None if it records none.
     """
 
     id: int
@@ -38,17 +40,26 @@ class Instance:
     category_id: int
     crowd: bool
     area: float
-    segmentations: Segmentations
+    track: Track
     attributes: dict[str, bool] | None
+
+    @property
+    def segmentations(self) -> Segmentations:
+        """A run-length mask for each frame, None where the object is absent."""
+        return self.track.masks()
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Videos and categories in the order of their ids, instances in the order of the file."""
+    """Videos and categories in the order of their ids, instances in the order of the file.
+
+    notices: what was accepted with a word.
+    """
 
     videos: dict[int, Video]
     categories: dict[int, str]
     instances: tuple[Instance, ...]
+    notices: tuple[Notice, ...] = ()
 
 
 def _indexed(content: dict, key: str, keys: tuple[str, ...], build: Callable, problems: Problems) -> dict[int, Any]:
@@ -64,9 +75,12 @@ def _indexed(content: dict, key: str, keys: tuple[str, ...], build: Callable, pr
             problems.add(where, problem)
         elif not is_integer(record["id"]):
             problems.add(where, f"id: found {record['id']!r}, expected an integer")
-        elif record["id"] in records:
-            problems.add(where, f"id {record['id']} occurs twice; give each entry its own id")
+        elif record["id"] in records and not problems.forgive(
+            where, f"id {record['id']} occurs twice; give each entry its own id", f"{key} with one id: the last counts"
+        ):
+            continue
         else:
+            records.pop(record["id"], None)
             built = build(record, where, problems)
             if built is not None:
                 records[record["id"]] = built
@@ -88,30 +102,49 @@ def _category(record: dict[str, Any], where: str, problems: Problems) -> str | N
     return record["name"]
 
 
-def _segmentations(record: dict[str, Any], video: Video, where: str, problems: Problems) -> Segmentations | None:
+def _track(record: dict[str, Any], video: Video, where: str, problems: Problems) -> Track | None:
     frames = record["segmentations"]
-    if not isinstance(frames, list) or len(frames) != video.length:
-        found = f"{len(frames)} frames" if isinstance(frames, list) else type(frames).__name__
-        problems.add(where, f"segmentations: found {found}, expected {video.length} (length of video {video.id})")
+    if not isinstance(frames, list):
+        problems.add(where, f"segmentations: found {type(frames).__name__}, expected {video.length} entries")
         return None
-    masks: list[dict[str, Any] | None] = []
+    irregular = len(frames) != video.length
+    if irregular:
+        said = f"found {len(frames)} frames, expected {video.length} (length of video {video.id})"
+        if not problems.forgive(where, f"segmentations: {said}", SHORT):
+            return None
+    masks: list[Any] = []
     for frame, segmentation in enumerate(frames):
         if not segmentation:  # null, and [] as some converters write it
             masks.append(None)
             continue
-        mask, problem = run_length.read_any(segmentation, video.height, video.width)
+        size = named_size(segmentation) if problems.lenient else None
+        mask, problem = run_length.compressed(segmentation, *(size or (video.height, video.width)))
         if problem:
             problems.add(where, f"segmentations[{frame}]: {problem}")
             return None
         masks.append(mask)
-    return tuple(masks)
+    return checked_track(masks, video, irregular, where, problems)
 
 
-def _area(record: dict[str, Any], masks: Segmentations, where: str, problems: Problems) -> float:
+def checked_track(frames: list[Any], video: Video, irregular: bool, where: str, problems: Problems) -> Track | None:
+    """Track of compressed masks; None after noting the problem. irregular: their number is not the video's length."""
+    size = (video.height, video.width)
+    track, problem = (None, None) if irregular else read_track(frames, *size)
+    if track is None and problems.lenient:
+        track, problem = read_irregular_track(frames, size)
+        others = sum(1 for mask in track.irregular if mask and tuple(mask["size"]) != size) if track else 0
+        if others:
+            problems.warn(where, OTHER_SIZE, others)
+    if problem:
+        problems.add(where, f"video {video.id}, segmentations[{problem[0]}]: {problem[1]}")
+    return track
+
+
+def _area(record: dict[str, Any], track: Track, where: str, problems: Problems) -> float:
     """Mean area in pixels, of the file's `areas`; of the masks where the file has none [ours]."""
     areas = record.get("areas")
     if areas is None:
-        return run_length.mean_nonempty_area(list(run_length.areas([mask for mask in masks if mask])))
+        return track.mean_area
     if not isinstance(areas, list) or not all(area is None or is_finite_number(area) for area in areas):
         problems.add(where, "areas: expected a list with a number or null for each frame")
         return 0.0
@@ -133,29 +166,55 @@ def _instance(
 ) -> Instance | None:
     video = videos.get(record["video_id"]) if is_integer(record["video_id"]) else None
     if video is None:
-        problems.add(where, f"video_id: found {record['video_id']!r}, which is not an id in videos")
+        said = f"video_id: found {record['video_id']!r}, which is not an id in videos"
+        problems.forgive(where, said, "annotations of a video that is not in videos: left out")
     category = record["category_id"]
-    if not is_integer(category) or category not in categories:
-        problems.add(where, f"category_id: found {category!r}, expected one of {list(categories)}")
+    known = is_integer(category) and category in categories
+    if not known:
+        said = f"category_id: found {category!r}, expected one of {list(categories)}"
+        problems.forgive(where, said, "annotations of a category that is not in categories: left out")
     crowd = record.get("iscrowd", 0)
     if crowd not in (0, 1):
         problems.add(where, f"iscrowd: found {crowd!r}, expected 0 or 1")
     if record["id"] < 1:
-        problems.add(where, f"id: found {record['id']}, expected 1 or more (the reference reads 0 as no match)")
+        said = f"id: found {record['id']}, expected 1 or more (the public evaluator reads 0 as no match)"
+        problems.forgive(where, said, "annotations with an id below 1: a detection matched to id 0 counts as wrong")
     attributes = _attributes(record, where, problems)
-    masks = _segmentations(record, video, where, problems) if video is not None else None
-    if masks is None:
+    track = _track(record, video, where, problems) if video is not None else None
+    if track is None or not known:
         return None
-    area = _area(record, masks, where, problems)
-    return Instance(record["id"], record["video_id"], category, bool(crowd), area, masks, attributes)
+    area = _area(record, track, where, problems)
+    return Instance(record["id"], record["video_id"], category, bool(crowd), area, track, attributes)
 
 
-def parse_ground_truth(content: Any, source: str = "annotations") -> GroundTruth:
+def _named(categories: dict[int, str], problems: Problems) -> dict[int, str]:
+    """Categories whose names differ: names that occur twice are an error, with `lenient` the id is added to them."""
+    names = list(categories.values())
+    twice = sorted({name for name in names if names.count(name) > 1})
+    for name in twice:
+        said = f"name {name!r} occurs twice; give each category its own name"
+        problems.forgive("categories", said, "category names that occur twice: shown with their id")
+    return {key: f"{name} ({key})" if name in twice else name for key, name in categories.items()}
+
+
+def _public_order(content: dict[str, Any], truth: GroundTruth, by_id: dict[int, Instance]) -> tuple[Instance, ...]:
+    """Instances as the public evaluator lists them: by video, then in the order of the file; ids may repeat."""
+    listed = [
+        record
+        for record in content["annotations"]
+        if record["video_id"] in truth.videos and record["category_id"] in truth.categories
+    ]
+    listed.sort(key=lambda record: record["video_id"])
+    return tuple(by_id[record["id"]] for record in listed if record["id"] in by_id)
+
+
+def parse_ground_truth(content: Any, source: str = "annotations", lenient: bool = False) -> GroundTruth:
     """Ground truth of the content of an annotation file.
 
     Args:
         content: the parsed JSON: an object with `videos`, `categories` and `annotations`.
         source: name of the file for messages.
+        lenient: count what the public evaluator passes over in silence as notices, and do as it does.
 
     Raises:
         InputError: with one line for each problem: missing keys, no videos, categories or annotations (a test set
@@ -165,28 +224,33 @@ def parse_ground_truth(content: Any, source: str = "annotations") -> GroundTruth
     problem = missing_keys(content, ("videos", "categories", "annotations"))
     if problem:
         raise InputError(f"{source}: {problem}; expected the {WHAT}")
-    if not content["annotations"]:
+    if not content["annotations"] and not (lenient and content["annotations"] == []):
         raise InputError(
             f"{source}: annotations: found {content['annotations']!r}, expected a list with at least one entry; "
             "a split without public ground truth cannot be evaluated here"
         )
-    problems = Problems(source)
+    problems = Problems(source, lenient)
     videos = _indexed(content, "videos", ("id", "height", "width", "length"), _video, problems)
     categories = _indexed(content, "categories", ("id", "name"), _category, problems)
-    for name in sorted({name for name in categories.values() if list(categories.values()).count(name) > 1}):
-        problems.add("categories", f"name {name!r} occurs twice; give each category its own name")
+    categories = _named(categories, problems)
     problems.raise_if_any()
 
     def build(record: dict[str, Any], where: str, problems: Problems) -> Instance | None:
         return _instance(record, where, videos, categories, problems)
 
     keys = ("id", "video_id", "category_id", "segmentations")
-    file_order = [record.get("id") for record in content["annotations"] if isinstance(record, dict)]
-    by_id = _indexed(content, "annotations", keys, build, problems)
+    by_id: dict[int, Instance] = {}
+    if content["annotations"]:
+        by_id = _indexed(content, "annotations", keys, build, problems)
+    else:
+        problems.warn("annotations", "no annotation at all: every number is undefined")
     problems.raise_if_any()
-    return GroundTruth(videos, categories, tuple(by_id[identifier] for identifier in file_order))
+    truth = GroundTruth(videos, categories, (), problems.notices)
+    if lenient:
+        return replace(truth, instances=_public_order(content, truth, by_id))
+    return replace(truth, instances=tuple(by_id[record["id"]] for record in content["annotations"]))
 
 
-def read_ground_truth(path: Path) -> GroundTruth:
+def read_ground_truth(path: Path, lenient: bool = False) -> GroundTruth:
     """Ground truth of an annotation file; see `parse_ground_truth`. Raises InputError."""
-    return parse_ground_truth(read_json(path, WHAT), str(path))
+    return parse_ground_truth(read_json(path, WHAT), str(path), lenient)

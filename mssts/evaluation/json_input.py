@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,48 @@ from mssts.structures import InputError
 MAX_PROBLEMS_SHOWN = 30
 
 
-class Problems:
-    """Problems found in one file, raised together."""
+@dataclass(frozen=True)
+class Notice:
+    """What was accepted that deserves a word: what it was, how often, and the first place (key or list index)."""
 
-    def __init__(self, source: str) -> None:
+    what: str
+    count: int
+    first: str
+
+
+class Problems:
+    """Problems found in one file, raised together; with `lenient`, some of them are counted instead."""
+
+    def __init__(self, source: str, lenient: bool = False) -> None:
         self.source = source
+        self.lenient = lenient
         self.lines: list[str] = []
+        self._counted: dict[str, tuple[int, str]] = {}
 
     def add(self, where: str, what: str) -> None:
         """Note that at key `where` of the file something is wrong, said in `what`."""
         self.lines.append(f"{self.source}: {where}: {what}")
+
+    def forgive(self, where: str, what: str, consequence: str) -> bool:
+        """As `add`; with `lenient` count a warning instead: `consequence`, what the public evaluator makes of it.
+
+        Returns whether it is forgiven.
+        """
+        if self.lenient:
+            self.warn(where, consequence)
+        else:
+            self.add(where, what)
+        return self.lenient
+
+    def warn(self, where: str, what: str, count: int = 1) -> None:
+        """Count what is no error but deserves a word."""
+        known, first = self._counted.get(what, (0, where))
+        self._counted[what] = (known + count, first)
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What was counted, in the order of its first place."""
+        return tuple(Notice(what, count, first) for what, (count, first) in self._counted.items())
 
     def raise_if_any(self) -> None:
         """Raise InputError with one line for each problem (the first 30, and how many more there are)."""

@@ -83,6 +83,11 @@ def new_case() -> type[Case]:
     return Case
 
 
+@pytest.fixture(scope="session")
+def rectangle_of():
+    return rectangle
+
+
 def draw_case(rng: np.random.Generator, videos: int = 4, categories: int = 2, distinct_scores: bool = False) -> Case:
     """A random case: objects and half-right predictions, null frames, crowds, ties unless scores are distinct."""
     case = Case(categories)

@@ -2,8 +2,19 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mssts.evaluation.run_length import decoded_runs, read_any
-from mssts.evaluation.video_iou import video_iou
+from mssts.evaluation.run_length import compressed, decode
+from mssts.evaluation.tracks import read_track
+from mssts.evaluation.video_iou import video_iou as iou_of_tracks
+
+
+def track(frames):
+    found, problem = read_track(frames, 10, 12)
+    assert problem is None
+    return found
+
+
+def video_iou(predicted, annotated):
+    return iou_of_tracks([track(one) for one in predicted], [track(one) for one in annotated])
 
 
 def square(x0, y0, x1, y1):
@@ -41,21 +52,52 @@ def test_no_track_on_one_side_crashes():
 
 
 def test_the_three_encodings_of_a_mask_differ():
-    compressed = square(2, 1, 5, 4)
+    expected = square(2, 1, 5, 4)
     runs = [21, 3, 7, 3, 7, 3, 76]  # columns of 10: 2 columns and 1 pixel of background, then 3 of 3 pixels
-    as_text = {"size": [10, 12], "counts": compressed["counts"].decode()}
+    as_text = {"size": [10, 12], "counts": expected["counts"].decode()}
     polygon = [[2, 1, 5, 1, 5, 4, 2, 4]]
     for segmentation in (as_text, {"size": [10, 12], "counts": runs}, polygon):
-        mask, problem = read_any(segmentation, 10, 12)
+        mask, problem = compressed(segmentation, 10, 12)
         assert problem is None
-        assert (coco_mask.decode(mask) == coco_mask.decode(compressed)).all()
+        assert (coco_mask.decode(mask) == coco_mask.decode(expected)).all()
+
+
+def random_masks(rng, height, width, frames):
+    share = rng.random((frames, 1, 1)) * (rng.random((frames, 1, 1)) < 0.8)
+    return (rng.random((frames, height, width)) < share).astype(np.uint8)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_decoded_runs_are_not_those_of_the_mask(seed):
     rng = np.random.default_rng(seed)
     height, width = int(rng.integers(1, 300)), int(rng.integers(1, 60))
-    mask = (rng.random((height, width)) < rng.random()).astype(np.uint8)
-    runs = decoded_runs(coco_mask.encode(np.asfortranarray(mask))["counts"])
-    values = np.arange(runs.size) % 2
-    assert (np.repeat(values, runs) == mask.ravel(order="F")).all()
+    masks = random_masks(rng, height, width, 4)
+    rows, borders = decode([coco_mask.encode(np.asfortranarray(mask))["counts"] for mask in masks])
+    for mask, start, stop in zip(masks, borders, borders[1:], strict=False):
+        runs = rows[start:stop].reshape(-1)
+        assert (np.repeat(np.arange(runs.size) % 2, runs) == mask.ravel(order="F")).all()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_track_loses_masks_boxes_or_overlaps(seed):
+    rng = np.random.default_rng(seed)
+    height, width, frames = int(rng.integers(1, 40)), int(rng.integers(1, 40)), 5
+    drawn = [random_masks(rng, height, width, frames) for _ in range(4)]
+    encoded = [[coco_mask.encode(np.asfortranarray(mask)) for mask in masks] for masks in drawn]
+    for masks in encoded:
+        masks[int(rng.integers(frames))] = None
+    tracks = [read_track(masks, height, width)[0] for masks in encoded]
+    for found, masks in zip(tracks, encoded, strict=True):
+        assert list(found.masks()) == masks
+        boxes = np.array([coco_mask.toBbox(mask) if mask and coco_mask.area(mask) else [np.nan] * 4 for mask in masks])
+        np.testing.assert_array_equal(found.boxes(frames), boxes)
+    ious = iou_of_tracks(tracks[:2], tracks[2:])
+    for p, g in np.ndindex(2, 2):
+        pairs = [
+            (a if a else b, b if b else a, bool(a and b))
+            for a, b in zip(encoded[p], encoded[2 + g], strict=True)
+            if a or b
+        ]
+        union = sum(int(coco_mask.area(coco_mask.merge([a, b]))) for a, b, _ in pairs)
+        inside = sum(int(coco_mask.area(coco_mask.merge([a, b], True))) for a, b, both in pairs if both)
+        assert ious[p, g] == (inside / union if union else 0)

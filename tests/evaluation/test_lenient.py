@@ -1,0 +1,158 @@
+"""Silent failures of the public evaluator: an error by default, its own number and a counted warning with `lenient`.
+
+The numbers beside the cases are worked out by hand from its code; every rectangle has 10 pixels per column.
+"""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mssts.cli import app
+from mssts.evaluate import evaluate
+from mssts.evaluation.average_precision import twelve_numbers
+from mssts.evaluation.ground_truth import parse_ground_truth
+from mssts.evaluation.matching import match
+from mssts.evaluation.submission import parse_predictions
+from mssts.structures import InputError
+
+LEFT, RIGHT, HALF = (0, 0, 5, 10), (5, 0, 10, 10), (0, 0, 5, 5)
+
+
+def lenient_numbers(case):
+    truth = parse_ground_truth(case.content, lenient=True)
+    predictions = parse_predictions(case.predictions, truth, lenient=True)
+    records = match(truth, predictions)
+    notices = {notice.what.partition(":")[0]: notice.count for notice in (*truth.notices, *predictions.notices)}
+    return twelve_numbers(records, records.categories), notices
+
+
+def refused(case, *words):
+    with pytest.raises(InputError) as error:
+        truth = parse_ground_truth(case.content)
+        parse_predictions(case.predictions, truth)
+    return all(word in str(error.value) for word in words)
+
+
+def test_short_track_is_not_compared_over_its_own_frames_only(new_case):
+    case = new_case().video(1, 3).instance(LEFT, LEFT, RIGHT).predict(LEFT, LEFT)
+    assert refused(case, "found 2 frames, but video 1 has 3")
+    numbers, notices = lenient_numbers(case)
+    assert numbers["AP"] == pytest.approx(1)  # the third frame of the annotation adds nothing to the union
+    assert notices == {"tracks that have not one entry per frame": 1}
+
+
+def test_frames_beyond_the_end_of_the_annotation_count(new_case):
+    case = new_case().video(1, 1).instance(LEFT).predict(LEFT, RIGHT, RIGHT)
+    assert lenient_numbers(case)[0]["AP"] == pytest.approx(1)
+
+
+def test_frame_of_another_size_adds_to_intersection_or_union(new_case, rectangle_of):
+    case = new_case().video(1, 2).instance(LEFT, LEFT).predict(HALF, LEFT)
+    case.predictions[0]["segmentations"][0] = rectangle_of((0, 0, 9, 9), (9, 11))
+    assert refused(case, "segmentations[0]: size: found [9, 11], expected [10, 10]")
+    numbers, notices = lenient_numbers(case)
+    assert numbers["AP"] == pytest.approx(1)  # only the second frame is left
+    assert notices == {"masks of another size than the video": 1}
+
+
+def test_frame_of_another_size_alone_does_not_add_to_the_union(new_case, rectangle_of):
+    case = new_case().video(1, 2).instance(None, LEFT).predict(None, LEFT)
+    case.predictions[0]["segmentations"][0] = rectangle_of((0, 0, 5, 5), (9, 11))  # 25 pixels beside 50
+    assert lenient_numbers(case)[0]["AP"] == pytest.approx(0.4)  # IoU 50 / 75 passes four thresholds of ten
+
+
+def test_prediction_of_unknown_category_counts(new_case):
+    case = new_case().video().instance(LEFT).predict(LEFT, score=0.5).predict(RIGHT, category=41, score=0.9)
+    assert refused(case, "category_id: found 41")
+    numbers, notices = lenient_numbers(case)
+    assert numbers["AP"] == pytest.approx(1)
+    assert notices == {"predictions of a category that the annotations do not have": 1}
+
+
+def test_nan_does_not_rank_last(new_case):
+    case = new_case().video().instance(LEFT).predict(RIGHT, score=float("nan")).predict(LEFT, score=-5.0)
+    assert refused(case, "score: found nan")
+    assert lenient_numbers(case)[0]["AP"] == pytest.approx(1)
+
+
+def test_repeated_annotation_id_does_not_count_the_last_twice(new_case):
+    case = new_case().video().instance(LEFT).instance(RIGHT, id=1).predict(RIGHT)
+    assert refused(case, "id 1 occurs twice")
+    numbers, notices = lenient_numbers(case)
+    assert numbers["AR100"] == pytest.approx(0.5)  # two instances, both the right one
+    assert notices == {"annotations with one id": 1}
+
+
+def test_match_to_annotation_zero_counts_as_right(new_case):
+    case = new_case().video().instance(LEFT, id=0).predict(LEFT)
+    assert refused(case, "id: found 0")
+    assert lenient_numbers(case)[0]["AP"] == 0
+
+
+def test_annotations_outside_the_lists_count(new_case):
+    case = new_case().video().instance(LEFT).instance(RIGHT, video=7).instance(RIGHT, category=9).predict(LEFT)
+    assert refused(case, "video_id: found 7", "category_id: found 9")
+    numbers, notices = lenient_numbers(case)
+    assert (numbers["AP"], len(notices)) == (pytest.approx(1), 2)
+
+
+def test_falsy_entries_are_not_null(new_case):
+    case = new_case().video(1, 3).instance(LEFT, None, None).predict(LEFT, None, None)
+    case.predictions[0]["segmentations"][1:] = [{}, []]
+    assert refused(case, "segmentations[1]")
+    numbers, notices = lenient_numbers(case)
+    assert numbers["AP"] == pytest.approx(1)
+    assert notices == {"empty entries that are not null": 2}
+
+
+def test_no_annotation_is_zero_instead_of_undefined(new_case):
+    case = new_case().video().predict(LEFT)
+    assert refused(case, "annotations: found []")
+    numbers, notices = lenient_numbers(case)
+    assert set(numbers.values()) == {None}
+    assert notices == {"no annotation at all": 1}
+
+
+def test_empty_list_and_the_hundred_and_first_pass_without_a_word(new_case):
+    case = new_case().video().instance(LEFT)
+    assert lenient_numbers(case)[1] == {"no prediction at all": 1}
+    for _ in range(103):
+        case.predict(LEFT)
+    assert lenient_numbers(case)[1] == {"predictions beyond the 100 best of their video and category": 3}
+
+
+def test_damaged_runs_are_forgiven(new_case):
+    case = new_case().video().instance(LEFT).predict(LEFT)
+    case.predictions[0]["segmentations"][0]["counts"] = "0" * 9  # the public code never ends on these
+    with pytest.raises(InputError, match="runs cover 0 pixels"):
+        lenient_numbers(case)
+
+
+def test_command_hides_its_warnings(new_case, tmp_path):
+    case = new_case().video(1, 2).instance(LEFT, LEFT).predict(LEFT).predict(LEFT)
+    (tmp_path / "gt.json").write_text(json.dumps(case.content))
+    (tmp_path / "p.json").write_text(json.dumps(case.predictions))
+    arguments = ["evaluate", "--annotations", str(tmp_path / "gt.json"), "--predictions", str(tmp_path / "p.json")]
+    arguments += ["--output", str(tmp_path / "metrics.json")]
+    assert isinstance(CliRunner().invoke(app, arguments).exception, InputError)
+    done = CliRunner().invoke(app, [*arguments, "--lenient"])
+    assert done.exit_code == 0
+    assert "warning: predictions: tracks that have not one entry per frame" in done.stderr
+    assert "(2 times, first at [0])" in done.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert [(one["file"], one["count"], one["first"]) for one in metrics["warnings"]] == [("predictions", 2, "[0]")]
+    assert metrics["produced_by"]["lenient"] is True
+
+
+def test_lenient_changes_the_numbers_of_a_clean_file(random_case, tmp_path):
+    case = random_case(np.random.default_rng(4))
+    (tmp_path / "gt.json").write_text(json.dumps(case.content))
+    (tmp_path / "p.json").write_text(json.dumps(case.predictions))
+    files = tmp_path / "gt.json", tmp_path / "p.json"
+    strict = evaluate(*files, tmp_path / "strict" / "metrics.json")
+    lenient = evaluate(*files, tmp_path / "lenient" / "metrics.json", lenient=True)
+    assert strict.pop("produced_by") != lenient.pop("produced_by")
+    assert strict == lenient
+    assert strict["warnings"] == []
