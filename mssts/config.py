@@ -62,6 +62,9 @@ class DataSection(Section):
     pad_multiple: Positive
     mean: list[float] = Field(min_length=3, max_length=3)
     std: list[PositiveFloat] = Field(min_length=3, max_length=3)
+    protocol: Literal["local", "official"] = Field("local", description="train a user's dataset on a part or all")
+    joint: bool = Field(False, description="videos and COCO's images as one set")
+    coco_map: Literal["corrected", "seqformer"] = Field("corrected", description="of COCO's categories to the videos'")
 
 
 class MsStsSection(Section):
@@ -172,6 +175,7 @@ class TrainSection(OptimisationSection):
     """Training of a variant from the pre-trained checkpoint."""
 
     seeds_per_pretraining: Positive = Field(description="seed k starts from pre-training seed (k-1)//this + 1")
+    init: str = Field("pretrain", description="pretrain: our own stage on still images; else a checkpoint of ours")
 
 
 class PredictSection(Section):
@@ -225,7 +229,8 @@ class Study(Section):
     question: str = Field(min_length=1)
     scale: Name
     datasets: list[Name] = Field(min_length=1)
-    splits: list[Name] = Field(min_length=1)
+    splits: list[Name] = Field(description="predicted and evaluated")
+    submissions: list[Name] = Field([], description="predicted and zipped only")
     backbones: list[Name] = Field(min_length=1)
     variants: list[Name] = Field(min_length=1)
     seeds: list[Positive] = Field(min_length=1)
@@ -348,10 +353,13 @@ def resolve(scale: str, variant: str = "baseline", root: Path = ABLATIONS) -> Co
 
 
 def canonical(config: BaseModel, sections: tuple[str, ...] = ()) -> str:
-    """Canonical JSON of a config, or of some of its sections: equal text if and only if equal values."""
-    tree = config.model_dump(mode="json", by_alias=True)
+    """Canonical JSON of a config, or of some of its sections: equal text if and only if equal values.
+
+    Keys at their built-in default are left out, so that a new key with a default changes the text of nothing old.
+    """
+    tree = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if sections:
-        tree = {name: tree[name] for name in sections}
+        tree = {name: tree.get(name, {}) for name in sections}
     return json.dumps(tree, sort_keys=True, separators=(",", ":"))
 
 

@@ -18,9 +18,8 @@ from mssts import tracking
 from mssts.checkpoint import load_checkpoint, read_json, save_checkpoint, sha256_file, write_json
 from mssts.config import PRETRAIN, TRAIN, Config, OptimisationSection
 from mssts.data.clips import ClipDataset, ClipLoader
-from mssts.data.datasets import STILLS, entry
 from mssts.data.stills import StillClipDataset
-from mssts.data.youtube_vis import StillAnnotations, VideoAnnotations
+from mssts.data.training import pretraining_clips, training_clips
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model, count_parameters
 from mssts.optimisation import build_optimizer, rate_factor
@@ -67,8 +66,7 @@ def pretrain(study: str, dataset: str, backbone: str, seed: int, data: Path, out
     """
     scale = configuration.load_study(study).scale
     config = configuration.resolve(scale)
-    annotations = StillAnnotations.read(*entry(dataset).files(data, STILLS), dataset)
-    clips = StillClipDataset(annotations, config.pretrain.frames, config.data)
+    clips = pretraining_clips(dataset, data, config)
     name = RunName(study, scale, dataset, backbone, PRETRAIN, seed, seed)
     _fit(name, config, config.pretrain, clips, data, output, init=None)
 
@@ -79,18 +77,21 @@ def train(
     """Train one variant on video clips from the pre-trained checkpoint `init`; writes what `pretrain` writes."""
     scale = configuration.load_study(study).scale
     config = configuration.resolve(scale, variant)
-    annotations = VideoAnnotations.read(*entry(dataset).files(data, "train"), dataset)
-    clips = ClipDataset(annotations, config.train.frames, config.data)
+    clips = training_clips(dataset, data, config)
     name = RunName(study, scale, dataset, backbone, variant, seed, configuration.pretrain_seed(config, seed))
     _fit(name, config, config.train, clips, data, output, init)
 
 
-def load_shared_weights(model: torch.nn.Module, init: Path) -> None:
+def load_shared_weights(model: torch.nn.Module, init: Path, categories: tuple[tuple[int, str], ...]) -> None:
     """Load a checkpoint of the baseline into a variant: every weight of the checkpoint must be used.
 
+    A class head of other categories is left out: that of the model starts anew [code].
     Raises InputError naming the weights that do not fit.
     """
-    weights = load_checkpoint(init)["model"]
+    content = load_checkpoint(init)
+    weights = content["model"]
+    if [tuple(category) for category in content["categories"]] != list(categories):
+        weights = {name: weight for name, weight in weights.items() if not name.startswith("class_heads.")}
     own = model.state_dict()
     wrong = sorted(key for key, value in weights.items() if key not in own or own[key].shape != value.shape)
     if wrong:
@@ -117,7 +118,7 @@ def _fit(
     classes = len(clips.categories)
     model = build_model(config.model, name.backbone, classes, generators.model)
     if init:
-        load_shared_weights(model, init)
+        load_shared_weights(model, init, clips.categories)
     optimizer = build_optimizer(model, settings)
     rates = [group["lr"] for group in optimizer.param_groups]
     criterion = Criterion(config.loss, classes)

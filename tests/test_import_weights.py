@@ -94,7 +94,7 @@ def test_a_head_by_category_name_fits_training_on_another_year(tmp_path):
     for logit, (_, name) in enumerate(categories):
         expected = rows[ids_2019[name]] if name in ids_2019 else torch.zeros(256)
         torch.testing.assert_close(model.class_heads[0].weight[logit].detach(), expected)
-    load_shared_weights(model, tmp_path / "ours.pt")
+    load_shared_weights(model, tmp_path / "ours.pt", entry("ytvis2021").categories)
 
 
 def test_a_coco_head_is_taken_by_the_corrected_map(tmp_path):
@@ -116,7 +116,7 @@ def test_a_dropped_head_is_a_start_for_training_and_nothing_else(tmp_path):
         mssts.load_model(tmp_path / "ours.pt")
     config = Config.model_validate_json(torch.load(tmp_path / "ours.pt", weights_only=True)["config"])
     model = build_model(config.model, "resnet50", 40)
-    load_shared_weights(model, tmp_path / "ours.pt")
+    load_shared_weights(model, tmp_path / "ours.pt", entry("ytvis2021").categories)
     assert not model.decoder.query_embedding.any()  # taken
     assert model.class_heads[0].weight.any()  # its own
 

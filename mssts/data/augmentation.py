@@ -41,6 +41,7 @@ def _distort(frame_3HW: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     use = rng.random(5) < 0.5
     contrast_first = rng.random() < 0.5
     order = rng.permutation(3).tolist()
+    # Differs: the public code adds up to 32 of 255 to every pixel; here brightness is a factor of the same size.
     if use[0]:
         frame_3HW = F.adjust_brightness(frame_3HW, brightness)
     if use[1] and contrast_first:

@@ -22,9 +22,17 @@ def coco_map(dataset: str, which: str = CORRECTED) -> dict[int, int]:
         mouse to id 24, which is the fox) [code].
     Raises InputError for a dataset without a map.
     """
+    return {int(row["coco_id"]): int(row["ytvis_id"]) for row in _rows(dataset, which)}
+
+
+def coco_names(dataset: str, which: str = CORRECTED) -> dict[int, str]:
+    """COCO category id -> its name in COCO, of the same categories. Raises InputError for a dataset without a map."""
+    return {int(row["coco_id"]): row["coco_name"].removesuffix(" (computer)") for row in _rows(dataset, which)}
+
+
+def _rows(dataset: str, which: str) -> list[dict[str, str]]:
     year = {"ytvis2019": "2019", "ytvis2021_and_2022": "2021"}.get(entry(dataset).category_key)
     if year is None:
-        raise InputError(f"{dataset}: there is no map from COCO's categories; use data.joint: false.")
+        raise InputError(f"{dataset}: there is no map from COCO's categories; set data.joint to false.")
     with COCO_MAP_CSV.open(newline="", encoding="utf-8") as file:
-        rows = [r for r in csv.DictReader(file) if r["target"] == year and r["source"].startswith(_SOURCES[which])]
-    return {int(row["coco_id"]): int(row["ytvis_id"]) for row in rows}
+        return [r for r in csv.DictReader(file) if r["target"] == year and r["source"].startswith(_SOURCES[which])]

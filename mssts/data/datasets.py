@@ -77,7 +77,8 @@ class DatasetEntry:
     def _remedy(self, directory: Path) -> str:
         if self.seeds is not None:
             return f"Generate it again: remove {directory} and run `mssts generate`, or let Snakemake do it."
-        parts = [part.replace("|", " or ") for pair in (self.splits["train"], self.splits["valid"]) for part in pair]
+        pairs = [pair for split, pair in self.splits.items() if not split.startswith(LOCAL)]
+        parts = [part.replace("|", " or ") for pair in pairs for part in pair]
         return f"Get the dataset from {self.source} and put it into {directory} so that this holds {', '.join(parts)}."
 
 

@@ -38,6 +38,7 @@ class StillClipDataset(ClipDataset):
         if not objects:
             return None
         chosen = list(range(len(objects)))
+        # Differs: the public code passes over images with more instances; here 25 of them are drawn.
         if len(objects) > MAX_INSTANCES:
             chosen = sorted(rng.choice(len(objects), MAX_INSTANCES, replace=False).tolist())
         image_13HW, masks_N1HW = self._store.frames(video, [0]), self._store.masks(video, [0])[chosen]

@@ -96,9 +96,29 @@ class StillAnnotations(VideoAnnotations):
     """Checked COCO-style annotations: every image is a video of one frame."""
 
     @classmethod
-    def read(cls, json_path: Path, image_root: Path, dataset: str) -> StillAnnotations:
-        """Read a COCO-style file with the categories of `dataset`. Raises InputError listing every problem."""
-        return cls(*_read(Path(json_path), Path(image_root), dataset, _STILLS))
+    def read(
+        cls,
+        json_path: Path,
+        image_root: Path,
+        dataset: str,
+        own_categories: bool = False,
+        translate: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> StillAnnotations:
+        """Read a COCO-style file with the categories of `dataset`. Raises InputError listing every problem.
+
+        own_categories: take those that the file names. translate: makes of the file's content one whose annotations
+            have category ids of `dataset` (its `categories` do not count).
+        """
+        path, content = Path(json_path), _load(Path(json_path), _STILLS)
+        if translate:
+            content = translate(content)
+        if translate or not own_categories:
+            expected = entry(dataset).categories
+        else:
+            expected = tuple(sorted((item.get("id"), item.get("name")) for item in content["categories"]))
+        if translate:
+            content["categories"] = [{"id": number, "name": name} for number, name in expected]
+        return cls(*_checked(content, path, Path(image_root), dataset, expected, _STILLS))
 
     def frame_name(self, video: Video, frame: int) -> str:
         """A still in words, for messages."""
@@ -122,16 +142,22 @@ _STILLS = _Layout("images", "image_id", lambda r: [r["file_name"]], lambda a: [a
 def _read(
     path: Path, image_root: Path, dataset: str, layout: _Layout, truth: bool = True, frames: bool = False
 ) -> tuple[Any, ...]:
-    return _checked(_load(path, layout, truth), path, image_root, dataset, layout, frames)
+    return _checked(_load(path, layout, truth), path, image_root, dataset, entry(dataset).categories, layout, frames)
 
 
 def _checked(
-    content: dict[str, Any], path: Path, image_root: Path, dataset: str, layout: _Layout, frames: bool = False
+    content: dict[str, Any],
+    path: Path,
+    image_root: Path,
+    dataset: str,
+    expected: tuple[tuple[int, str], ...],
+    layout: _Layout,
+    frames: bool = False,
 ) -> tuple[Any, ...]:
     problems: list[str] = []
     if not image_root.is_dir():
         problems.append(f"{image_root}/: no such folder; expected the images there")
-    categories = _categories(content["categories"], dataset, problems)
+    categories = _categories(content["categories"], dataset, expected, problems)
     videos = _videos(content[layout.records], layout, problems)
     tracks = _tracks(content["annotations"], videos, categories, layout, problems)
     if frames:
@@ -180,8 +206,9 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _categories(found: list[dict[str, Any]], dataset: str, problems: list[str]) -> tuple[tuple[int, str], ...]:
-    expected = entry(dataset).categories
+def _categories(
+    found: list[dict[str, Any]], dataset: str, expected: tuple[tuple[int, str], ...], problems: list[str]
+) -> tuple[tuple[int, str], ...]:
     names = {item.get("id"): item.get("name") for item in found if isinstance(item.get("id"), int | str)}
     if len(names) != len(found):
         problems.append("categories: an id is missing or stands twice")
