@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -66,8 +67,10 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Save a mapping of tensors and plain values; the same content gives the same bytes."""
     import torch
 
+    buffer = io.BytesIO()  # written in one go: torch hides the error of a full disk behind one of its own
+    torch.save(content, buffer)
     with atomic_write(path, "wb") as file:
-        torch.save(content, file)
+        file.write(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -201,6 +201,17 @@ class RuntimeSection(Section):
     threads: Positive
 
 
+class ExecutionSection(Section):
+    """How a run is carried out. It shapes no result beyond rounding: it names no run and stands in no record."""
+
+    devices: Positive = Field(1, description="on one node")
+    nodes: Positive = 1
+    clips_per_device: Positive | None = Field(None, description="clips at a time; the batch is met by accumulation")
+    checkpoint_encoder: bool = Field(False, description="compute the encoder again in the backward pass: less memory")
+    workers: Natural = Field(0, description="processes that prepare batches, per device")
+    checkpoint_every: Positive = Field(500, description="steps between two resume checkpoints")
+
+
 class Config(Section):
     """One resolved run."""
 
@@ -212,6 +223,10 @@ class Config(Section):
     predict: PredictSection
     evaluation: EvaluationSection
     runtime: RuntimeSection
+    execution: ExecutionSection = ExecutionSection()
+
+
+RECORDED = tuple(name for name in Config.model_fields if name != "execution")
 
 
 class Variant(Section):
@@ -312,7 +327,12 @@ def load_study(name: str, root: Path = ABLATIONS) -> Study:
             raise InputError(f"{path}: {key}: found a value twice in {values}; name each once")
     for variant in study.variants:
         load_variant(variant, root)
-    resolve(study.scale, "baseline", root)
+    config = resolve(study.scale, "baseline", root)
+    if not study.splits and not study.submissions:
+        raise InputError(f"{path}: splits: found none, and no submissions; name what is to be predicted")
+    local = [split for split in study.splits if split.startswith("local_")]
+    if local and config.data.protocol == "official":
+        raise InputError(f"{path}: splits: {local} belong to the videos that data.protocol: official trains on")
     return study
 
 

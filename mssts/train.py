@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from mssts import config as configuration
@@ -20,11 +21,26 @@ from mssts.config import PRETRAIN, TRAIN, Config, OptimisationSection
 from mssts.data.clips import ClipDataset, ClipLoader
 from mssts.data.stills import StillClipDataset
 from mssts.data.training import pretraining_clips, training_clips
-from mssts.losses import Criterion, ForegroundBackgroundAdversary
-from mssts.models import build_model, count_parameters
-from mssts.optimisation import build_optimizer, rate_factor
+from mssts.failures import Position, Preempted, explained
+from mssts.models import MsStsVis, build_model, count_parameters
+from mssts.parallel import Parts, agree, start_fabric
 from mssts.provenance import commit
+from mssts.resume import ResumeFiles, stop_requests
+from mssts.run_lock import run_lock
 from mssts.structures import InputError
+from mssts.trainer import Generators, Trainer
+from mssts.training_log import TrainingLog
+
+IDENTITY = (
+    "dataset",
+    "backbone",
+    "variant",
+    "seed",
+    "config_digest",
+    "data_fingerprint",
+    "initial_checkpoint_sha256",
+    "parameters",
+)
 
 
 @dataclass(frozen=True)
@@ -41,22 +57,6 @@ class RunName:
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}"
-
-
-@dataclass(frozen=True)
-class Generators:
-    """Independent seeds for everything that draws, from the stage and the run's seed."""
-
-    model: torch.Generator
-    adversary: torch.Generator
-    clips: int
-    dropout: int
-
-    @classmethod
-    def of(cls, stage: str, seed: int) -> Generators:
-        words = np.random.SeedSequence([int.from_bytes(stage.encode(), "big"), seed]).generate_state(4, np.uint64)
-        model, adversary, clips, dropout = (int(word) >> 1 for word in words)
-        return cls(torch.Generator().manual_seed(model), torch.Generator().manual_seed(adversary), clips, dropout)
 
 
 def pretrain(study: str, dataset: str, backbone: str, seed: int, data: Path, output: Path) -> None:
@@ -108,100 +108,131 @@ def _fit(
     output: Path,
     init: Path | None,
 ) -> None:
+    """Build, go on from a resume checkpoint if there is one, train, write; one process of several writes."""
     started = time.monotonic()
-    torch.set_num_threads(config.runtime.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
     stage = TRAIN if init else PRETRAIN
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    fabric = start_fabric(config.runtime, config.execution)
+    torch.set_num_threads(config.runtime.threads)
+    writes = fabric.is_global_zero
+    parts = Parts.of(settings.batch_clips, config.execution, fabric.global_rank)
     generators = Generators.of(stage, name.seed)
-    fabric = Fabric(accelerator=config.runtime.device, devices=1, precision=config.runtime.precision)
+    position = Position(str(name), output)
 
-    classes = len(clips.categories)
-    model = build_model(config.model, name.backbone, classes, generators.model)
-    if init:
-        load_shared_weights(model, init, clips.categories)
-    optimizer = build_optimizer(model, settings)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    criterion = Criterion(config.loss, classes)
-    adversary = None
-    if config.loss.foreground_background.enabled:
-        adversary = ForegroundBackgroundAdversary(
-            config.loss.foreground_background, config.model.hidden_dim, generators.adversary
-        ).to(fabric.device)
-    network, optimizer = fabric.setup(model, optimizer)
-    loader = ClipLoader(clips, settings.batch_clips, settings.steps, generators.clips, config.data.pad_multiple)
+    with explained(position), run_lock(output) if writes else nullcontext(), stop_requests() as stop:
+        model = build_model(config.model, name.backbone, len(clips.categories), generators.model)
+        if init:
+            load_shared_weights(model, init, clips.categories)
+        trainer = Trainer(fabric, model, config, settings, len(clips.categories), parts, generators)
 
+        record = _record(name, config, stage, settings, data, init) | {"parameters": count_parameters(model)}
+        files = ResumeFiles(output, identity={key: record[key] for key in IDENTITY})
+        state = files.load() or {"step": 0, "seconds": 0.0, "commit": record["commit"], "log": None}
+        start = position.saved = state["step"]
+        if start:
+            trainer.load_state_dict(state["trainer"])
+            record["commit"] = _commits(state["commit"], record["commit"])
+        batches = iter(
+            ClipLoader(
+                clips,
+                settings.batch_clips,
+                settings.steps,
+                generators.clips,
+                config.data.pad_multiple,
+                start_step=start,
+                workers=config.execution.workers,
+                part_clips=parts.clips,
+                firsts=parts.own,
+            )
+        )
+
+        tags, parameters = tracking.run_tags(record, stage), _flat(record["config"])
+        track = tracking.tracked_run if writes else tracking.untracked_run
+        with (
+            track(name.study, f"{stage} {name}", tags, parameters) as tracked,
+            TrainingLog(output / "log.jsonl" if writes else None, settings.log_every, tracked, state["log"]) as log,
+            tqdm(
+                total=settings.steps,
+                initial=start,
+                desc=str(name),
+                unit="step",
+                mininterval=2,
+                smoothing=0.05,
+                disable=not writes,
+            ) as progress,
+        ):
+            for step in range(start, settings.steps):
+                position.step = step
+                losses, learning_rate = trainer.step(step, [next(batches) for _ in parts.own], position)
+                progress.update()
+                if means := log.add(step + 1, losses, learning_rate):
+                    progress.set_postfix(loss=f"{means['loss']:.2f}", refresh=False)
+
+                stopping = any(agree(fabric, bool(stop)))
+                due = (step + 1) % config.execution.checkpoint_every == 0
+                if (stopping or due) and step + 1 < settings.steps:
+                    if writes:
+                        state = {"step": step + 1, "seconds": state["seconds"], "commit": record["commit"]}
+                        state |= {"log": log.state_dict(), "trainer": trainer.state_dict()}
+                        files.save(state | {"seconds": state["seconds"] + time.monotonic() - started})
+                    position.saved = step + 1
+                    if stopping:
+                        raise Preempted(
+                            f"{name}: asked to stop; everything up to step {step + 1} is saved in "
+                            f"{output / 'resume.pt'}. The same command again goes on from there."
+                        )
+
+            if writes:
+                _write_results(record, model, config, name, clips, output)
+                peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                seconds = state["seconds"] + time.monotonic() - started
+                write_json(output / "cost.json", {"seconds": seconds, "peak_memory_mb": peak_mb})
+                tracked.artifact(output / "run.json")
+                tracked.artifact(output / "log.jsonl")
+                files.clear()
+
+
+def _record(
+    name: RunName, config: Config, stage: str, settings: OptimisationSection, data: Path, init: Path | None
+) -> dict[str, Any]:
+    """What is known of a run before its first step, for run.json."""
     record = asdict(name) | {
-        "config": json.loads(configuration.canonical(config)),
+        "config": json.loads(configuration.canonical(config, configuration.RECORDED)),
         "config_digest": configuration.digest(config, stage),
         "commit": commit(),
         "data_fingerprint": read_json(data / "fingerprint.json")["fingerprint"],
         "initial_checkpoint_sha256": sha256_file(init) if init else None,
-        "parameters": count_parameters(model),
         "steps": settings.steps,
     }
     del record["study"]
-
-    network.train()
-    output.mkdir(parents=True, exist_ok=True)
-    parameters = _flat(record["config"])
-    with (
-        tracking.tracked_run(name.study, f"{stage} {name}", tracking.run_tags(record, stage), parameters) as tracked,
-        (output / "log.jsonl").open("w", encoding="utf-8") as log,
-        tqdm(total=settings.steps, desc=str(name), unit="step", mininterval=2, smoothing=0.05) as progress,
-    ):
-        sums: dict[str, float] = {}
-        for step, batch in enumerate(loader):
-            torch.manual_seed(generators.dropout + step)  # dropout draws from the global generator only
-            factor = rate_factor(step, settings)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-
-            batch = batch.to(fabric.device)
-            prediction = network(batch.frames_BT3HW, batch.padding_mask_BTHW)
-            terms = criterion(prediction, batch)
-            loss = criterion.total(terms)
-            if adversary:
-                terms["loss_adversary"] = adversary.generator_loss(batch, prediction, criterion.matches, step)
-                loss = loss + terms["loss_adversary"]
-            if not torch.isfinite(loss):
-                bad = [key for key, value in terms.items() if not torch.isfinite(value)]
-                raise InputError(
-                    f"{name}: step {step}: the loss is {float(loss)} ({', '.join(bad)} not finite) on videos "
-                    f"{list(batch.video_ids)}. Lower the learning rate or the loss weights."
-                )
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            fabric.clip_gradients(network, optimizer, max_norm=settings.gradient_clip_norm)
-            optimizer.step()
-            if adversary:
-                terms["loss_discriminator"] = adversary.discriminator_step(batch, prediction, criterion.matches)
-
-            for key, value in _logged(loss, terms).items():
-                sums[key] = sums.get(key, 0.0) + value / settings.log_every
-            progress.update()
-            if (step + 1) % settings.log_every == 0:
-                values = {key: round(value, 6) for key, value in sums.items()} | {"learning_rate": rates[-1] * factor}
-                log.write(json.dumps({"step": step + 1} | values) + "\n")
-                log.flush()
-                tracked.log(step + 1, values)
-                progress.set_postfix(loss=f"{values['loss']:.2f}", refresh=False)
-                sums = {}
-
-        weights = {key: value.cpu() for key, value in model.state_dict().items()}
-        content = {"model": weights, "backbone": name.backbone, "categories": list(clips.categories)}
-        save_checkpoint(output / "checkpoint.pt", content | {"config": configuration.canonical(config)})
-        record["checkpoint_sha256"] = sha256_file(output / "checkpoint.pt")
-        write_json(output / "run.json", record)
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        write_json(output / "cost.json", {"seconds": time.monotonic() - started, "peak_memory_mb": peak_mb})
-        tracked.artifact(output / "run.json")
-        tracked.artifact(output / "log.jsonl")
+    return record
 
 
-def _logged(loss: torch.Tensor, terms: dict[str, torch.Tensor]) -> dict[str, float]:
-    """The total and the last layer's terms, as numbers."""
-    last = {key: value for key, value in terms.items() if not key.rpartition("_")[2].isdigit()}
-    return {key: value.detach().item() for key, value in ({"loss": loss} | last).items()}
+def _write_results(
+    record: dict[str, Any],
+    model: MsStsVis,
+    config: Config,
+    name: RunName,
+    clips: ClipDataset | StillClipDataset,
+    output: Path,
+) -> None:
+    """checkpoint.pt and run.json."""
+    content = {
+        "model": {key: value.cpu() for key, value in model.state_dict().items()},
+        "backbone": name.backbone,
+        "categories": list(clips.categories),
+        "config": configuration.canonical(config, configuration.RECORDED),
+    }
+    save_checkpoint(output / "checkpoint.pt", content)
+    write_json(output / "run.json", record | {"checkpoint_sha256": sha256_file(output / "checkpoint.pt")})
+
+
+def _commits(before: str, now: str) -> str:
+    """The commit of a resumed run; both ends where the code changed in between, which is also said aloud."""
+    if before.split("..")[-1] == now:
+        return before
+    print(f"warning: resumed by commit {now} of the code what {before} began; run.json names both", file=sys.stderr)
+    return f"{before}..{now}"
 
 
 def _flat(tree: dict, prefix: str = "") -> dict[str, object]:

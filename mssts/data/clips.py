@@ -131,22 +131,28 @@ def collate(clips: list[Clip], pad_multiple: int) -> Batch:
     )
 
 
-class _Steps(Dataset):
-    """Map-style: step number -> Batch, from (seed, step, position) alone."""
+class _Parts(Dataset):
+    """Map-style: (step, first position) -> Batch, from (seed, step, position) alone."""
 
-    def __init__(self, dataset: ClipDataset, batch_clips: int, seed: int, pad_multiple: int) -> None:
+    def __init__(self, dataset: ClipDataset, batch_clips: int, part_clips: int, seed: int, pad_multiple: int) -> None:
         self.dataset = dataset
         self.batch_clips = batch_clips
+        self.part_clips = part_clips
         self.seed = seed
         self.pad_multiple = pad_multiple
         self._epoch = -1
         self._order = np.empty(0, np.int64)
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, part: tuple[int, int]) -> Batch | InputError:
+        """An InputError is handed over as a value: raised in a worker it would arrive with a stack trace in it."""
+        step, first = part
         clips = []
-        for position in range(self.batch_clips):
+        for position in range(first, first + self.part_clips):
             index = self._index(step * self.batch_clips + position)
-            clips.append(self.dataset.clip(index, np.random.default_rng([self.seed, 1, step, position])))
+            try:
+                clips.append(self.dataset.clip(index, np.random.default_rng([self.seed, 1, step, position])))
+            except InputError as error:
+                return InputError(f"{error} (met at training step {step})")
         return collate(clips, self.pad_multiple)
 
     def _index(self, sample: int) -> int:
@@ -164,6 +170,8 @@ class ClipLoader:
     dataset: a ClipDataset or StillClipDataset. batch_clips: clips per step. seed: natural number. A batch depends only
     on (seed, step, position), so that a run resumed at `start_step` sees what an unbroken one would have seen.
     workers: processes that prepare batches; 0 prepares them in this one.
+    part_clips and firsts cut a step's batch: one Batch of `part_clips` clips from each of the positions `firsts`;
+    by default the step's whole batch. Raises InputError for an unreadable frame, naming it and the step.
     """
 
     def __init__(
@@ -175,22 +183,26 @@ class ClipLoader:
         pad_multiple: int,
         start_step: int = 0,
         workers: int = 0,
+        part_clips: int | None = None,
+        firsts: tuple[int, ...] = (0,),
     ) -> None:
-        self._batches = _Steps(dataset, batch_clips, seed, pad_multiple)
-        self._range = range(start_step, steps)
+        self._batches = _Parts(dataset, batch_clips, part_clips or batch_clips, seed, pad_multiple)
+        self._parts = [(step, first) for step in range(start_step, steps) for first in firsts]
         self._workers = workers
 
     def __len__(self) -> int:
-        return len(self._range)
+        return len(self._parts)
 
     def __iter__(self) -> Iterator[Batch]:
         # The generator is given so that the workers' base seed, which nothing uses, is not drawn from global state.
-        return iter(
-            DataLoader(
-                self._batches,
-                batch_size=None,
-                sampler=self._range,
-                num_workers=self._workers,
-                generator=torch.Generator().manual_seed(0),
-            )
+        loader = DataLoader(
+            self._batches,
+            batch_size=None,
+            sampler=self._parts,
+            num_workers=self._workers,
+            generator=torch.Generator().manual_seed(0),
         )
+        for batch in loader:
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch

@@ -19,7 +19,7 @@ from torch.nn.utils import skip_init
 
 from mssts.config import ForegroundBackgroundSection
 from mssts.losses.criterion import subsampled_masks
-from mssts.losses.matcher import Matches
+from mssts.losses.matcher import Matches, in_full_precision
 from mssts.structures import Batch
 
 if TYPE_CHECKING:
@@ -87,16 +87,25 @@ class ForegroundBackgroundAdversary:
             self.discriminator.parameters(), lr=config.learning_rate, betas=BETAS, fused=True
         )
 
-    def to(self, device: torch.device | str) -> ForegroundBackgroundAdversary:
-        """Move the discriminator, before the first step; returns self."""
-        self.discriminator.to(device)
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ForegroundBackgroundAdversary:
+        """Move the discriminator, before the first step, and change its precision if asked; returns self."""
+        self.discriminator.to(device, dtype)
         return self
 
     def discriminator_step(self, batch: Batch, output: Output, matches: Matches) -> torch.Tensor:
-        """One step of the discriminator on detached inputs: BCE(real, 1) + BCE(predicted, 0), mean over patches.
+        """One step of the discriminator on one batch: `discriminator_backward`, then `step`."""
+        loss = self.discriminator_backward(batch, output, matches)
+        self.step()
+        return loss
 
-        matches: `criterion.matches` of the same output; the last decoder layer counts.
-        Returns the loss before the step: a scalar without gradient. The model's gradients stay as they are.
+    def discriminator_backward(
+        self, batch: Batch, output: Output, matches: Matches, share: float = 1.0
+    ) -> torch.Tensor:
+        """Add gradients of share * (BCE(real, 1) + BCE(predicted, 0)), mean over patches, on detached inputs.
+
+        matches: `criterion.matches` of the same output; the last decoder layer counts. share: of the batch in the
+        step's clips on this device. Returns share * loss: a scalar without gradient. The model's gradients stay as
+        they are.
         """
         with torch.no_grad():
             frames, features = self._conditions(batch, output)
@@ -105,13 +114,15 @@ class ForegroundBackgroundAdversary:
         features = tuple(level.detach() for level in features)
         with torch.enable_grad():
             on_real, on_predicted = self.discriminator(frames, features, torch.stack((real, predicted)))
-            loss = _bce(on_real, 1) + _bce(on_predicted, 0)
-            self.optimizer.zero_grad(set_to_none=True)
+            loss = share * (_bce(on_real, 1) + _bce(on_predicted, 0))
             loss.backward()
+        return loss.detach()
+
+    def step(self) -> None:
+        """Step of the discriminator's optimiser on the gradients so far, averaged over processes, and clear them."""
         _average_gradients(self.discriminator)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
 
     def generator_loss(self, batch: Batch, output: Output, matches: Matches, step: int) -> torch.Tensor:
         """The model's own term, weighted: weight * BCE(D(frames, features, predicted mask), 1), mean over patches.
@@ -174,7 +185,8 @@ def predicted_foreground(batch: Batch, output: Output, matches: Matches, like: t
 
 
 def _bce(logits: torch.Tensor, answer: int) -> torch.Tensor:
-    return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, answer, dtype=torch.float32))
+    logits = in_full_precision(logits)
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, answer))
 
 
 def _average_gradients(module: nn.Module) -> None:
