@@ -12,6 +12,7 @@ import numpy as np
 from mssts.evaluation.matching import IOU_THRESHOLDS, GroupRecords, MatchRecords
 
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
+_NEXT_POINT = np.append(RECALL_POINTS[1:], np.inf)
 METRICS = (
     *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
     *("AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large"),
@@ -39,6 +40,8 @@ def average_precision(group: GroupRecords, view: int, weights_RV: np.ndarray) ->
     """
     total_R1 = _instances(group, view, weights_RV)
     result_RT = np.where(np.isnan(total_R1), np.nan, np.zeros(len(IOU_THRESHOLDS)))
+    total_R = np.where(np.isnan(total_R1), 1.0, total_R1)[:, 0]
+    weights_NR = np.ascontiguousarray(weights_RV.T)[group.video_N]
     seen_of: dict[bytes, np.ndarray] = {}
     for t in range(len(IOU_THRESHOLDS)):
         kept_N = ~group.ignored_ATN[view, t]
@@ -47,14 +50,20 @@ def average_precision(group: GroupRecords, view: int, weights_RV: np.ndarray) ->
             continue
         key = np.packbits(kept_N).tobytes()
         if key not in seen_of:
-            seen_of[key] = np.cumsum(weights_RV[:, group.video_N] * kept_N, axis=1)
-        true_RM = np.cumsum(weights_RV[:, group.video_N[matched_M]], axis=1)
-        precision_RM = true_RM / (seen_of[key][:, matched_M] + np.spacing(1.0))
-        envelope_RM = np.maximum.accumulate(precision_RM[:, ::-1], axis=1)[:, ::-1]
-        reached_RM = np.searchsorted(RECALL_POINTS, true_RM / total_R1, side="right")
-        points_RM = np.diff(reached_RM, axis=1, prepend=0)
-        result_RT[:, t] += np.einsum("rm,rm->r", points_RM, envelope_RM) / len(RECALL_POINTS)
+            seen_of[key] = np.cumsum(weights_NR * kept_N[:, None], axis=0)
+        true_MR = np.cumsum(weights_NR[matched_M], axis=0)
+        precision_MR = true_MR / (seen_of[key][matched_M] + np.spacing(1.0))
+        envelope_MR = np.maximum.accumulate(precision_MR[::-1], axis=0)[::-1]
+        points_MR = np.diff(_points_reached(true_MR / total_R), axis=0, prepend=0)
+        result_RT[:, t] += np.einsum("mr,mr->r", points_MR, envelope_MR) / len(RECALL_POINTS)
     return result_RT
+
+
+def _points_reached(recall: np.ndarray) -> np.ndarray:
+    """How many of `RECALL_POINTS` are at or below each recall in 0..1."""
+    near = (recall * (len(RECALL_POINTS) - 1)).astype(np.intp)  # right, or off by one for the rounding of the points
+    near -= RECALL_POINTS[near] > recall
+    return near + 1 + (_NEXT_POINT[near] <= recall)
 
 
 def average_recall(group: GroupRecords, view: int, weights_RV: np.ndarray, detections_per_video: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from mssts.structures import InputError
 RESAMPLED_METRICS = ("AP", "AP75", "AP_agnostic")
 LEAST_SEEDS = 6  # 2 / 2**5 > 0.05 >= 2 / 2**6
 _MAX_SEEDS = 20
-_WEIGHTINGS_AT_ONCE = 64
+_WEIGHTINGS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,25 @@ class SeedComparison:
     note: str
 
 
-def _values(records: MatchRecords, weights_RV: np.ndarray) -> np.ndarray:
-    """(metrics, R) of `RESAMPLED_METRICS`."""
+def _values(records: MatchRecords, weights_RV: np.ndarray, metrics: Sequence[str]) -> np.ndarray:
+    """(metrics, R) of the named ones of `RESAMPLED_METRICS`."""
     view = records.views.index("all")
-    precision_RT = mean_over_categories([average_precision(group, view, weights_RV) for group in records.categories])
-    agnostic_RT = average_precision(records.pooled, view, weights_RV)
+    if "AP" in metrics or "AP75" in metrics:
+        precision_RT = mean_over_categories([average_precision(one, view, weights_RV) for one in records.categories])
     return np.stack(
-        [precision_RT.mean(axis=1), precision_RT[:, THRESHOLDS_OF["AP75"]].mean(axis=1), agnostic_RT.mean(axis=1)]
+        [
+            average_precision(records.pooled, view, weights_RV).mean(axis=1)
+            if name == "AP_agnostic"
+            else precision_RT[:, THRESHOLDS_OF[name]].mean(axis=1)
+            for name in metrics
+        ]
     )
 
 
-def _difference(first: Sequence[MatchRecords], second: Sequence[MatchRecords], weights_RV: np.ndarray) -> np.ndarray:
-    means = [np.mean([_values(run, weights_RV) for run in runs], axis=0) for runs in (first, second)]
+def _difference(
+    first: Sequence[MatchRecords], second: Sequence[MatchRecords], weights_RV: np.ndarray, metrics: Sequence[str]
+) -> np.ndarray:
+    means = [np.mean([_values(run, weights_RV, metrics) for run in runs], axis=0) for runs in (first, second)]
     return means[1] - means[0]
 
 
@@ -70,6 +77,7 @@ def bootstrap_over_videos(
     replicates: int,
     generator: np.random.Generator,
     confidence: float = 0.95,
+    metrics: Sequence[str] = RESAMPLED_METRICS,
 ) -> dict[str, VideoInterval]:
     """Paired bootstrap over videos of the difference second - first; nothing is matched again.
 
@@ -78,10 +86,10 @@ def bootstrap_over_videos(
             averaged); all on the same videos.
         replicates: number of resamples; every run is counted on the same drawn videos.
         generator: where the resamples are drawn from.
-        confidence: mass between the two percentiles.
+        confidence: mass between the two percentiles. metrics: which of `RESAMPLED_METRICS`.
 
     Returns:
-        For AP, AP75 and AP_agnostic the difference and its percentile interval.
+        For each metric the difference and its percentile interval.
 
     Raises:
         InputError: runs on different videos, or no run.
@@ -96,11 +104,11 @@ def bootstrap_over_videos(
     videos = len(runs[0].video_ids)
     weights = generator.multinomial(videos, np.full(videos, 1 / videos), size=replicates).astype(np.float64)
     parts = [weights[start : start + _WEIGHTINGS_AT_ONCE] for start in range(0, replicates, _WEIGHTINGS_AT_ONCE)]
-    resampled = np.concatenate([_difference(first, second, part) for part in parts], axis=1)
-    observed = _difference(first, second, np.ones((1, videos)))[:, 0]
+    resampled = np.concatenate([_difference(first, second, part, metrics) for part in parts], axis=1)
+    observed = _difference(first, second, np.ones((1, videos)), metrics)[:, 0]
     tail = 100 * (1 - confidence) / 2
     result = {}
-    for name, difference, draws in zip(RESAMPLED_METRICS, observed, resampled, strict=True):
+    for name, difference, draws in zip(metrics, observed, resampled, strict=True):
         defined = draws[~np.isnan(draws)]
         if np.isnan(difference) or not defined.size:
             result[name] = VideoInterval(None, None, None, int(defined.size))
