@@ -9,6 +9,7 @@ from mssts.checkpoint import sha256_file, write_json
 from mssts.config import EvaluationSection
 from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
 from mssts.evaluation.average_precision import twelve_numbers
+from mssts.evaluation.errors import error_gains
 from mssts.evaluation.ground_truth import read_ground_truth
 from mssts.evaluation.matching import match
 from mssts.evaluation.records_file import write_records
@@ -34,7 +35,7 @@ def evaluate(
 
     Returns:
         The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the twelve numbers in 0..1,
-        None where undefined), `attributes`, `warnings` (what was accepted with a word: file, what, count, the first
+        None where undefined), `attributes`, `errors` (AP gained by the repair of each kind), `warnings` (what was accepted with a word: file, what, count, the first
         place), and `produced_by` with the digests of both inputs.
 
     Raises:
@@ -52,6 +53,7 @@ def evaluate(
             name: twelve_numbers(records, [group]) for name, group in zip(names, records.categories, strict=True)
         },
         "attributes": attribute_metrics(records),
+        "errors": error_gains(truth, found, records),
         "warnings": [
             {"file": file, "what": notice.what, "count": notice.count, "first": notice.first}
             for file, notices in (("annotations", truth.notices), ("predictions", found.notices))

@@ -42,14 +42,35 @@ def _regular_column(edges_2N: np.ndarray, counts_P: list[int], volumes_P: np.nda
     own = track.edges_2N.astype(np.float64)
     if not own.size or not edges_2N.size:
         return np.zeros(len(counts_P))
-    covered = np.cumsum(own[1::2] - own[::2])
-    before = np.stack([np.concatenate(([0.0], covered[:-1])), covered], axis=1).reshape(-1)
+    before = _pixels_before(own)
     at_edges = np.interp(edges_2N, own, before)
     shares = np.concatenate(([0.0], np.cumsum(at_edges[1::2] - at_edges[::2])))
     borders = np.concatenate(([0], np.cumsum(counts_P)))
     intersections = np.diff(shares[borders])
-    unions = volumes_P + covered[-1] - intersections
+    unions = volumes_P + before[-1] - intersections
     return np.divide(intersections, unions, out=np.zeros(len(counts_P)), where=unions > 0)
+
+
+def frame_ious(first: Track, second: Track) -> np.ndarray:
+    """(T,) IoU of two tracks of one video in each frame that both have, 0 where one is absent or of another size."""
+    frames = min(first.areas_T.size, second.areas_T.size)
+    if first.irregular is not None or second.irregular is not None:
+        pairs = zip(first.masks(), second.masks(), strict=False)
+        return np.array([_irregular_iou((one,), (other,)) for one, other in pairs])
+    intersections_T = np.zeros(frames)
+    edges, own = first.edges_2N.astype(np.float64), second.edges_2N.astype(np.float64)
+    if edges.size and own.size:
+        shares = np.diff(np.interp(edges, own, _pixels_before(own)))[::2]
+        frame_N = first.edges_2N[::2] // (first.size[0] * first.size[1])
+        intersections_T = np.bincount(frame_N, weights=shares, minlength=frames)
+    unions_T = first.areas_T + second.areas_T - intersections_T
+    return np.divide(intersections_T, unions_T, out=np.zeros(frames), where=unions_T > 0)
+
+
+def _pixels_before(edges_2N: np.ndarray) -> np.ndarray:
+    """(2N,) pixels of the object before each of its edges."""
+    covered_N = np.cumsum(edges_2N[1::2] - edges_2N[::2])
+    return np.stack([np.concatenate(([0.0], covered_N[:-1])), covered_N], axis=1).reshape(-1)
 
 
 def _irregular_iou(first: Segmentations, second: Segmentations) -> float:

@@ -31,7 +31,15 @@ def test_file_is_not_what_is_returned(done):
 def test_layout_changed(done):
     _, metrics = done
     expected = json.loads((DATA / "evaluation_small.expected.json").read_text())
-    assert set(metrics) == {"overall", "class_agnostic", "per_category", "attributes", "warnings", "produced_by"}
+    assert set(metrics) == {
+        "overall",
+        "class_agnostic",
+        "per_category",
+        "attributes",
+        "errors",
+        "warnings",
+        "produced_by",
+    }
     assert metrics["overall"]["AP"] == pytest.approx(expected["AP"], abs=1e-12)
     assert metrics["overall"]["AP_large"] is None
     assert list(metrics["per_category"]) == ["c1", "c2", "c3", "c4"]
