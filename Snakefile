@@ -14,7 +14,8 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        paths.TABLE_PDF,
+        [paths.TABLE_PDF] if STUDY.splits else [],
+        of_submissions("predictions.zip"),
 
 
 # Once, before any job: concurrent first use of a fresh store would race. No file depends on it.

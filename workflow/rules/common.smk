@@ -11,7 +11,9 @@ sys.path.insert(0, str(workflow.basedir))  # the clone's own package, installed 
 
 from mssts import config as configuration
 from mssts import paths
-from mssts.data.datasets import entry, is_generated
+from mssts.data.coco import COCO
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
 from mssts.structures import InputError
 
 CONDA = "../../environment.yml"  # only used with --software-deployment-method conda
@@ -22,14 +24,35 @@ TRACKING = str(config.get("tracking", "on")).lower() not in ("off", "false")
 def load_study():
     """The chosen study, with its splits and the files of a user's own datasets checked."""
     study = configuration.load_study(STUDY_NAME)
+    missing = []
     for dataset in study.datasets:
-        for split in ("train", *study.splits):
+        for split in ("train", *study.splits, *study.submissions):
             if split not in entry(dataset).splits:
                 known = ", ".join(entry(dataset).splits)
                 raise InputError(f"study {STUDY_NAME}: splits: {dataset} has no {split!r}; it has {known}")
-            if not is_generated(dataset):
-                entry(dataset).files(paths.dataset_dir(study.scale, dataset), split)
+        if not is_generated(dataset):
+            directory = paths.dataset_dir(study.scale, dataset)
+            missing += missing_files(entry(dataset), directory, ("train", "valid"))
+    resolved = configuration.resolve(study.scale)
+    own = [dataset for dataset in study.datasets if not is_generated(dataset)]
+    if own and (resolved.data.joint or resolved.train.init == configuration.PRETRAIN):
+        missing += missing_files(COCO, paths.DATA / COCO_DIRECTORY, (STILLS,))
+    if resolved.train.init != configuration.PRETRAIN and not Path(resolved.train.init).is_file():
+        missing.append(f"train.init: {resolved.train.init}: no such checkpoint. Make it with `mssts import-weights`.")
+    if missing:
+        raise InputError("\n".join(missing))
     return study
+
+
+def missing_files(dataset, directory, splits):
+    """What the user has to bring before anything can run, in words."""
+    messages = []
+    for split in splits:
+        try:
+            dataset.files(directory, split)
+        except InputError as error:
+            messages.append(str(error))
+    return messages
 
 
 try:
@@ -90,18 +113,23 @@ def data_dir(wildcards):
 
 def data_state(wildcards):
     """The file that changes whenever the job's dataset changes."""
-    if is_generated(wildcards.dataset):
-        return data_dir(wildcards) / "fingerprint.json"
-    return data_dir(wildcards) / entry(wildcards.dataset).splits["train"][0]
+    return data_dir(wildcards) / "fingerprint.json"
+
+
+def own_annotations(wildcards):
+    """Annotation files of a dataset that the user brings."""
+    return [entry(wildcards.dataset).paths(data_dir(wildcards), split)[0] for split in ("train", "valid")]
 
 
 def annotations(wildcards):
     """Annotation file of the job's dataset and split."""
-    return data_dir(wildcards) / entry(wildcards.dataset).splits[wildcards.split][0]
+    return entry(wildcards.dataset).paths(data_dir(wildcards), wildcards.split)[0]
 
 
 def initial_checkpoint(wildcards):
-    """The pre-trained checkpoint that the job's seed starts from."""
+    """The checkpoint that the job starts from: of its seed's own pre-training, or the one that the recipe names."""
+    if CONFIGS[wildcards.variant].train.init != configuration.PRETRAIN:
+        return CONFIGS[wildcards.variant].train.init
     seed = configuration.pretrain_seed(CONFIGS[wildcards.variant], int(wildcards.seed))
     return paths.pretrain_dir(STUDY.scale, wildcards.dataset, wildcards.backbone, seed) / "checkpoint.pt"
 
@@ -110,7 +138,7 @@ def initial_checkpoint(wildcards):
 def run_dirs():
     """Every run of the study, pre-training included."""
     starts = sorted({configuration.pretrain_seed(BASELINE, seed) for seed in STUDY.seeds})
-    jobs = [(configuration.PRETRAIN, seed) for seed in starts]
+    jobs = [(configuration.PRETRAIN, seed) for seed in starts if BASELINE.train.init == configuration.PRETRAIN]
     jobs += [(variant, seed) for variant in STUDY.variants for seed in STUDY.seeds]
     return [
         paths.run_dir(STUDY.scale, dataset, backbone, variant, seed)
@@ -127,7 +155,18 @@ def of_runs(name):
 
 def of_splits(name):
     """A file of every run and split of the study."""
-    return [paths.split_dir(run, split) / name for run in run_dirs() for split in STUDY.splits]
+    return [paths.split_dir(run, split) / name for run in measured_dirs() for split in STUDY.splits]
+
+
+def of_submissions(name):
+    """A file of every run and split of the study that is predicted for a server."""
+    return [paths.split_dir(run, split) / name for run in measured_dirs() for split in STUDY.submissions]
+
+
+def measured_dirs():
+    """Every run that can be measured: pre-training on COCO's own categories cannot, on a user's videos."""
+    started = {dataset for dataset in STUDY.datasets if not is_generated(dataset)}
+    return [run for run in run_dirs() if not (run.parts[-2] == configuration.PRETRAIN and run.parts[-4] in started)]
 
 
 def modules(*patterns):

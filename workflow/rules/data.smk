@@ -1,3 +1,24 @@
+rule prepare:
+    input:
+        own_annotations,
+    output:
+        fingerprint=paths.DATA / "{dataset}" / "fingerprint.json",
+        parts=[paths.DATA / "{dataset}" / f"{LOCAL}{part}.json" for part in ("train", "valid", "split")],
+    log:
+        "logs/prepare_{dataset}.log",
+    priority: 200
+    conda:
+        CONDA
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        directory=subpath(output.fingerprint, parent=True),
+    shell:
+        "python -m mssts prepare --dataset {wildcards.dataset} --data {params.directory} 2> >(tee {log} >&2)"
+
+
 rule generate:
     output:
         fingerprint=GENERATED / "fingerprint.json",

@@ -1,0 +1,127 @@
+"""The paper's studies: what is missing is said before anything runs; with the data there, the right jobs are listed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import zipfile
+
+import pytest
+import yaml
+
+from tests.data import fake_youtube_vis as fake
+from tests.data.test_training import write_coco
+
+SMALL = """
+data: {protocol: local, joint: true, short_sides: [64], max_long_side: 96, crop: false, pad_multiple: 32}
+model:
+  hidden_dim: 32
+  heads: 4
+  points: 2
+  feedforward_dim: 64
+  queries: 8
+  encoder: {layers: 1, ms_sts: {width: 16, heads: 4, feedforward_dim: 32}}
+  decoder: {layers: 2, temporal: {width: 16, heads: 4}}
+loss: {foreground_background: {warmup_steps: 2, channels: 8}}
+pretrain: {steps: 4, batch_clips: 2, frames: 2, log_every: 2}
+train: {init: pretrain, steps: 4, batch_clips: 2, frames: 3, log_every: 2}
+predict: {short_side: 64}
+evaluation: {bootstrap_replicates: 20}
+runtime: {device: cpu, threads: 1}
+"""
+
+
+@pytest.fixture
+def sources(copy_sources, tmp_path):
+    return copy_sources(tmp_path / "clone")
+
+
+def bring(directory, dataset):
+    fake.write(directory / "data" / dataset, dataset)
+    write_coco(directory / "data")
+
+
+@pytest.mark.parametrize(("study", "dataset"), [("paper-2019", "ytvis2019"), ("paper-2021", "ytvis2021")])
+def test_every_missing_file_is_named_with_the_site_that_has_it(snakemake, sources, study, dataset):
+    run = snakemake(sources, "-n", "--cores", "1", "--config", f"study={study}")
+    assert run.returncode != 0 and "Traceback (most recent call last)" not in run.stdout
+    for said in ("train.json", "train/JPEGImages/", "valid.json", "valid/JPEGImages/"):
+        assert f"data/{dataset}/{said}" in run.stdout
+    assert "data/coco/annotations/instances_train2017.json" in run.stdout and "data/coco/train2017/" in run.stdout
+    assert "youtube-vos.org" in run.stdout and "cocodataset.org" in run.stdout
+
+
+def listed(stdout):
+    """Jobs by rule, from the table that a dry run ends with."""
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", stdout, re.M)}
+
+
+def test_the_right_jobs_are_listed_once_the_data_is_there(snakemake, sources):
+    bring(sources, "ytvis2019")
+    run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2019")
+    assert run.returncode == 0, run.stdout
+    jobs = listed(run.stdout)
+    assert {rule: jobs.get(rule) for rule in ("prepare", "pretrain", "train", "predict", "evaluate", "document")} == {
+        "prepare": 1,
+        "pretrain": 3,  # backbones, one COCO stage each for three seeds
+        "train": 3 * 4 * 3,  # backbones, variants, seeds
+        "predict": 2 * 36,  # held-out videos, and the official ones to submit
+        "evaluate": 36,
+        "document": 1,
+    }
+    assert "generate" not in jobs
+    assert "data/ytvis2019/local_valid.json" in run.stdout
+    assert not re.search(r"/seed\d/valid/metrics\.json", run.stdout)  # official videos have no annotations
+
+
+def test_the_official_protocol_makes_zips_and_no_number(snakemake, sources):
+    bring(sources, "ytvis2019")
+    run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2019-official")
+    assert run.returncode == 0, run.stdout
+    jobs = listed(run.stdout)
+    assert (jobs["train"], jobs["predict"]) == (6, 6)
+    assert not {"evaluate", "tables", "document"} & set(jobs)
+
+
+def test_a_checkpoint_of_ones_own_takes_the_place_of_the_coco_stage(snakemake, sources):
+    bring(sources, "ytvis2021")
+    scale = sources / "ablations/scales/paper-2021.yaml"
+    scale.write_text(scale.read_text().replace("init: pretrain", "init: weights/seqformer.pt"))
+    run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2021")
+    assert run.returncode != 0 and "weights/seqformer.pt: no such checkpoint" in run.stdout
+    (sources / "weights").mkdir()
+    (sources / "weights/seqformer.pt").write_text("")
+    run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2021")
+    assert run.returncode == 0, run.stdout
+    assert "pretrain" not in listed(run.stdout)
+
+
+def test_official_training_never_sees_a_local_split_scored(snakemake, sources):
+    study = sources / "ablations/studies/paper-2019-official.yaml"
+    study.write_text(study.read_text().replace("splits: []", "splits: [local_valid]"))
+    run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2019-official")
+    assert run.returncode != 0 and "belong to the videos that data.protocol: official trains on" in run.stdout
+
+
+@pytest.mark.long
+def test_the_paper_study_runs_to_its_report_with_the_sizes_shrunk_by_config_alone(snakemake, sources):
+    bring(sources, "ytvis2019")
+    (sources / "ablations/scales/paper-2019.yaml").write_text(SMALL)
+    path = sources / "ablations/studies/paper-2019.yaml"
+    study = yaml.safe_load(path.read_text())
+    path.write_text(
+        yaml.safe_dump(study | {"backbones": ["tiny"], "variants": ["baseline", "ms_sts_temporal_fgbg"], "seeds": [1]})
+    )
+    run = snakemake(sources, "--cores", "2", "--config", "study=paper-2019", "tracking=off")
+    assert run.returncode == 0, run.stdout
+    assert (sources / "reports/table.pdf").stat().st_size > 10_000
+    with (sources / "reports/paper-2019/table.csv").open(newline="") as file:
+        assert {"baseline", "ms_sts_temporal_fgbg"} <= {row["variant"] for row in csv.DictReader(file)}
+    for variant in ("baseline", "ms_sts_temporal_fgbg"):
+        run_dir = sources / "results/paper-2019/ytvis2019/tiny" / variant / "seed1"
+        fingerprint = json.loads((sources / "data/ytvis2019/fingerprint.json").read_text())["fingerprint"]
+        assert json.loads((run_dir / "run.json").read_text())["data_fingerprint"] == fingerprint
+        with zipfile.ZipFile(run_dir / "valid/predictions.zip") as archive:
+            assert archive.namelist() == ["results.json"]
+        assert not (run_dir / "valid/metrics.json").exists()
