@@ -117,6 +117,27 @@ def import_weights(
     print(f"{output}: written; {len(dropped)} public entries that never act, or that you dropped, are left out.")
 
 
+@app.command("check-submission")
+def check_submission(
+    file: Annotated[Path, typer.Argument(help="Submission as JSON, or zipped; ours or of any other method.")],
+    data: Data,
+    dataset: Annotated[str | None, typer.Option(help="Name of the dataset; by default that of the directory.")] = None,
+    split: Split = "valid",
+) -> None:
+    """Check a submission against every rule of the YouTube-VIS format."""
+    from mssts import submission_check as stage
+
+    problems, remarks = stage.check_submission(file, dataset or data.resolve().name, data, split)
+    for remark in remarks:
+        print(f"note: {remark}")
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise InputError(f"{file}: {len(problems)} problem(s):\n{listed}")
+    print(f"{file}: fit to submit; {len(stage.RULES)} rules checked:")
+    for rule in stage.RULES:
+        print(f"  {rule}")
+
+
 @app.command()
 def evaluate(
     annotations: Annotated[Path, typer.Option(help="Ground truth in YouTube-VIS format.")],
