@@ -35,8 +35,8 @@ def evaluate(
 
     Returns:
         The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the twelve numbers in 0..1,
-        None where undefined), `attributes`, `errors` (AP gained by the repair of each kind), `warnings` (what was accepted with a word: file, what, count, the first
-        place), and `produced_by` with the digests of both inputs.
+        None where undefined), `attributes`, `errors` (AP gained by the repair of each kind), `warnings` (what was
+        accepted with a word: file, what, count, the first place), and `produced_by` with the digests of both inputs.
 
     Raises:
         InputError: with one line for each problem of the files.

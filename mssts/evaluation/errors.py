@@ -100,70 +100,87 @@ def _kinds(group: GroupRecords, t: int, best: _Best) -> np.ndarray:
     )
 
 
+@dataclass(frozen=True)
+class _AtThreshold:
+    """Fate of detections and instances at one threshold.
+
+    kinds_KN: kinds of each category's detections. target_KN: the instance that an error is about. found, wanted:
+    positions of instances that are matched, and that an error is about.
+    """
+
+    kinds_KN: list[np.ndarray]
+    target_KN: list[np.ndarray]
+    found: set[int]
+    wanted: set[int]
+
+
+def _at_threshold(truth: GroundTruth, records: MatchRecords, t: int, best: _Best) -> _AtThreshold:
+    position = {instance.id: g for g, instance in enumerate(truth.instances)}
+    kinds_KN, target_KN = [], []
+    found, wanted = set(), set()
+    for group in records.categories:
+        kind_N, p = _kinds(group, t, best), group.prediction_N
+        target_N = np.where(kind_N == _CLASSIFICATION, best.other_P[p], best.same_P[p])
+        found |= {position[int(one)] for one in group.annotation_TN[t][kind_N == _RIGHT]}
+        wanted |= set(target_N[np.isin(kind_N, (_CLASSIFICATION, _SEGMENTATION, _TRACKING))].tolist())
+        kinds_KN.append(kind_N)
+        target_KN.append(target_N)
+    return _AtThreshold(kinds_KN, target_KN, found, wanted)
+
+
 def _ap(score_N: np.ndarray, right_N: np.ndarray, positives: int) -> float:
     """AP at one threshold of detections in the order of their file, of a category with so many instances."""
-    order = np.argsort(-score_N, kind="stable")
-    matched_N = right_N[order]
+    if not positives:
+        return 1.0
+    order, T = np.argsort(-score_N, kind="stable"), len(IOU_THRESHOLDS)
+    matched_ATN = np.zeros((1, T, order.size), dtype=bool)
+    matched_ATN[0, 0] = right_N[order]
     one = GroupRecords(
         video_N=np.zeros(order.size, dtype=np.int32),
         rank_N=np.zeros(order.size, dtype=np.int32),
         score_N=score_N[order],
         prediction_N=order,
-        matched_ATN=np.repeat(matched_N[None, None], len(IOU_THRESHOLDS), axis=1)
-        & (np.arange(len(IOU_THRESHOLDS)) == 0)[:, None],
-        ignored_ATN=np.zeros((1, len(IOU_THRESHOLDS), order.size), dtype=bool),
-        annotation_TN=np.zeros((len(IOU_THRESHOLDS), order.size), dtype=np.int64),
+        matched_ATN=matched_ATN,
+        ignored_ATN=np.zeros_like(matched_ATN),
+        annotation_TN=np.zeros((T, order.size), dtype=np.int64),
         positives_AV=np.array([[positives]]),
     )
     return float(average_precision(one, 0, np.ones((1, 1)))[0, 0])
 
 
 def _repaired(
-    truth: GroundTruth, records: MatchRecords, kinds_KN: list[np.ndarray], t: int, best: _Best, repaired: int
+    truth: GroundTruth, records: MatchRecords, at: _AtThreshold, before_K: np.ndarray, kind: int
 ) -> tuple[float, int]:
-    """AP at a threshold with the errors of one kind repaired, and how many there are. repaired -3: none of them."""
-    position = {identifier: g for g, identifier in enumerate(one.id for one in truth.instances)}
-    claimed, wanted, errors = set(), set(), 0
-    entries: list[list[tuple[float, bool]]] = [[] for _ in records.categories]
-    moved: list[tuple[float, int]] = []
-    for k, (group, kind_N) in enumerate(zip(records.categories, kinds_KN, strict=True)):
-        target_N = np.where(
-            kind_N == _CLASSIFICATION, best.other_P[group.prediction_N], best.same_P[group.prediction_N]
-        )
-        for kind, score, target, identifier in zip(
-            kind_N, group.score_N, target_N, group.annotation_TN[t], strict=True
-        ):
-            if kind == _IGNORED:
-                continue
-            if kind == _RIGHT:
-                claimed.add(position[int(identifier)])
-            elif kind in (_CLASSIFICATION, _SEGMENTATION, _TRACKING):
-                wanted.add(int(target))
-            if kind != repaired:
-                entries[k].append((score, kind == _RIGHT))
-                continue
-            errors += 1
-            if kind != _SPURIOUS:
-                moved.append((score, int(target)))
+    """AP at a threshold after the repair of one kind of error, and how many there are; before_K: AP without it."""
     category_position = {category: k for k, category in enumerate(records.category_ids)}
-    for score, target in sorted(moved, key=lambda entry: -entry[0]):
-        if target not in claimed:
-            claimed.add(target)
-            entries[category_position[truth.instances[target].category_id]].append((score, True))
-    positives_K = [int(group.positives_AV[0].sum()) for group in records.categories]
-    if repaired == _MISSED:
+    errors_KN = [kind_N == kind for kind_N in at.kinds_KN]
+    removed_K = np.array([errors_N.any() for errors_N in errors_KN])
+    added: list[list[float]] = [[] for _ in records.categories]
+    fewer_K = np.zeros(len(records.categories), dtype=int)
+    if kind == _MISSED:
         for g, instance in enumerate(truth.instances):
-            if not instance.crowd and g not in claimed and g not in wanted:
-                positives_K[category_position[instance.category_id]] -= 1
-                errors += 1
-    values = []
-    for group, entry, positives in zip(records.categories, entries, positives_K, strict=True):
-        if not group.positives_AV[0].any():
+            if not instance.crowd and g not in at.found and g not in at.wanted:
+                fewer_K[category_position[instance.category_id]] += 1
+    elif kind != _SPURIOUS:
+        moved = [
+            (score, target)
+            for group, errors_N, target_N in zip(records.categories, errors_KN, at.target_KN, strict=True)
+            for score, target in zip(group.score_N[errors_N], target_N[errors_N].tolist(), strict=True)
+        ]
+        claimed = set(at.found)
+        for score, target in sorted(moved, key=lambda entry: -entry[0]):
+            if target not in claimed:
+                claimed.add(target)
+                added[category_position[truth.instances[target].category_id]].append(score)
+    after_K = before_K.copy()
+    for k, group in enumerate(records.categories):
+        if np.isnan(before_K[k]) or not (removed_K[k] or added[k] or fewer_K[k]):
             continue
-        score_N, right_N = (np.array(column) for column in zip(*entry, strict=True)) if entry else (np.zeros(0),) * 2
-        # a category that has nothing left to be missed: every instance that is asked for is found
-        values.append(1.0 if not positives else _ap(score_N, right_N.astype(bool), positives))
-    return float(mean_over_categories(np.array(values)[:, None])[0]) if values else float("nan"), errors
+        kept_N = (at.kinds_KN[k] != kind) & (at.kinds_KN[k] != _IGNORED)
+        score_N = np.concatenate([group.score_N[kept_N], added[k]])
+        right_N = np.concatenate([at.kinds_KN[k][kept_N] == _RIGHT, np.ones(len(added[k]), dtype=bool)])
+        after_K[k] = _ap(score_N, right_N, int(group.positives_AV[0].sum()) - fewer_K[k])
+    return float(mean_over_categories(after_K)), int(sum(one.sum() for one in errors_KN) + fewer_K.sum())
 
 
 def error_gains(
@@ -179,13 +196,15 @@ def error_gains(
         undefined; "count": errors of that kind at IoU 0.5}}.
     """
     best = _best(truth, predictions, records)
+    weights = np.ones((1, len(records.video_ids)))
+    before_KT = np.stack([average_precision(group, 0, weights)[0] for group in records.categories])
     gains = np.zeros((len(KINDS), len(IOU_THRESHOLDS)))
     counts = np.zeros_like(gains, dtype=int)
     for t in range(len(IOU_THRESHOLDS)):
-        kinds_KN = [_kinds(group, t, best) for group in records.categories]
-        before, _ = _repaired(truth, records, kinds_KN, t, best, -3)
+        at = _at_threshold(truth, records, t, best)
+        before = float(mean_over_categories(before_KT[:, t]))
         for kind in range(len(KINDS)):
-            after, counts[kind, t] = _repaired(truth, records, kinds_KN, t, best, kind)
+            after, counts[kind, t] = _repaired(truth, records, at, before_KT[:, t], kind)
             gains[kind, t] = after - before
     defined = not np.isnan(gains).any()
     return {
