@@ -117,6 +117,14 @@ def import_weights(
     print(f"{output}: written; {len(dropped)} public entries that never act, or that you dropped, are left out.")
 
 
+@app.command()
+def plan(study: Study) -> None:
+    """Say what a study costs: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""
+    from mssts import plan as stage
+
+    print(stage.plan(study))
+
+
 @app.command("check-submission")
 def check_submission(
     file: Annotated[Path, typer.Argument(help="Submission as JSON, or zipped; ours or of any other method.")],
@@ -210,6 +218,17 @@ def tracking_init(study: Study) -> None:
 
     config.load_study(study)
     tracking.initialise(study)
+
+
+@tracking_app.command("sync")
+def tracking_sync(study: Study) -> None:
+    """Send MLflow what it misses of a study's finished runs, from their own files; safe to repeat."""
+    from mssts import tracking
+
+    there, complete = tracking.sync(study)
+    print(f"{complete} of {there} trainings and evaluations of study {study} are complete in MLflow")
+    if complete < there:
+        raise InputError("MLflow stopped answering in between. Sync again when it is back.")
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def start_fabric(runtime: RuntimeSection, execution: ExecutionSection) -> Fabric
         devices=execution.devices,
         num_nodes=execution.nodes,
         precision=runtime.precision,
-        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
+        strategy=DDPStrategy(forward_sync_buffers=False) if several else "auto",
         plugins=[LightningEnvironment()] if execution.nodes == 1 else None,
     )
     fabric.launch()

@@ -146,10 +146,9 @@ def _fit(
             )
         )
 
-        tags, parameters = tracking.run_tags(record, stage), _flat(record["config"])
-        track = tracking.tracked_run if writes else tracking.untracked_run
+        tags, parameters = tracking.run_tags(record, stage), tracking.flat(record["config"])
         with (
-            track(name.study, f"{stage} {name}", tags, parameters) as tracked,
+            tracking.tracked_run(name.study, f"{stage} {name}", tags, parameters, on=writes) as tracked,
             TrainingLog(output / "log.jsonl" if writes else None, settings.log_every, tracked, state["log"]) as log,
             tqdm(
                 total=settings.steps,
@@ -233,10 +232,3 @@ def _commits(before: str, now: str) -> str:
         return before
     print(f"warning: resumed by commit {now} of the code what {before} began; run.json names both", file=sys.stderr)
     return f"{before}..{now}"
-
-
-def _flat(tree: dict, prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

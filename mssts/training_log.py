@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mssts.tracking import TrackedRun
+from mssts.tracking import TrackedRun, Untracked
 
 
 class TrainingLog:
@@ -17,7 +17,9 @@ class TrainingLog:
     resumed step are gone; it may vanish in between, for the state carries all of its text.
     """
 
-    def __init__(self, path: Path | None, every: int, tracked: TrackedRun, state: dict[str, Any] | None) -> None:
+    def __init__(
+        self, path: Path | None, every: int, tracked: TrackedRun | Untracked, state: dict[str, Any] | None
+    ) -> None:
         self._every = every
         self._tracked = tracked
         self._text: str = state["text"] if state else ""

@@ -63,3 +63,41 @@ def test_switched_off_it_writes_nothing_but_the_marker(tmp_path, monkeypatch):
     with tracking.tracked_run("study", "a run", {}, {}) as run:
         run.log(1, {"loss": 1.0})
     assert [path.name for path in (tmp_path / "mlruns").iterdir()] == ["study.ready"]
+
+
+def points(store, run, name="loss"):
+    return sorted((point.step, point.value) for point in store.get_metric_history(run.info.run_id, name))
+
+
+def test_a_run_whose_process_was_killed_is_gone_on_with_and_no_sample_is_doubled(store):
+    tags = {"variant": "ms_sts", "seed": 3, "commit": "a"}
+    killed = tracking.TrackedRun("study", "a run", tags, {"steps": 9})
+    for step in range(1, 13):
+        killed.log(step, {"loss": float(step)})
+    with tracking.tracked_run("study", "a run", tags | {"commit": "a..b"}, {"steps": 9}) as run:
+        for step in range(8, 31):
+            run.log(step, {"loss": float(step)})
+    (found,) = runs(store)
+    assert found.info.status == "FINISHED"
+    steps = [step for step, _ in points(store, found)]
+    assert len(steps) == len(set(steps)) and set(steps) >= set(range(8, 31))
+
+
+def test_another_seed_or_a_finished_run_is_not_gone_on_with(store):
+    for tags in ({"seed": 1}, {"seed": 2}, {"seed": 1}):
+        with tracking.tracked_run("study", "a run", tags, {}) as run:
+            run.log(1, {"loss": 1.0})
+    assert len(runs(store)) == 3
+
+
+def test_what_a_server_missed_is_sent_at_the_end_after_one_warning(store, monkeypatch, capsys):
+    home = tracking.store_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with tracking.tracked_run("study", "a run", {"seed": 1}, {}) as run:
+        for step in range(1, 41):
+            run.log(step, {"loss": float(step)})
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", home)
+    assert run.complete
+    (found,) = runs(store)
+    assert points(store, found) == [(step, float(step)) for step in range(1, 41)]
+    assert capsys.readouterr().err.count("warning") == 1
