@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -249,6 +250,7 @@ class Study(Section):
     backbones: list[Name] = Field(min_length=1)
     variants: list[Name] = Field(min_length=1)
     seeds: list[Positive] = Field(min_length=1)
+    foreign: dict[str, str] = Field({}, description="other methods: title -> results.json on the first dataset, split")
     cost: str
     expect: str
 
@@ -328,12 +330,28 @@ def load_study(name: str, root: Path = ABLATIONS) -> Study:
     for variant in study.variants:
         load_variant(variant, root)
     config = resolve(study.scale, "baseline", root)
+    _check_foreign(study, path)
     if not study.splits and not study.submissions:
         raise InputError(f"{path}: splits: found none, and no submissions; name what is to be predicted")
     local = [split for split in study.splits if split.startswith("local_")]
     if local and config.data.protocol == "official":
         raise InputError(f"{path}: splits: {local} belong to the videos that data.protocol: official trains on")
     return study
+
+
+def _check_foreign(study: Study, path: Path) -> None:
+    names = [foreign_name(title) for title in study.foreign]
+    if not all(names) or len(set(names)) != len(names):
+        raise InputError(
+            f"{path}: foreign: found the titles {list(study.foreign)}; give each letters or digits of its own"
+        )
+    if study.foreign and not study.splits:
+        raise InputError(f"{path}: foreign: there is no split to evaluate these results on; name one in splits")
+
+
+def foreign_name(title: str) -> str:
+    """Name of another method's directory: the letters and digits of its title, in small letters, the rest as dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def load_variant(name: str, root: Path = ABLATIONS) -> Variant:

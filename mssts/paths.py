@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mssts.config import PRETRAIN
+from mssts.config import PRETRAIN, foreign_name
 from mssts.data.datasets import is_generated
 
 DATA = Path("data")
@@ -36,6 +36,12 @@ def run_dir(scale: str, dataset: str, backbone: str, variant: str, seed: int | s
     Every part may also be a wildcard of the workflow, such as "{seed}".
     """
     return RESULTS / scale / dataset / backbone / variant / f"seed{seed}"
+
+
+def foreign_dir(scale: str, dataset: str, title: str, split: str) -> Path:
+    """Directory of another method's metrics.json and matches.npz on a split; the title may also be a wildcard."""
+    name = title if title.startswith("{") else foreign_name(title)
+    return RESULTS / scale / dataset / "foreign" / name / split
 
 
 def split_dir(run: Path, split: str) -> Path:

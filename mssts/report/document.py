@@ -16,11 +16,11 @@ from mssts.report import ablation
 from mssts.report.conclusions import conclusions
 from mssts.report.curves import SMOOTHING
 from mssts.report.differences import Difference
-from mssts.report.formats import NOT_RUN, plural, read_csv, signed
+from mssts.report.formats import NO_VALUE, NOT_RUN, plural, read_csv, signed
 from mssts.report.published import METRICS as PUBLISHED_METRICS
 from mssts.report.published import read_published
 from mssts.report.runs import BASELINE, StudyRuns, collect
-from mssts.report.tables import attributes, provenance, summary, summary_note, table
+from mssts.report.tables import ERRORS_NOTE, FOREIGN, attributes, errors, provenance, summary, summary_note, table
 from mssts.structures import InputError
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "reports" / "templates" / "report.typ"
@@ -82,6 +82,7 @@ def report_data(runs: StudyRuns, folder: Path) -> dict[str, Any]:
         "tests": None if tests is None else _blocks(tests) | {"note": ablation.TEST_NOTE},
         "conclusions": conclusions(runs, found),
         "attributes": None if attributes_frame.empty else _blocks(attributes_frame) | {"note": _ATTRIBUTES_NOTE},
+        "errors": _blocks(errors(runs)) | {"note": ERRORS_NOTE},
         "parameters": _parameters(runs),
         "provenance": _provenance(runs),
         "figures": present,
@@ -135,7 +136,8 @@ def _blocks(frame: pd.DataFrame, prefix: str = "") -> dict[str, Any]:
     shown = [column for column in frame.columns if column not in ("Dataset", "Split", "Backbone")]
     blocks = []
     for (dataset, split, backbone), part in frame.groupby(["Dataset", "Split", "Backbone"], sort=False):
-        label = f"{prefix}dataset {dataset}, local {split} split, backbone {backbone}"
+        made_by = f"{FOREIGN}s" if backbone == NO_VALUE else f"backbone {backbone}"
+        label = f"{prefix}dataset {dataset}, local {split} split, {made_by}"
         blocks.append({"label": label, "rows": part[shown].values.tolist()})
     return {"columns": [_words(column) for column in shown], "blocks": blocks}
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mssts import config as configuration
-from mssts.checkpoint import read_json
+from mssts.checkpoint import read_json, sha256_file
 from mssts.config import PRETRAIN, Config, Study
-from mssts.paths import run_dir
+from mssts.paths import foreign_dir, run_dir
 from mssts.structures import InputError
 
 BASELINE = "baseline"
@@ -50,16 +51,27 @@ class Result:
 
     def value(self, metric: str) -> float | None:
         """A metric of `METRICS` over the whole split in percent; None where it is undefined or not run."""
-        if self.metrics is None:
-            return None
-        section, key = ("class_agnostic", "AP") if metric == "AP_agnostic" else ("overall", metric)
-        return _percent(self.metrics[section][key])
+        return _value(self.metrics, metric)
 
     def attribute(self, attribute: str, metric: str) -> float | None:
         """AP, AP75 or AP_agnostic over the instances with an attribute, in percent; None where undefined."""
         if self.metrics is None or attribute not in self.metrics["attributes"]:
             return None
         return _percent(self.metrics["attributes"][attribute].get(metric))
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Another method's results on the study's first dataset and split. metrics: None if not evaluated yet."""
+
+    title: str
+    dataset: str
+    split: str
+    metrics: dict[str, Any] | None
+
+    def value(self, metric: str) -> float | None:
+        """As `Result.value`."""
+        return _value(self.metrics, metric)
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ class StudyRuns:
     titles: dict[str, str]
     runs: tuple[Run, ...]
     results: tuple[Result, ...]
+    foreign: tuple[Foreign, ...] = ()
 
     @cached_property
     def variants(self) -> tuple[str, ...]:
@@ -97,6 +110,13 @@ class StudyRuns:
         """(dataset, split, backbone) in the study's order."""
         study = self.study
         return [(d, s, b) for d in study.datasets for s in study.splits for b in study.backbones]
+
+
+def _value(metrics: dict[str, Any] | None, metric: str) -> float | None:
+    if metrics is None:
+        return None
+    section, key = ("class_agnostic", "AP") if metric == "AP_agnostic" else ("overall", metric)
+    return _percent(metrics[section][key])
 
 
 def _percent(value: float | None) -> float | None:
@@ -163,4 +183,20 @@ def collect(name: str) -> StudyRuns:
             results.append(Result(run, split, metrics))
     titles = {PRETRAIN: "pre-trained"}
     titles |= {variant: configuration.load_variant(variant).title for variant in study.variants}
-    return StudyRuns(name, study, titles, tuple(runs), tuple(results))
+    return StudyRuns(name, study, titles, tuple(runs), tuple(results), tuple(_foreign(study)))
+
+
+def _foreign(study: Study) -> Iterator[Foreign]:
+    """Other methods of the study. Raises InputError for metrics that were made from another file than the present."""
+    for title, results in study.foreign.items():
+        dataset, split = study.datasets[0], study.splits[0]
+        path = foreign_dir(study.scale, dataset, title, split) / "metrics.json"
+        metrics = read_json(path) if path.is_file() else None
+        if metrics is not None and Path(results).is_file():
+            present, known = sha256_file(Path(results)), metrics["produced_by"]["predictions_sha256"]
+            if present != known:
+                raise InputError(
+                    f"{path}: was made from predictions {known[:12]}, but {results} now is {present[:12]}. "
+                    f"Evaluate {title} again (mssts evaluate)."
+                )
+        yield Foreign(title, dataset, split, metrics)

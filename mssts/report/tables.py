@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from mssts.checkpoint import read_json
 from mssts.config import PRETRAIN
+from mssts.evaluation.errors import KINDS
 from mssts.report import ablation
 from mssts.report.differences import MEASURES, differences
 from mssts.report.formats import (
@@ -22,12 +24,28 @@ from mssts.report.formats import (
     write_text,
 )
 from mssts.report.published import read_published
-from mssts.report.runs import METRICS, Result, StudyRuns, collect
+from mssts.report.runs import METRICS, Foreign, Result, StudyRuns, collect
 
 TABLE_FILES = (
     *("table.csv", "table.md", "table.tex", "ablation.csv", "ablation.md", "ablation.tex"),
-    *("attributes.csv", "attributes.md", "provenance.csv", "published.csv", "cost.csv"),
+    *(
+        "attributes.csv",
+        "attributes.md",
+        "errors.csv",
+        "errors.md",
+        "evaluation.csv",
+        "provenance.csv",
+        "published.csv",
+        "cost.csv",
+    ),
 )
+FOREIGN = "foreign method"
+ERRORS_NOTE = (
+    "AP gained over the ten IoU thresholds, in percent points, if the errors of one kind alone were repaired: "
+    "right masks under the wrong category; too little overlap; an identity switch; tracks of nothing and duplicates; "
+    "instances that no track is about. The gains do not add up."
+)
+_EVALUATED = ("annotations", "predictions")
 _KEYS = ["Dataset", "Split", "Backbone", "Variant", "Seeds"]
 _SUMMARY_NOTE = (
     "Mean over training seeds ± sample standard deviation, in percent. {splits} of this project's own data: "
@@ -51,6 +69,10 @@ def write_tables(study: str, output_dir: Path) -> None:
     attributes_frame = attributes(runs)
     write_csv(output_dir / "attributes.csv", attributes_frame)
     write_text(output_dir / "attributes.md", markdown(attributes_frame))
+    errors_frame = errors(runs)
+    write_csv(output_dir / "errors.csv", errors_frame)
+    write_text(output_dir / "errors.md", f"{markdown(errors_frame)}\n{ERRORS_NOTE}\n")
+    write_csv(output_dir / "evaluation.csv", evaluation(runs))
     write_csv(output_dir / "provenance.csv", provenance(runs))
     write_csv(output_dir / "published.csv", read_published().rows)
     write_csv(output_dir / "cost.csv", cost(runs))
@@ -66,7 +88,18 @@ def table(runs: StudyRuns) -> pd.DataFrame:
         values = {name: decimals(result.value(name)) if measured else NOT_RUN for name in METRICS}
         keys = {"dataset": run.dataset, "split": result.split, "backbone": run.backbone}
         rows.append(keys | {"variant": run.variant, "seed": str(run.seed)} | values)
+    for other in runs.foreign:
+        keys = dict(zip(("dataset", "split", "backbone", "variant", "seed"), _foreign_keys(other), strict=True))
+        rows.append(keys | dict(zip(METRICS, _foreign_values(other), strict=True)))
     return pd.DataFrame(rows, columns=["dataset", "split", "backbone", "variant", "seed", *METRICS])
+
+
+def _foreign_keys(other: Foreign) -> list[str]:
+    return [other.dataset, other.split, NO_VALUE, f"{other.title} ({FOREIGN})", NO_VALUE]
+
+
+def _foreign_values(other: Foreign) -> list[str]:
+    return [NOT_RUN if other.metrics is None else decimals(other.value(name)) for name in METRICS]
 
 
 def _seeds(results: list[Result]) -> str:
@@ -88,6 +121,7 @@ def summary(runs: StudyRuns) -> pd.DataFrame:
     for keys, results in _by_variant(runs):
         present = [result for result in results if result.metrics is not None]
         rows.append([*keys, *(mean_and_deviation([r.value(name) for r in present]) for name in METRICS)])
+    rows += [[*_foreign_keys(other), *_foreign_values(other)] for other in runs.foreign]
     return pd.DataFrame(rows, columns=[*_KEYS, *METRICS])
 
 
@@ -123,6 +157,36 @@ def attributes(runs: StudyRuns) -> pd.DataFrame:
         if results[0].run.variant == last:
             rows.append([*keys[:3], "(instances)", "", *(str(known.get(name, 0)) for name in names)])
     return pd.DataFrame(rows, columns=[*_KEYS, *names])
+
+
+def errors(runs: StudyRuns) -> pd.DataFrame:
+    """One row per variant and split: AP gained when the errors of one kind are repaired, mean ± deviation, percent."""
+    rows = []
+    for keys, results in _by_variant(runs):
+        rows.append([*keys, *_gains([result.metrics for result in results if result.metrics is not None])])
+    rows += [[*_foreign_keys(one), *_gains([one.metrics] if one.metrics else [])] for one in runs.foreign]
+    return pd.DataFrame(rows, columns=[*_KEYS, *KINDS])
+
+
+def _gains(metrics: list[dict]) -> list[str]:
+    gains = [[one.get("errors", {}).get(kind, {}).get("AP") for one in metrics] for kind in KINDS]
+    return [mean_and_deviation([None if gain is None else 100 * gain for gain in of_kind]) for of_kind in gains]
+
+
+def evaluation(runs: StudyRuns) -> pd.DataFrame:
+    """One row per result, foreign ones too: the files, split and settings that its numbers were computed from."""
+    named = [(result.run.name, result.split, result.metrics) for result in runs.results]
+    named += [(f"{one.title} ({FOREIGN})", one.split, one.metrics) for one in runs.foreign]
+    rows = []
+    for name, split, metrics in named:
+        by = (metrics or {}).get("produced_by", {})
+        digests = [by.get(f"{what}_sha256", NOT_RUN if metrics is None else NO_VALUE) for what in _EVALUATED]
+        settings = json.dumps({"lenient": by.get("lenient", False), **(by.get("settings") or {})}, sort_keys=True)
+        warnings = str(sum(one["count"] for one in metrics.get("warnings", []))) if metrics else NOT_RUN
+        rows.append([name, split, *digests, settings if metrics else NOT_RUN, warnings])
+    return pd.DataFrame(
+        rows, columns=["run", "split", *(f"{what}_sha256" for what in _EVALUATED), "settings", "warnings"]
+    )
 
 
 def provenance(runs: StudyRuns) -> pd.DataFrame:

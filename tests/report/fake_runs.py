@@ -12,6 +12,7 @@ from mssts import config as configuration
 from mssts.checkpoint import write_json
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import twelve_numbers
+from mssts.evaluation.errors import KINDS
 from mssts.evaluation.matching import AREA_RANGES, ATTRIBUTE_VIEW, GroupRecords, MatchRecords
 from mssts.evaluation.records_file import write_records
 from mssts.paths import run_dir, split_dir
@@ -98,7 +99,17 @@ def write_result(directory: Path, split: str, count: int, record: dict) -> None:
         "class_agnostic": numbers,
         "per_category": {"thing": numbers},
         "attributes": attribute_metrics(matches),
-        "produced_by": {"split": split, "videos": VIDEOS, "settings": {}, "run": record},
+        "errors": {kind: {"AP50": 0.2, "AP": count / 100, "count": 1} for kind in KINDS},
+        "warnings": [],
+        "produced_by": {
+            "annotations_sha256": "ab" * 32,
+            "predictions_sha256": "cd" * 32,
+            "split": split,
+            "videos": VIDEOS,
+            "lenient": False,
+            "settings": {"bootstrap_seed": 1},
+            "run": record,
+        },
     }
     write_json(split_dir(directory, split) / "metrics.json", metrics)
 

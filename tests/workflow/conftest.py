@@ -26,7 +26,7 @@ files = {
     "evaluate": [output, output.with_name("matches.npz")],
     "table": [study / name for name in (
         "table.csv table.md table.tex ablation.csv ablation.md ablation.tex attributes.csv attributes.md "
-        "provenance.csv published.csv cost.csv"
+        "errors.csv errors.md evaluation.csv provenance.csv published.csv cost.csv"
     ).split()],
     "figures": [study / "figures" / "a.pdf"],
     "attention": [study / "attention" / "a.pdf"],

@@ -1,3 +1,15 @@
+FOREIGN = paths.foreign_dir(STUDY.scale, "{dataset}", "{method}", "{split}")
+FOREIGN_RESULTS = {configuration.foreign_name(title): path for title, path in STUDY.foreign.items()}
+for title, path in STUDY.foreign.items():
+    if not Path(path).is_file():
+        raise WorkflowError(f"study {STUDY_NAME}: foreign: {title}: {path}: no such file; put the results.json there")
+
+
+def of_foreign(name):
+    """A file of every foreign method of the study, on the first dataset and split."""
+    return [paths.foreign_dir(STUDY.scale, STUDY.datasets[0], title, STUDY.splits[0]) / name for title in STUDY.foreign]
+
+
 rule predict:
     input:
         data=data_state,
@@ -44,4 +56,28 @@ rule evaluate:
     shell:
         "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations} "
         "--predictions {input.predictions} --run {input.run} --split {wildcards.split} "
+        "--output {output.metrics} 2> >(tee {log} >&2)"
+
+
+rule evaluate_foreign:
+    input:
+        annotations=annotations,
+        predictions=lambda wildcards: FOREIGN_RESULTS[wildcards.method],
+        modules=modules("mssts/evaluate.py", "mssts/evaluation/*.py"),
+    output:
+        metrics=FOREIGN / "metrics.json",
+        matches=FOREIGN / "matches.npz",
+    log:
+        f"logs/{STUDY.scale}/{{dataset}}/foreign_{{method}}_{{split}}_evaluate.log",
+    conda:
+        CONDA
+    threads: THREADS
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        reads=configuration.canonical(BASELINE, ("evaluation",)),
+    shell:
+        "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations} "
+        "--predictions {input.predictions:q} --split {wildcards.split} "
         "--output {output.metrics} 2> >(tee {log} >&2)"

@@ -1,6 +1,7 @@
 rule tables:
     input:
         metrics=of_splits("metrics.json"),
+        foreign=of_foreign("metrics.json"),
         matches=of_splits("matches.npz"),
         records=of_runs("run.json"),
         modules=modules("mssts/report/*.py"),
@@ -12,6 +13,8 @@ rule tables:
                 "table": ("csv", "md", "tex"),
                 "ablation": ("csv", "md", "tex"),
                 "attributes": ("csv", "md"),
+                "errors": ("csv", "md"),
+                "evaluation": ("csv",),
                 "provenance": ("csv",),
                 "published": ("csv",),
                 "cost": ("csv",),

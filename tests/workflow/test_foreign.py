@@ -1,0 +1,23 @@
+"""Results of other methods in a study, by dry run."""
+
+from __future__ import annotations
+
+STUDY = "ablations/studies/smoke.yaml"
+
+
+def test_foreign_results_are_not_evaluated_and_tabled(clone, rerun):
+    with (clone / STUDY).open("a") as file:
+        file.write('foreign: {"Another Method": results.json}\n')
+    (clone / "results.json").write_text("[]")
+    jobs = rerun(clone)
+    assert set(jobs) == {"tables", "curves", "attention", "document", "evaluate_foreign"}
+    (output,) = jobs["evaluate_foreign"]
+    assert output.endswith("/foreign/another-method/valid/metrics.json")
+
+
+def test_missing_foreign_results_are_named_too_late(clone, snakemake):
+    with (clone / STUDY).open("a") as file:
+        file.write('foreign: {"Another Method": elsewhere/results.json}\n')
+    run = snakemake(clone, "-n", "--cores", "1", "--config", "study=smoke")
+    assert run.returncode != 0
+    assert "foreign: Another Method: elsewhere/results.json: no such file" in run.stdout
