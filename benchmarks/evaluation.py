@@ -5,8 +5,10 @@
 PUBLIC is a checkout of the public evaluator (github.com/youtubevos/cocoapi); without it only ours is measured. Its
 Python files are read from there, with pycocotools of this environment and the names that numpy has since dropped.
 Generated and seeded: 720p, 27 frames, 10 detections a video, 40 categories, outlines that jump from column to column.
-Every measurement is a process of its own, ours and theirs in turn. `proper` is matching and counting of what has been
-read, `whole` the command from its start to its end, `MiB` the largest resident memory of that process.
+Every measurement is a process of its own on one thread, ours and theirs in turn. `proper` is the processor time of
+matching and counting what has been read: theirs for the twelve numbers, ours for these and the class-agnostic ones.
+`whole` is the processor time and `wall` the time of the command from its start to its end (ours also breaks down AP by
+challenge and by error), `MiB` the largest resident memory of that process.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 HEIGHT, WIDTH, FRAMES, DETECTIONS, CATEGORIES = 720, 1280, 27, 10, 40
+MEASURED = ("proper", "whole", "wall", "MiB")
 ROUGHNESS = 6.0  # pixels by which an outline jumps between columns
 
 
@@ -125,10 +128,10 @@ def measure_public(checkout: Path, annotations: Path, predictions: Path) -> dict
     ytvos, ytvoseval = public_modules(checkout)
     truth = ytvos(str(annotations))
     evaluation = ytvoseval(truth, truth.loadRes(str(predictions)), "segm")
-    start = time.perf_counter()
+    start = time.process_time()
     evaluation.evaluate()
     evaluation.accumulate()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     evaluation.summarize()
     return {"proper": seconds, "AP": float(evaluation.stats[0])}
 
@@ -142,14 +145,15 @@ def measure_ours(annotations: Path, predictions: Path) -> dict[str, float]:
 
     truth = read_ground_truth(annotations)
     found = read_predictions(predictions, truth)
-    start = time.perf_counter()
+    start = time.process_time()
     records = match(truth, found)
     numbers = twelve_numbers(records, records.categories)
-    return {"proper": time.perf_counter() - start, "AP": numbers["AP"]}
+    twelve_numbers(records, [records.pooled])
+    return {"proper": time.process_time() - start, "AP": numbers["AP"]}
 
 
-def _process(arguments: list[str]) -> tuple[str, float, float]:
-    """Standard output, seconds and MiB of a Python process."""
+def _process(arguments: list[str]) -> tuple[str, dict[str, float]]:
+    """Standard output of a Python process, its processor and wall time in seconds and its memory in MiB."""
     start = time.perf_counter()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, env=environment)
@@ -158,19 +162,20 @@ def _process(arguments: list[str]) -> tuple[str, float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(arguments)} ended with {process.returncode}")
-    return output, time.perf_counter() - start, usage.ru_maxrss / 1024
+    whole, wall = usage.ru_utime + usage.ru_stime, time.perf_counter() - start
+    return output, {"whole": whole, "wall": wall, "MiB": usage.ru_maxrss / 1024}
 
 
 def _one_round(public: Path | None, annotations: Path, predictions: Path) -> dict[str, dict[str, float]]:
     files = [str(annotations), str(predictions)]
-    output, _, _ = _process([__file__, "--measure", "ours", *files])
+    output, _ = _process([__file__, "--measure", "ours", *files])
     found = {"ours": json.loads(output.splitlines()[-1])}
     command = ["-m", "mssts", "evaluate", "--annotations", files[0], "--predictions", files[1]]
-    _, whole, memory = _process([*command, "--output", str(annotations.parent / "metrics.json")])
-    found["ours"] |= {"whole": whole, "MiB": memory}
+    _, cost = _process([*command, "--output", str(annotations.parent / "metrics.json")])
+    found["ours"] |= cost
     if public is not None:
-        output, whole, memory = _process([__file__, str(public), "--measure", "public", *files])
-        found["public"] = json.loads(output.splitlines()[-1]) | {"whole": whole, "MiB": memory}
+        output, cost = _process([__file__, str(public), "--measure", "public", *files])
+        found["public"] = json.loads(output.splitlines()[-1]) | cost
     return found
 
 
@@ -191,13 +196,13 @@ def main() -> None:
         print(f"{options.videos} videos; {', '.join(f'{p.name} {p.stat().st_size / 2**20:.0f} MiB' for p in files)}")
         rounds = [_one_round(options.public, *files) for _ in range(options.repeats)]
     medians = {
-        whose: {key: statistics.median(one[whose][key] for one in rounds) for key in ("proper", "whole", "MiB", "AP")}
+        whose: {key: statistics.median(one[whose][key] for one in rounds) for key in (*MEASURED, "AP")}
         for whose in rounds[0]
     }
     for whose, values in medians.items():
         print(f"{whose:>7}: " + ", ".join(f"{key} {value:.6g}" for key, value in values.items()))
     if "public" in medians:
-        ratios = {key: medians["public"][key] / medians["ours"][key] for key in ("proper", "whole", "MiB")}
+        ratios = {key: medians["public"][key] / medians["ours"][key] for key in MEASURED}
         print("public / ours: " + ", ".join(f"{key} {value:.2f}" for key, value in ratios.items()))
         print(f"AP differs by {abs(medians['public']['AP'] - medians['ours']['AP']):.1e}")
 
