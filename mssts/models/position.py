@@ -95,11 +95,12 @@ def padded_grid(paddings_BHW: list[Tensor], channels: int) -> Grid:
     device = paddings_BHW[0].device
     shapes = tuple(tuple(padding.shape[1:]) for padding in paddings_BHW)
     ratios_BL2 = torch.stack([valid_ratio(padding) for padding in paddings_BHW], 1)
-    counts = torch.tensor([height * width for height, width in shapes], device=device)
+    sizes = [height * width for height, width in shapes]
+    counts = torch.tensor(sizes, device=device)
     return Grid(
         shapes=shapes,
         sines_BSC=torch.cat([location_codes(padding, channels) for padding in paddings_BHW], 1),
-        levels_S=torch.arange(len(shapes), device=device).repeat_interleave(counts),
+        levels_S=torch.arange(len(shapes), device=device).repeat_interleave(counts, output_size=sum(sizes)),
         references_B1SL2=token_references(shapes, ratios_BL2)[:, None],
         valid_ratios_BL2=ratios_BL2,
         cells_L2=torch.tensor([[1 / width, 1 / height] for height, width in shapes], device=device),
