@@ -1,0 +1,36 @@
+"""The benchmarks still run, at a size that says nothing about speed."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mssts.evaluate import evaluate
+from mssts.evaluation.statistics import bootstrap_over_videos
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_benchmark_masks_are_refused_or_not_those_it_says(tmp_path):
+    files = load("evaluation").generate(tmp_path, 1)
+    metrics = evaluate(*files, tmp_path / "metrics.json")
+    assert 0 < metrics["overall"]["AP50"] <= 1
+    assert len(json.loads(files[1].read_text())) == 10
+    assert metrics["warnings"] == []
+
+
+@pytest.mark.parametrize("categories", [1, 5])
+def test_interval_is_far_from_the_simulated_truth(categories):
+    simulation = load("statistics_coverage")
+    first, second = simulation.simulate(np.random.default_rng(0), 300, categories, simulation.SHIFT)
+    interval = bootstrap_over_videos([first], [second], 60, np.random.default_rng(1), metrics=("AP",))["AP"]
+    assert 0.02 < interval.low < interval.difference < interval.high < 0.15
