@@ -1,0 +1,61 @@
+"""Any number of frames, any size, every backbone: the figures that the public code gives on the parity case's weights.
+
+`lengths.npz` holds what it says for frames(100 + T, T, H, W): the first 8 queries' logits and boxes, and the masks of
+queries 2 and 7 in the last two frames.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mssts
+from mssts.import_weights import import_weights
+from tests.models.data import fill
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    models = {}
+
+    def load(case):
+        if case not in models:
+            folder = tmp_path_factory.mktemp(case)
+            shapes = json.loads((DATA / f"{case}.keys.json").read_text())
+            torch.save({"model": fill.state_dict(shapes)}, folder / "public.pth")
+            import_weights(folder / "public.pth", folder / "ours.pt")
+            (folder / "public.pth").unlink()
+            models[case] = mssts.load_model(folder / "ours.pt")
+        return models[case]
+
+    return load
+
+
+def long(*values):
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize(
+    ("case", "frames", "height", "width"),
+    [
+        ("r50_t2", 1, 64, 96),
+        ("r50_t2", 3, 61, 90),
+        long("r50_t2", 5, 64, 96),
+        long("r50_t2", 36, 48, 64),
+        long("r101", 2, 61, 90),
+        long("swinl", 2, 61, 90),
+    ],
+)
+def test_public_figures_at_any_length_and_size(imported, case, frames, height, width):
+    figures = np.load(DATA / "lengths.npz")
+    expected = {part: figures[f"{case}_{frames}_{height}_{width}_{part}"] for part in ("logits", "boxes", "masks")}
+    with torch.inference_mode():
+        out = imported(case)(fill.frames(100 + frames, frames, height, width)[None], padding_mask=None)
+        masks = out.mask_logits(-1, 0, torch.tensor([2, 7]))[:, -2:]
+    np.testing.assert_allclose(out.logits[0, :8], expected["logits"], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(out.boxes[0, :, :8], expected["boxes"], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(masks, expected["masks"], rtol=0, atol=1e-2)
