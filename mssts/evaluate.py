@@ -8,7 +8,7 @@ from typing import Any
 from mssts.checkpoint import sha256_file, write_json
 from mssts.config import EvaluationSection
 from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
-from mssts.evaluation.average_precision import twelve_numbers
+from mssts.evaluation.average_precision import overall_and_by_category, twelve_numbers
 from mssts.evaluation.errors import error_gains
 from mssts.evaluation.ground_truth import read_ground_truth
 from mssts.evaluation.matching import match
@@ -45,13 +45,11 @@ def evaluate(
     truth = read_ground_truth(annotations, lenient)
     found = read_predictions(predictions, truth, lenient)
     records = match(truth, found, challenge_attributes(truth))
-    names = truth.categories.values()
+    overall, by_category = overall_and_by_category(records)
     metrics = {
-        "overall": twelve_numbers(records, records.categories),
+        "overall": overall,
         "class_agnostic": twelve_numbers(records, [records.pooled]),
-        "per_category": {
-            name: twelve_numbers(records, [group]) for name, group in zip(names, records.categories, strict=True)
-        },
+        "per_category": dict(zip(truth.categories.values(), by_category, strict=True)),
         "attributes": attribute_metrics(records),
         "errors": error_gains(truth, found, records),
         "warnings": [

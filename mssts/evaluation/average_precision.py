@@ -104,18 +104,34 @@ def twelve_numbers(records: MatchRecords, groups: Sequence[GroupRecords]) -> dic
     None where no instance counts (the reference prints -1). `groups` is `records.categories` for AP, one of them for
     the AP of a category, `[records.pooled]` for class-agnostic AP.
     """
+    return _numbers(_values_of_groups(records, groups))
+
+
+def overall_and_by_category(records: MatchRecords) -> tuple[dict[str, float | None], list[dict[str, float | None]]]:
+    """`twelve_numbers` of all categories, and those of each of them, counted once."""
+    values = _values_of_groups(records, records.categories)
+    single = [{name: parts[k : k + 1] for name, parts in values.items()} for k in range(len(records.categories))]
+    return _numbers(values), [_numbers(one) for one in single]
+
+
+def _values_of_groups(records: MatchRecords, groups: Sequence[GroupRecords]) -> dict[str, np.ndarray]:
+    """For each of the twelve numbers the values of K groups, (K, IoU thresholds that it averages)."""
     weights = np.ones((1, len(records.video_ids)))
     precision_of: dict[str, np.ndarray] = {}
-    numbers: dict[str, float | None] = {}
+    values = {}
     for name in METRICS:
         kind, _, area = name.partition("_")
-        area = area or "all"
-        view = records.views.index(area)
+        view = records.views.index(area or "all")
         if kind.startswith("AR"):
-            value = metric(groups, view, weights, "AR100" if kind == "AR" else kind)[0]
+            best = int(kind[2:] or 100)
+            values[name] = np.stack([average_recall(one, view, weights, best) for one in groups])
         else:
             if area not in precision_of:
-                precision_of[area] = mean_over_categories([average_precision(one, view, weights) for one in groups])
-            value = precision_of[area][0, THRESHOLDS_OF[kind]].mean()
-        numbers[name] = None if np.isnan(value) else float(value)
-    return numbers
+                precision_of[area] = np.stack([average_precision(one, view, weights)[0] for one in groups])
+            values[name] = precision_of[area][:, THRESHOLDS_OF[kind]]
+    return values
+
+
+def _numbers(values: dict[str, np.ndarray]) -> dict[str, float | None]:
+    means = {name: float(mean_over_categories(parts).mean()) for name, parts in values.items()}
+    return {name: None if np.isnan(mean) else mean for name, mean in means.items()}
