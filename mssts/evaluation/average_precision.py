@@ -59,6 +59,16 @@ def average_precision(group: GroupRecords, view: int, weights_RV: np.ndarray) ->
     return result_RT
 
 
+def average_precision_of(right_N: np.ndarray, instances: int) -> float:
+    """AP at one threshold of detections by falling score, (N,) bool whether right; instances: at least 1."""
+    right_M = np.flatnonzero(right_N)
+    found_M = np.arange(1.0, right_M.size + 1)
+    precision_M = found_M / (right_M + 1 + np.spacing(1.0))
+    envelope_M = np.maximum.accumulate(precision_M[::-1])[::-1]
+    points_M = np.diff(_points_reached(found_M / instances), prepend=0)
+    return float(points_M @ envelope_M) / len(RECALL_POINTS)
+
+
 def _points_reached(recall: np.ndarray) -> np.ndarray:
     """How many of `RECALL_POINTS` are at or below each recall in 0..1."""
     near = (recall * (len(RECALL_POINTS) - 1)).astype(np.intp)  # right, or off by one for the rounding of the points

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mssts.evaluation.average_precision import average_precision, mean_over_categories
+from mssts.evaluation.average_precision import average_precision, average_precision_of, mean_over_categories
 from mssts.evaluation.ground_truth import GroundTruth
 from mssts.evaluation.matching import IOU_THRESHOLDS, LEAST_OVERLAP, GroupRecords, MatchRecords
 from mssts.evaluation.submission import Prediction
@@ -128,26 +128,6 @@ def _at_threshold(truth: GroundTruth, records: MatchRecords, t: int, best: _Best
     return _AtThreshold(kinds_KN, target_KN, found, wanted)
 
 
-def _ap(score_N: np.ndarray, right_N: np.ndarray, positives: int) -> float:
-    """AP at one threshold of detections in the order of their file, of a category with so many instances."""
-    if not positives:
-        return 1.0
-    order, T = np.argsort(-score_N, kind="stable"), len(IOU_THRESHOLDS)
-    matched_ATN = np.zeros((1, T, order.size), dtype=bool)
-    matched_ATN[0, 0] = right_N[order]
-    one = GroupRecords(
-        video_N=np.zeros(order.size, dtype=np.int32),
-        rank_N=np.zeros(order.size, dtype=np.int32),
-        score_N=score_N[order],
-        prediction_N=order,
-        matched_ATN=matched_ATN,
-        ignored_ATN=np.zeros_like(matched_ATN),
-        annotation_TN=np.zeros((T, order.size), dtype=np.int64),
-        positives_AV=np.array([[positives]]),
-    )
-    return float(average_precision(one, 0, np.ones((1, 1)))[0, 0])
-
-
 def _repaired(
     truth: GroundTruth, records: MatchRecords, at: _AtThreshold, before_K: np.ndarray, kind: int
 ) -> tuple[float, int]:
@@ -179,7 +159,9 @@ def _repaired(
         kept_N = (at.kinds_KN[k] != kind) & (at.kinds_KN[k] != _IGNORED)
         score_N = np.concatenate([group.score_N[kept_N], added[k]])
         right_N = np.concatenate([at.kinds_KN[k][kept_N] == _RIGHT, np.ones(len(added[k]), dtype=bool)])
-        after_K[k] = _ap(score_N, right_N, int(group.positives_AV[0].sum()) - fewer_K[k])
+        positives = int(group.positives_AV[0].sum()) - fewer_K[k]
+        order = np.argsort(-score_N, kind="stable")
+        after_K[k] = average_precision_of(right_N[order], positives) if positives else 1.0
     return float(mean_over_categories(after_K)), int(sum(one.sum() for one in errors_KN) + fewer_K.sum())
 
 
