@@ -1,7 +1,7 @@
 # `make report` and `make test` do all set-up themselves. STUDY=name chooses a study of ablations/studies.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup report test test-long lint
+.PHONY: help setup report after-crash test test-long lint
 
 SHELL := /bin/bash
 CORES ?= all
@@ -14,7 +14,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --scheduler gr
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Create .venv from requirements.lock
 
@@ -25,6 +25,11 @@ $(STAMP): requirements.lock pyproject.toml workflow/setup.sh
 report: $(STAMP)  ## Run a study (STUDY=demo) and typeset reports/table.pdf
 	@$(SNAKEMAKE) --config study=$(STUDY) -- reports/table.pdf
 	@echo "Report: reports/table.pdf   Runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"
+
+after-crash: $(STAMP)  ## Finish a study whose driver was killed or whose machine went down
+	@$(BIN)/python -m mssts stop-trainings
+	@$(SNAKEMAKE) --config study=$(STUDY) --unlock
+	@$(SNAKEMAKE) --config study=$(STUDY) -- reports/table.pdf
 
 test: $(STAMP)  ## Run the fast tests, a whole small pipeline included
 	$(PYTEST) -m "not long"

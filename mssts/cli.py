@@ -211,6 +211,15 @@ def document(study: Study, output: Output) -> None:
         tracking.log_report(study, [output, *sorted(paths.report_dir(study).rglob("*.*"))])
 
 
+@app.command("stop-trainings")
+def stop_trainings() -> None:
+    """Ask the trainings that a crashed driver left alive on this machine to save and stop."""
+    from mssts.paths import RESULTS
+    from mssts.run_lock import stop_owners
+
+    print(f"{stop_owners(RESULTS)} trainings were alive; what they had done is saved")
+
+
 @tracking_app.command("init")
 def tracking_init(study: Study) -> None:
     """Create the MLflow store and the study's experiment; safe to repeat."""

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -57,6 +58,37 @@ def run_lock(directory: Path, watch_seconds: float = WATCH_SECONDS) -> Iterator[
             path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def stop_owners(results: Path, seconds: float = 300.0) -> int:
+    """Ask every training under `results` that is alive on this machine to save and stop, and wait until it has.
+
+    Returns how many there were. Raises InputError for one that does not stop in the given time.
+    """
+    paths = sorted(results.rglob(NAME))
+    asked = {path: owner for path in paths if (owner := _living_owner(path))}
+    for owner in asked.values():
+        os.kill(owner["pid"], signal.SIGTERM)
+    end = time.monotonic() + seconds
+    for path, owner in asked.items():
+        while _living_owner(path):
+            if time.monotonic() > end:
+                raise InputError(f"{path}: {_text(owner)} does not stop; end it with: kill -9 {owner['pid']}")
+            time.sleep(0.1)
+    return len(asked)
+
+
+def _living_owner(path: Path) -> dict[str, Any] | None:
+    """The owner of a lock if it is held by a process of this machine."""
+    try:
+        with path.open("r+b") as file:
+            owner = _owner(file.fileno())
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return owner if owner.get("host") == socket.gethostname() and isinstance(owner.get("pid"), int) else None
+    return None
 
 
 def _locked(path: Path) -> int:

@@ -51,7 +51,10 @@ def test_two_processes_agree_with_one_in_single_precision_at_the_first_step(spre
 
 @pytest.mark.long
 def test_computing_the_encoder_again_changes_no_number(spread):
-    assert spread(1, "64-true", 3, recompute=True) == pytest.approx(spread(1, "64-true", 3), rel=1e-12)
+    again, kept = spread(1, "64-true", 3, recompute=True), spread(1, "64-true", 3)
+    assert again["weights"] == pytest.approx(kept["weights"], rel=1e-12, abs=1e-12)
+    for once_more, once in zip(again["losses"], kept["losses"], strict=True):
+        assert once_more == pytest.approx(once, rel=1e-12)
 
 
 def test_all_devices_together_see_each_clip_once(data):
@@ -67,7 +70,8 @@ def test_all_devices_together_see_each_clip_once(data):
         assert next(loader, None) is None
     assert sorted(seen) == [(step, first) for step in range(3) for first in range(4)]
     for (step, first), part in seen.items():
-        assert torch.equal(part.frames_BT3HW[0], whole[step].frames_BT3HW[first])
+        height, width = part.sizes[0]  # a part is padded less than the whole batch may be
+        assert torch.equal(part.frames_BT3HW[0], whole[step].frames_BT3HW[first, ..., :height, :width])
         assert torch.equal(part.instances[0].masks_NTHW, whole[step].instances[first].masks_NTHW)
 
 
