@@ -172,6 +172,14 @@ class OptimisationSection(Section):
     log_every: Positive = Field(description="steps between two records of the training log")
 
 
+class PretrainSection(OptimisationSection):
+    """The stage on still images that all variants start from."""
+
+    backbone_weights: str = Field(
+        "imagenet", description="imagenet: through the backbone's library; random; or a local file or folder of them"
+    )
+
+
 class TrainSection(OptimisationSection):
     """Training of a variant from the pre-trained checkpoint."""
 
@@ -219,7 +227,7 @@ class Config(Section):
     data: DataSection
     model: ModelSection
     loss: LossSection
-    pretrain: OptimisationSection
+    pretrain: PretrainSection
     train: TrainSection
     predict: PredictSection
     evaluation: EvaluationSection

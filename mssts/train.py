@@ -120,7 +120,8 @@ def _fit(
     position = Position(str(name), output)
 
     with explained(position), run_lock(output) if writes else nullcontext(), stop_requests() as stop:
-        model = build_model(config.model, name.backbone, len(clips.categories), generators.model)
+        weights = None if init else config.pretrain.backbone_weights
+        model = build_model(config.model, name.backbone, len(clips.categories), generators.model, weights)
         if init:
             load_shared_weights(model, init, clips.categories)
         trainer = Trainer(fabric, model, config, settings, len(clips.categories), parts, generators)

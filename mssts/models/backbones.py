@@ -14,17 +14,21 @@ from torchvision.models.resnet import BasicBlock
 
 from mssts.structures import InputError
 
+IMAGENET, RANDOM = "imagenet", "random"
+
 
 @dataclass(frozen=True)
 class Backbone:
     """How to build a backbone, and the channels of its outputs at strides 8, 16 and 32.
 
-    build: pretrained (load ImageNet weights, which downloads them) -> module, which makes three maps of images
-        (F, 3, H, W).
+    build: weights -> module, which makes three maps of images (F, 3, H, W). weights: IMAGENET (through the library,
+        which downloads them), a local file or folder of them, or None for random ones.
+    has_weights: whether there are ImageNet weights.
     """
 
     channels: tuple[int, int, int]
-    build: Callable[[bool], nn.Module]
+    build: Callable[[str | None], nn.Module]
+    has_weights: bool = True
 
 
 class Tiny(nn.Module):
@@ -58,20 +62,19 @@ class Tiny(nn.Module):
         return maps[1:]
 
 
-def tiny(pretrained: bool) -> nn.Module:
+def tiny(weights: str | None) -> nn.Module:
     """For small frames; there are no ImageNet weights."""
-    if pretrained:
-        raise InputError("backbone: tiny has no pretrained weights; train it from the start")
     return Tiny((16, 24, 48, 64, 96))
 
 
-def resnet(name: str) -> Callable[[bool], nn.Module]:
+def resnet(name: str) -> Callable[[str | None], nn.Module]:
     """ResNet with frozen batch norm; stem and first stage frozen; torchvision's first ImageNet weights [code]."""
 
-    def build(pretrained: bool) -> nn.Module:
+    def build(weights: str | None) -> nn.Module:
         model = timm.create_model(
             f"{name}.tv_in1k",
-            pretrained=pretrained,
+            pretrained=weights is not None,
+            pretrained_cfg_overlay={} if weights in (None, IMAGENET) else {"file": weights},
             features_only=True,
             out_indices=(2, 3, 4),
         )
@@ -96,13 +99,14 @@ class SwinFeatures(nn.Module):
         return list(self.swin(images_F3HW).feature_maps)
 
 
-def swin_l(pretrained: bool) -> nn.Module:
-    """Swin-L, patch 4, window 12, nothing frozen; ImageNet-22k weights [code]."""
+def swin_l(weights: str | None) -> nn.Module:
+    """Swin-L, patch 4, window 12, nothing frozen; ImageNet-22k weights, a local copy of them is a folder [code]."""
     from transformers import SwinBackbone, SwinConfig
 
     outputs = {"out_indices": [2, 3, 4], "drop_path_rate": 0.3}
-    if pretrained:
-        return SwinFeatures(SwinBackbone.from_pretrained("microsoft/swin-large-patch4-window12-384-in22k", **outputs))
+    if weights:
+        source = "microsoft/swin-large-patch4-window12-384-in22k" if weights == IMAGENET else weights
+        return SwinFeatures(SwinBackbone.from_pretrained(source, **outputs))
     config = SwinConfig(
         image_size=384, embed_dim=192, depths=[2, 2, 18, 2], num_heads=[6, 12, 24, 48], window_size=12, **outputs
     )
@@ -110,15 +114,30 @@ def swin_l(pretrained: bool) -> nn.Module:
 
 
 BACKBONES: dict[str, Backbone] = {
-    "tiny": Backbone((48, 64, 96), tiny),
+    "tiny": Backbone((48, 64, 96), tiny, has_weights=False),
     "resnet50": Backbone((512, 1024, 2048), resnet("resnet50")),
     "resnet101": Backbone((512, 1024, 2048), resnet("resnet101")),
     "swin_l": Backbone((384, 768, 1536), swin_l),
 }
 
 
-def build_backbone(name: str, pretrained: bool, seed: int) -> nn.Module:
-    """The backbone of that name; random weights are a function of the seed and leave the global generator as it was."""
+def build_backbone(name: str, weights: str | None, seed: int) -> nn.Module:
+    """The backbone of that name; random weights are a function of the seed and leave the global generator as it was.
+
+    weights: IMAGENET, RANDOM (or None), or a local file (ResNet) or folder (Swin) of ImageNet weights. A backbone for
+    which there are none starts at random. Raises InputError where they cannot be had.
+    """
+    backbone = BACKBONES[name]
+    wanted = None if weights in (None, RANDOM) or not backbone.has_weights else weights
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return BACKBONES[name].build(pretrained)
+        try:
+            return backbone.build(wanted)
+        except (OSError, RuntimeError, ValueError) as error:
+            if wanted is None:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"backbone {name}: ImageNet weights {wanted!r} cannot be loaded ({reason}). Be online once, or set "
+                "pretrain.backbone_weights to a local file (ResNet) or folder (Swin)."
+            ) from None

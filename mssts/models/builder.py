@@ -27,11 +27,11 @@ def build_model(
     backbone: str,
     classes: int,
     generator: torch.Generator | None = None,
-    pretrained_backbone: bool = False,
+    backbone_weights: str | None = None,
 ) -> MsStsVis:
     """The model of a config, with start values drawn from the generator (without one: from seed 0).
 
-    classes: K. pretrained_backbone: load ImageNet weights, which downloads them.
+    classes: K. backbone_weights: see `build_backbone`.
     The same generator state gives the same start values to all parameters that two variants share.
     Raises InputError for an unknown backbone or sizes that do not go together.
     """
@@ -42,7 +42,7 @@ def build_model(
 
     with torch.random.fork_rng(devices=[]):  # constructors draw values that are replaced below
         model = MsStsVis(
-            backbone=build_backbone(backbone, pretrained_backbone, seed),
+            backbone=build_backbone(backbone, backbone_weights, seed),
             input_projection=InputProjection(BACKBONES[backbone].channels, channels, config.levels),
             geometry=TokenGeometry(config.levels, channels),
             encoder=Encoder(

@@ -94,7 +94,7 @@ def test_swin_takes_the_public_entries_strictly():
     entries = {key: torch.empty(shape, device="meta") for key, shape in public_shapes("swinl").items()}
     ours = {k: v for k, v in import_public(entries).items() if k.startswith("backbone.")}
     with torch.device("meta"):
-        swin = build_backbone("swin_l", False, 0)
+        swin = build_backbone("swin_l", None, 0)
     assert {f"backbone.{k}": v.shape for k, v in swin.state_dict().items()} == {k: v.shape for k, v in ours.items()}
 
 
