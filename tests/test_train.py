@@ -9,6 +9,7 @@ from mssts import train as stage
 from mssts.checkpoint import load_checkpoint, read_json, save_checkpoint, sha256_file
 from mssts.config import ABLATIONS, load_variant, resolve
 from mssts.data import synthvis
+from mssts.data.training import training_clips
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model
 from mssts.optimisation import build_optimizer
@@ -103,8 +104,7 @@ def test_one_optimiser_step_sets_a_variant_apart_from_the_baseline(variant, data
 
 
 def clips(data):
-    annotations = stage.VideoAnnotations.read(*stage.entry("synthvis").files(data, "train"), "synthvis")
-    return stage.ClipDataset(annotations, 3, resolve("smoke").data)
+    return training_clips("synthvis", data, resolve("smoke"))
 
 
 def one_step(config, start, batch):
