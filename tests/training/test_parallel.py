@@ -71,7 +71,8 @@ def test_all_devices_together_see_each_clip_once(data):
     assert sorted(seen) == [(step, first) for step in range(3) for first in range(4)]
     for (step, first), part in seen.items():
         height, width = part.sizes[0]  # a part is padded less than the whole batch may be
-        assert torch.equal(part.frames_BT3HW[0], whole[step].frames_BT3HW[first, ..., :height, :width])
+        frames = part.frames_BT3HW[0, ..., :height, :width]
+        assert torch.equal(frames, whole[step].frames_BT3HW[first, ..., :height, :width])
         assert torch.equal(part.instances[0].masks_NTHW, whole[step].instances[first].masks_NTHW)
 
 
