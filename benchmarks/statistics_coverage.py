@@ -90,7 +90,7 @@ def coverage(options: argparse.Namespace) -> None:
                 widths.append(interval.high - interval.low)
             else:
                 null_significant += interval.low > 0 or interval.high < 0
-        if done % 50 == 0 or done == options.sets:
+        if done % 25 == 0 or done == options.sets:
             error = np.sqrt(0.95 * 0.05 / done)
             print(
                 f"{options.categories} categories, {done} data sets of {options.videos} videos: truth {truth:.4f}, "
