@@ -117,6 +117,14 @@ def import_weights(
     print(f"{output}: written; {len(dropped)} public entries that never act, or that you dropped, are left out.")
 
 
+@app.command("server-scores")
+def server_scores(study: Study) -> None:
+    """Show the official scores that were entered by hand in server_scores.yaml."""
+    from mssts import server_scores as stage
+
+    print(stage.server_table(study))
+
+
 @app.command()
 def plan(study: Study) -> None:
     """Say what a study costs: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""

@@ -293,6 +293,11 @@ def _validated(model: type[BaseModel], content: dict[str, Any], path: Path | str
         raise InputError("\n".join(lines)) from None
 
 
+def validated(model: type[BaseModel], content: dict[str, Any], path: Path | str) -> Any:
+    """The content of a YAML file as a typed record. Raises InputError naming file and key of every problem."""
+    return _validated(model, content, path)
+
+
 def _suggestion(model: type[BaseModel], dotted: str) -> str:
     *parents, last = dotted.split(".")
     for parent in parents:
