@@ -70,9 +70,18 @@ def paper_style() -> Iterator[None]:
 
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.pdf and `stem`.png without dates and program names, and close the figure."""
+    _settle(figure)
     for kind, metadata in _NO_METADATA.items():
         content = io.BytesIO()
         figure.savefig(content, format=kind, metadata=metadata, dpi=_DPI)
         with atomic_write(stem.with_suffix(f".{kind}"), "wb") as file:
             file.write(content.getvalue())
     plt.close(figure)
+
+
+def _settle(figure: Figure) -> None:
+    """Lay out once, then round: the solver's last digits differ between processes, and shift antialiased lines."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axis in figure.axes:
+        axis.set_position([round(number, 5) for number in axis.get_position(original=True).bounds])
