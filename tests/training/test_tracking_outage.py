@@ -15,7 +15,8 @@ import pytest
 
 from tests.training.conftest import VARIANT, set_scale, wait_for_lines
 
-STEPS = 60
+STEPS = 105
+LOGGED = list(range(3, STEPS + 1, 3))
 RUN = f"results/smoke/synthvis/tiny/{VARIANT}/seed1"
 
 pytestmark = pytest.mark.long
@@ -36,6 +37,7 @@ class Server:
         where += ["--artifacts-destination", str(self.directory / "artifacts"), "--workers", "1"]
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), *where]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        quiet["env"] = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # no helpers that nobody needs
         self.process = subprocess.Popen(command, start_new_session=True, cwd=self.directory, **quiet)
         for _ in range(600):
             try:
@@ -46,8 +48,9 @@ class Server:
         raise AssertionError("the server does not start")
 
     def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 @pytest.fixture
@@ -85,19 +88,19 @@ def samples(server):
 
 def test_a_server_restarted_during_the_training_misses_nothing(server, tracked, start, workplace):
     process = start(RUN, env=tracked)
-    wait_for_lines(process, workplace / RUN / "log.jsonl", 12)
+    wait_for_lines(process, workplace / RUN / "log.jsonl", 3)
     server.stop()
-    wait_for_lines(process, workplace / RUN / "log.jsonl", 35)
+    wait_for_lines(process, workplace / RUN / "log.jsonl", 11)
     server.start()
     said = process.communicate(timeout=300)[1]
     assert process.returncode == 0, said
     assert said.count("warning: MLflow") == 1
-    assert samples(server) == ("FINISHED", list(range(1, STEPS + 1)))
+    assert samples(server) == ("FINISHED", LOGGED)
 
 
 def test_a_server_that_comes_back_after_the_end_is_brought_up_to_date(server, tracked, start, workplace):
     process = start(RUN, env=tracked)
-    wait_for_lines(process, workplace / RUN / "log.jsonl", 12)
+    wait_for_lines(process, workplace / RUN / "log.jsonl", 3)
     server.stop()
     said = process.communicate(timeout=300)[1]
     assert process.returncode == 0, said
@@ -105,4 +108,4 @@ def test_a_server_that_comes_back_after_the_end_is_brought_up_to_date(server, tr
     server.start()
     for _ in range(2):
         assert "1 of 1" in run_mssts(tracked, "tracking", "sync", "--study", "smoke")
-        assert samples(server) == ("FINISHED", list(range(1, STEPS + 1)))
+        assert samples(server) == ("FINISHED", LOGGED)
