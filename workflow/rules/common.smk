@@ -39,6 +39,9 @@ def load_study():
         missing += missing_files(COCO, paths.DATA / COCO_DIRECTORY, (STILLS,))
     if resolved.train.init != configuration.PRETRAIN and not Path(resolved.train.init).is_file():
         missing.append(f"train.init: {resolved.train.init}: no such checkpoint. Make it with `mssts import-weights`.")
+    for title, path in study.foreign.items():
+        if not Path(path).is_file():
+            missing.append(f"study {STUDY_NAME}: foreign: {title}: {path}: no such file; put the results.json there")
     if missing:
         raise InputError("\n".join(missing))
     return study
@@ -68,6 +71,8 @@ GENERATED = paths.generated_dir(STUDY.scale, "{dataset}")
 PRETRAIN = paths.pretrain_dir(STUDY.scale, "{dataset}", "{backbone}", "{seed}")
 RUN = paths.run_dir(STUDY.scale, "{dataset}", "{backbone}", "{variant}", "{seed}")
 SPLIT = paths.split_dir(RUN, "{split}")
+FOREIGN = paths.foreign_dir(STUDY.scale, "{dataset}", "{method}", "{split}")
+FOREIGN_RESULTS = {configuration.foreign_name(title): path for title, path in STUDY.foreign.items()}
 REPORT = paths.report_dir(STUDY_NAME)
 LOGS = f"logs/{STUDY.scale}/{{dataset}}/{{backbone}}"
 
@@ -167,6 +172,11 @@ def measured_dirs():
     """Every run that can be measured: pre-training on COCO's own categories cannot, on a user's videos."""
     started = {dataset for dataset in STUDY.datasets if not is_generated(dataset)}
     return [run for run in run_dirs() if not (run.parts[-2] == configuration.PRETRAIN and run.parts[-4] in started)]
+
+
+def of_foreign(name):
+    """A file of every foreign method of the study, on the first dataset and split."""
+    return [paths.foreign_dir(STUDY.scale, STUDY.datasets[0], title, STUDY.splits[0]) / name for title in STUDY.foreign]
 
 
 def modules(*patterns):

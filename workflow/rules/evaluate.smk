@@ -1,15 +1,3 @@
-FOREIGN = paths.foreign_dir(STUDY.scale, "{dataset}", "{method}", "{split}")
-FOREIGN_RESULTS = {configuration.foreign_name(title): path for title, path in STUDY.foreign.items()}
-for title, path in STUDY.foreign.items():
-    if not Path(path).is_file():
-        raise WorkflowError(f"study {STUDY_NAME}: foreign: {title}: {path}: no such file; put the results.json there")
-
-
-def of_foreign(name):
-    """A file of every foreign method of the study, on the first dataset and split."""
-    return [paths.foreign_dir(STUDY.scale, STUDY.datasets[0], title, STUDY.splits[0]) / name for title in STUDY.foreign]
-
-
 rule predict:
     input:
         data=data_state,
