@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mssts.checkpoint import atomic_write, read_json
+from mssts.checkpoint import read_json
 from mssts.config import PRETRAIN, TRAIN, load_study
 from mssts.failures import Preempted
 from mssts.paths import RESULTS
@@ -48,20 +48,28 @@ def _client() -> Any:
 
 
 def initialise(study: str) -> None:
-    """Create the store's schema and the study's experiment, before any job writes (concurrent first use would race)."""
-    marker = STORE / f"{study}.ready"
-    if enabled():
-        STORE.mkdir(exist_ok=True)
-        client = _client()
-        if client.get_experiment_by_name(study) is None:
-            local = "MLFLOW_TRACKING_URI" not in os.environ
-            artifacts = (STORE / "artifacts" / study).resolve().as_uri() if local else None
-            client.create_experiment(study, artifact_location=artifacts)
-        if store_uri().startswith("sqlite:///"):
-            with sqlite3.connect(store_uri().removeprefix("sqlite:///")) as database:
-                database.execute("PRAGMA journal_mode=WAL")
-    with atomic_write(marker) as file:
-        file.write("on\n" if enabled() else "off\n")
+    """Create the store's schema and the study's experiment, before any job writes (concurrent first use would race).
+
+    A store that cannot be had is a warning: the study runs without it.
+    """
+    if not enabled():
+        return
+    try:
+        _create_experiment(study)
+    except Exception as error:  # tracking must never end a study
+        print(f"warning: MLflow: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+
+
+def _create_experiment(study: str) -> None:
+    STORE.mkdir(exist_ok=True)
+    client = _client()
+    if client.get_experiment_by_name(study) is None:
+        local = "MLFLOW_TRACKING_URI" not in os.environ
+        artifacts = (STORE / "artifacts" / study).resolve().as_uri() if local else None
+        client.create_experiment(study, artifact_location=artifacts)
+    if store_uri().startswith("sqlite:///"):
+        with sqlite3.connect(store_uri().removeprefix("sqlite:///")) as database:
+            database.execute("PRAGMA journal_mode=WAL")
 
 
 class TrackedRun:

@@ -56,13 +56,21 @@ def test_a_dead_server_gives_one_warning_and_the_run_goes_on(tmp_path, monkeypat
     assert capsys.readouterr().err.count("warning: MLflow does not answer") == 1
 
 
-def test_switched_off_it_writes_nothing_but_the_marker(tmp_path, monkeypatch):
+def test_switched_off_it_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MSSTS_TRACKING", "off")
     tracking.initialise("study")
     with tracking.tracked_run("study", "a run", {}, {}) as run:
         run.log(1, {"loss": 1.0})
-    assert [path.name for path in (tmp_path / "mlruns").iterdir()] == ["study.ready"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_that_cannot_be_had_does_not_stop_the_study(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MSSTS_TRACKING", "on")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    tracking.initialise("study")
+    assert capsys.readouterr().err.count("warning: MLflow") == 1
 
 
 def points(store, run, name="loss"):
