@@ -10,8 +10,6 @@ from mssts.data.datasets import is_generated
 DATA = Path("data")
 RESULTS = Path("results")
 REPORTS = Path("reports")
-MLFLOW_DATABASE = Path("mlruns/mlflow.db")
-MLFLOW_ARTIFACTS = Path("mlruns/artifacts")
 TABLE_PDF = REPORTS / "table.pdf"
 
 

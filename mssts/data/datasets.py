@@ -149,11 +149,6 @@ def split_annotations(dataset: str, directory: Path, split: str) -> VideoAnnotat
     return reader.read(*entry(dataset).files(directory, split), dataset)
 
 
-def train_annotations(dataset: str, directory: Path) -> VideoAnnotations:
-    """Checked annotations of the training split. Raises InputError."""
-    return split_annotations(dataset, directory, "train")
-
-
 @cache
 def _category_table() -> dict[str, tuple[tuple[int, str], ...]]:
     table: dict[str, list[tuple[int, str]]] = {}
