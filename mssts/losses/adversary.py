@@ -7,7 +7,6 @@ Shape letters: B clips, T frames, C feature channels, H x W size at stride 8 unl
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from torch import nn
 from torch.nn.utils import skip_init
 
 from mssts.config import ForegroundBackgroundSection
-from mssts.losses.criterion import subsampled_masks
+from mssts.losses.criterion import MASK_STRIDE, subsampled_masks
 from mssts.losses.matcher import Matches, in_full_precision
 from mssts.structures import Batch
 
@@ -34,9 +33,10 @@ BETAS = (0.5, 0.999)  # [ours] the usual first momentum of adversarial training
 class Discriminator(nn.Module):
     """PatchGAN over frames, encoder features and one mask; one logit per patch of 32 x 32 pixels [code] [ours].
 
-    Image (3), features (C) and mask (1 channel) meet at stride 8; after each halving by average pooling the features
-    of that stride are added through a 1x1 convolution. The first convolution, over the concatenation of all inputs,
-    is written as a sum of two, so that image and features pass once for several masks.
+    Image (3), features (C) and mask meet at stride 8; after each halving the features of that stride are added through
+    a 1x1 convolution. The first convolution, over the concatenation of all inputs, is written as a sum of two, so that
+    image and features pass once for several masks. [ours] The mask comes at stride 4, has a convolution to itself, and
+    pooling takes the maximum: a prediction betrays itself along its outline, and averages hide that.
     """
 
     def __init__(self, channels: int, feature_channels: int, generator: torch.Generator):
@@ -44,28 +44,33 @@ class Discriminator(nn.Module):
         widths = [channels] + [2 * channels] * (LEVELS - 1)
         pairs = list(pairwise(widths))
         self.scene = skip_init(nn.Conv2d, 3 + feature_channels, channels, 3, padding=1)
-        self.mask = skip_init(nn.Conv2d, 1, channels, 3, padding=1, bias=False)
+        self.mask = nn.Sequential(
+            skip_init(nn.Conv2d, 1, channels, 3, padding=1),
+            nn.LeakyReLU(SLOPE),
+            skip_init(nn.Conv2d, channels, channels, 4, stride=2, padding=1, bias=False),
+        )
         self.laterals = nn.ModuleList(skip_init(nn.Conv2d, feature_channels, width, 1) for width, _ in pairs)
         self.blocks = nn.ModuleList(skip_init(nn.Conv2d, i, o, 3, padding=1) for i, o in pairs)
         self.verdict = skip_init(nn.Conv2d, widths[-1], 1, 1)
-        for layer in [self.scene, self.mask, *self.laterals, *self.blocks, self.verdict]:
-            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_uniform_(layer.weight, a=SLOPE, generator=generator)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(
-        self, frames_B3HW: torch.Tensor, features: tuple[torch.Tensor, ...], masks_MB1HW: torch.Tensor
+        self, frames_B3HW: torch.Tensor, features: tuple[torch.Tensor, ...], masks_MB1hw: torch.Tensor
     ) -> torch.Tensor:
         """Logits of "this is a true mask" for each patch of M alternative masks: (M, B, 1, H / 4, W / 4).
 
         frames_B3HW: frames averaged to stride 8. features: (B, C, h, w) at strides 8, 16, 32 (fewer levels work).
-        masks_MB1HW: foreground, 0..1. B counts clips times frames here.
+        masks_MB1hw: foreground at stride 4, 0..1. B counts clips times frames here.
         """
-        masks = len(masks_MB1HW)
+        masks = len(masks_MB1hw)
         scene = self.scene(torch.cat((frames_B3HW, features[0]), dim=1))
-        x = F.leaky_relu(scene.repeat(masks, 1, 1, 1) + self.mask(masks_MB1HW.flatten(0, 1)), SLOPE)
+        x = F.leaky_relu(scene.repeat(masks, 1, 1, 1) + self.mask(masks_MB1hw.flatten(0, 1)), SLOPE)
         for level, (lateral, block) in enumerate(zip(self.laterals, self.blocks, strict=True), start=1):
-            x = F.avg_pool2d(x, 2, ceil_mode=True)
+            x = F.max_pool2d(x, 2, ceil_mode=True)
             if level < len(features):
                 x = x + lateral(features[level]).repeat(masks, 1, 1, 1)
             x = F.leaky_relu(block(x), SLOPE)
@@ -109,8 +114,8 @@ class ForegroundBackgroundAdversary:
         """
         with torch.no_grad():
             frames, features = self._conditions(batch, output)
-            real = true_foreground(batch, frames)
-            predicted = predicted_foreground(batch, output, matches, frames)
+            real = true_foreground(batch).to(frames)
+            predicted = predicted_foreground(batch, output, matches).to(frames)
         features = tuple(level.detach() for level in features)
         with torch.enable_grad():
             on_real, on_predicted = self.discriminator(frames, features, torch.stack((real, predicted)))
@@ -133,7 +138,7 @@ class ForegroundBackgroundAdversary:
         if step < self.warmup_steps:
             return output.layers[-1].logits_BNK.new_zeros(())
         frames, features = self._conditions(batch, output)
-        predicted = predicted_foreground(batch, output, matches, frames)
+        predicted = predicted_foreground(batch, output, matches).to(frames)
         frozen = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
         logits = torch.func.functional_call(self.discriminator, frozen, (frames, features, predicted[None]))
         return self.weight * _bce(logits, 1)
@@ -155,33 +160,27 @@ class ForegroundBackgroundAdversary:
         return frames, features
 
 
-def true_foreground(batch: Batch, like: torch.Tensor) -> torch.Tensor:
-    """Union of the ground-truth masks, sampled as the criterion does and averaged to stride 8: (BT, 1, H, W), 0..1.
-
-    like: frames at stride 8, for size and dtype.
-    """
+def true_foreground(batch: Batch) -> torch.Tensor:
+    """Union of the ground-truth masks at stride 4, sampled as the criterion does: (BT, 1, h, w) bool."""
     clips = subsampled_masks(batch).split([len(clip.labels_N) for clip in batch.instances])
-    union_BThw = torch.stack([masks_NThw.any(0) for masks_NThw in clips])
-    return F.avg_pool2d(union_BThw.flatten(0, 1)[:, None].to(like), 2, ceil_mode=True)
+    return torch.stack([masks_NThw.any(0) for masks_NThw in clips]).flatten(0, 1)[:, None]
 
 
-def predicted_foreground(batch: Batch, output: Output, matches: Matches, like: torch.Tensor) -> torch.Tensor:
-    """Soft union 1 - prod(1 - p) of the matched instances of the last layer, at stride 8: (BT, 1, H, W), 0..1.
+def predicted_foreground(batch: Batch, output: Output, matches: Matches) -> torch.Tensor:
+    """Soft union 1 - prod(1 - p) of the matched instances of the last layer at stride 4: (BT, 1, h, w), 0..1.
 
-    Zero in the padding, where ground truth is zero by construction. like: frames at stride 8, for size and dtype.
+    Zero in the padding, where ground truth is zero by construction.
     """
     last = len(output.layers) - 1
-    frames = like.shape[0] // len(matches.counts)
+    inside_BThw = 1 - F.avg_pool2d(batch.padding_mask_BTHW.float(), MASK_STRIDE, ceil_mode=True)
     unions = []
     for clip, count in enumerate(matches.counts):
         if count:
-            logits_NThw = output.mask_logits(last, clip, matches.queries(last, clip)).to(like)
-            union_Thw = -torch.expm1(-F.softplus(logits_NThw).sum(0))  # log(1 - sigmoid(x)) = -softplus(x)
-            unions.append(F.avg_pool2d(union_Thw[:, None], 2, ceil_mode=True))
+            logits_NThw = in_full_precision(output.mask_logits(last, clip, matches.queries(last, clip)))
+            unions.append(-torch.expm1(-F.softplus(logits_NThw).sum(0)))  # log(1 - sigmoid(x)) = -softplus(x)
         else:
-            unions.append(like.new_zeros(frames, 1, *like.shape[-2:]))
-    inside = 1 - F.avg_pool2d(batch.padding_mask_BTHW.flatten(0, 1)[:, None].to(like), STRIDE, ceil_mode=True)
-    return torch.cat(unions) * inside
+            unions.append(torch.zeros_like(inside_BThw[clip]))
+    return (torch.stack(unions) * inside_BThw).flatten(0, 1)[:, None]
 
 
 def _bce(logits: torch.Tensor, answer: int) -> torch.Tensor:

@@ -36,12 +36,13 @@ def parameters_of(adversary):
 
 
 def see_only_the_mask(adversary, scale: float) -> None:
-    """Set the weights so that the logit of a patch is scale * (its mean mask - 1/2)."""
+    """Set the weights so that the logit of a patch is scale * (its largest mean over 8 x 8 pixels - 1/2)."""
     discriminator = adversary.discriminator
     with torch.no_grad():
         for parameter in discriminator.parameters():
             parameter.zero_()
-        discriminator.mask.weight[0, 0, 1, 1] = 1
+        discriminator.mask[0].weight[0, 0, 1, 1] = 1
+        discriminator.mask[2].weight[0, 0, 1:3, 1:3] = 1 / 4
         for block in discriminator.blocks:
             block.weight[0, 0, 1, 1] = 1
         discriminator.verdict.weight[0, 0] = scale
@@ -124,8 +125,9 @@ def test_the_discriminator_step_trains_the_discriminator_only(case):
 def test_the_discriminator_learns_to_tell_true_from_predicted(case):
     adversary = adversary_of()
     losses = [adversary.discriminator_step(*case).item() for _ in range(60)]
-    assert losses[0] == pytest.approx(2 * math.log(2), abs=0.3)
-    assert losses[-1] < 0.5 * losses[0]
+    chance = 2 * math.log(2)
+    assert losses[0] > 0.8 * chance
+    assert losses[-1] < 0.5 * chance
 
 
 def test_every_parameter_of_the_discriminator_has_a_gradient(case):
@@ -133,29 +135,29 @@ def test_every_parameter_of_the_discriminator_has_a_gradient(case):
     discriminator = adversary_of().discriminator
     frames = F.avg_pool2d(batch.frames_BT3HW.flatten(0, 1), 8)
     features = tuple(level.detach().flatten(0, 1) for level in output.memory)
-    discriminator(frames, features, true_foreground(batch, frames)[None]).sum().backward()
+    discriminator(frames, features, true_foreground(batch).to(frames)[None]).sum().backward()
     assert all((parameter.grad != 0).any() for parameter in discriminator.parameters())
 
 
-def test_true_foreground_is_the_union_at_stride_8():
+def test_true_foreground_is_the_union_at_stride_4():
     masks = torch.zeros(2, 1, 16, 24).bool()
     masks[0, 0, :8, :8] = True
-    masks[1, 0, :4, :16] = True  # overlaps the first; covers the upper half of cell (0, 1)
+    masks[1, 0, :4, :16] = True  # overlaps the first
     batch = batch_of((Instances(torch.tensor([0, 0]), torch.rand(2, 1, 4), masks),), ((16, 24),), 1, (32, 32))
-    expected = torch.zeros(1, 1, 4, 4)
-    expected[0, 0, 0, 0], expected[0, 0, 0, 1] = 1, 0.5
-    torch.testing.assert_close(true_foreground(batch, torch.zeros(1, 3, 4, 4)), expected)
+    expected = torch.zeros(1, 1, 8, 8).bool()
+    expected[0, 0, :2, :2] = expected[0, 0, 0, :4] = True
+    assert torch.equal(true_foreground(batch), expected)
 
 
 def test_predicted_foreground_is_the_soft_union_of_the_matched_instances(case):
     batch, output, matches = case
-    foreground = predicted_foreground(batch, output, matches, torch.zeros(6, 3, 8, 12)).unflatten(0, (2, 3))
+    foreground = predicted_foreground(batch, output, matches).unflatten(0, (2, 3))
     for clip in range(2):
         probabilities = output.layers[-1].masks[clip, matches.queries(-1, clip)].sigmoid()
-        union = F.avg_pool2d(1 - (1 - probabilities).prod(0), 2)
-        height, width = (length // 8 for length in batch.sizes[clip])
-        torch.testing.assert_close(foreground[clip, :, 0, :height, :width], union[:, :height, :width])
+        union = 1 - (1 - probabilities).prod(0)
+        height, width = (length // 4 for length in batch.sizes[clip])
         inside = foreground[clip, :, 0, :height, :width]
+        torch.testing.assert_close(inside, union[:, :height, :width])
         torch.testing.assert_close(foreground[clip].sum(), inside.sum())  # nothing in the padding
 
 
@@ -165,9 +167,8 @@ def test_a_clip_without_instances_has_no_foreground():
     batch = replace(batch, instances=(no_instances(), batch.instances[1]))
     criterion = Criterion(CONFIG, classes=4)
     criterion(output, batch)
-    like = torch.zeros(6, 3, 8, 12)
-    assert predicted_foreground(batch, output, criterion.matches, like)[:3].abs().sum() == 0
-    assert true_foreground(batch, like)[:3].abs().sum() == 0
+    assert predicted_foreground(batch, output, criterion.matches)[:3].abs().sum() == 0
+    assert not true_foreground(batch)[:3].any()
     adversary = adversary_of()
     assert adversary.discriminator_step(batch, output, criterion.matches).isfinite()
     assert adversary.generator_loss(batch, output, criterion.matches, 3).isfinite()
@@ -211,7 +212,7 @@ def test_masks_judged_together_get_the_verdicts_they_get_alone(case):
     discriminator = adversary_of().discriminator
     frames = F.avg_pool2d(batch.frames_BT3HW.flatten(0, 1), 8)
     features = tuple(level.detach().flatten(0, 1) for level in output.memory)
-    masks = torch.rand(2, 6, 1, 8, 12, generator=torch.Generator().manual_seed(0))
+    masks = torch.rand(2, 6, 1, 16, 24, generator=torch.Generator().manual_seed(0))
     together = discriminator(frames, features, masks)
     for mask, verdict in zip(masks, together, strict=True):
         torch.testing.assert_close(discriminator(frames, features, mask[None])[0], verdict)
@@ -224,5 +225,5 @@ def test_any_frame_size_whose_stride_is_8_works(height, width):
     discriminator = adversary_of().discriminator
     sizes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in (8, 16, 32)]
     features = tuple(torch.randn(2, CHANNELS, *size, generator=generator) for size in sizes)
-    logits = discriminator(torch.zeros(2, 3, *sizes[0]), features, torch.zeros(1, 2, 1, *sizes[0]))
+    logits = discriminator(torch.zeros(2, 3, *sizes[0]), features, torch.zeros(1, 2, 1, height // 4, width // 4))
     assert logits.shape == (1, 2, 1, *sizes[2])
