@@ -182,6 +182,15 @@ def evaluate(
 
 
 @app.command()
+def complexity(study: Study) -> None:
+    """Write the table of the study's models: parameters, and FLOPs of a clip."""
+    from mssts.complexity import write_complexity
+    from mssts.paths import report_dir
+
+    write_complexity(study, report_dir(study))
+
+
+@app.command()
 def table(study: Study) -> None:
     """Write the study's tables as CSV, Markdown and LaTeX."""
     from mssts.paths import report_dir

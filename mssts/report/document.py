@@ -13,13 +13,14 @@ import pandas as pd
 from mssts.checkpoint import atomic_write, read_json
 from mssts.paths import report_dir
 from mssts.report import ablation
+from mssts.report.complexity import complexity_table
 from mssts.report.conclusions import conclusions
 from mssts.report.curves import SMOOTHING
 from mssts.report.differences import Difference
-from mssts.report.formats import NO_VALUE, NOT_RUN, plural, read_csv, signed
+from mssts.report.formats import NO_VALUE, NOT_RUN, plural, read_csv
 from mssts.report.published import METRICS as PUBLISHED_METRICS
 from mssts.report.published import read_published
-from mssts.report.runs import BASELINE, StudyRuns, collect
+from mssts.report.runs import StudyRuns, collect
 from mssts.report.tables import ERRORS_NOTE, FOREIGN, attributes, errors, provenance, summary, summary_note, table
 from mssts.structures import InputError
 
@@ -83,7 +84,7 @@ def report_data(runs: StudyRuns, folder: Path) -> dict[str, Any]:
         "conclusions": conclusions(runs, found),
         "attributes": None if attributes_frame.empty else _blocks(attributes_frame) | {"note": _ATTRIBUTES_NOTE},
         "errors": _blocks(errors(runs)) | {"note": ERRORS_NOTE},
-        "parameters": _parameters(runs),
+        "complexity": complexity_table(runs, folder),
         "provenance": _provenance(runs),
         "figures": present,
         "captions": _captions(runs, found, folder),
@@ -173,34 +174,6 @@ def _published() -> dict[str, Any]:
 
 def _mark(position: int) -> str:
     return "abcdefghijklmnopqrstuvwxyz"[position]
-
-
-def _parameters(runs: StudyRuns) -> dict[str, Any]:
-    """Parameters at inference of each variant and what it adds to the baseline."""
-    blocks = []
-    for dataset in runs.study.datasets:
-        for backbone in runs.study.backbones:
-            counts = {
-                run.variant: run.record["parameters"]
-                for run in runs.runs
-                if run.record and (run.dataset, run.backbone) == (dataset, backbone)
-            }
-            rows = [_parameter_row(runs, variant, counts) for variant in runs.study.variants]
-            blocks.append({"label": f"dataset {dataset}, backbone {backbone}", "rows": rows})
-    return {
-        "columns": ["Variant", "Parameters", "Added", "Added, %"],
-        "blocks": blocks,
-        "note": "Parameters at inference, and what a variant adds to the baseline.",
-    }
-
-
-def _parameter_row(runs: StudyRuns, variant: str, counts: dict[str, int]) -> list[str]:
-    title, own, baseline = runs.titles[variant], counts.get(variant), counts.get(BASELINE)
-    if own is None:
-        return [title, NOT_RUN, NOT_RUN, NOT_RUN]
-    if baseline is None:
-        return [title, f"{own:,}", NOT_RUN, NOT_RUN]
-    return [title, f"{own:,}", signed(own - baseline, 0), signed(100 * (own / baseline - 1), 1)]
 
 
 def _provenance(runs: StudyRuns) -> dict[str, Any]:

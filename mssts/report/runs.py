@@ -11,7 +11,8 @@ from typing import Any
 
 from mssts import config as configuration
 from mssts.checkpoint import read_json, sha256_file
-from mssts.config import PRETRAIN, Config, Study
+from mssts.config import PRETRAIN, Study
+from mssts.matrix import RunKey, is_measured, run_keys
 from mssts.paths import foreign_dir, run_dir
 from mssts.structures import InputError
 
@@ -123,16 +124,6 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else 100.0 * value
 
 
-def _run_keys(study: Study, config: Config) -> list[tuple[str, str, str, int]]:
-    starts = sorted({configuration.pretrain_seed(config, seed) for seed in study.seeds})
-    keys = []
-    for dataset in study.datasets:
-        for backbone in study.backbones:
-            keys += [(dataset, backbone, PRETRAIN, start) for start in starts]
-            keys += [(dataset, backbone, variant, seed) for variant in study.variants for seed in study.seeds]
-    return keys
-
-
 def _check(record: dict[str, Any] | None, expected: dict[str, Any], path: Path, study: str) -> None:
     if not isinstance(record, dict):
         raise InputError(
@@ -147,7 +138,7 @@ def _check(record: dict[str, Any] | None, expected: dict[str, Any], path: Path, 
             )
 
 
-def _read_run(study_name: str, study: Study, key: tuple[str, str, str, int], digest: str) -> tuple[Run, dict[str, Any]]:
+def _read_run(study_name: str, study: Study, key: RunKey, digest: str) -> tuple[Run, dict[str, Any]]:
     dataset, backbone, variant, seed = key
     directory = run_dir(study.scale, dataset, backbone, variant, seed)
     expected = {"dataset": dataset, "backbone": backbone, "variant": variant, "seed": seed, "config_digest": digest}
@@ -171,10 +162,10 @@ def collect(name: str) -> StudyRuns:
     digests = {variant: configuration.digest(config) for variant, config in configs.items()}
     digests[PRETRAIN] = configuration.digest(configs[BASELINE], PRETRAIN)
     runs, results = [], []
-    for key in _run_keys(study, configs[BASELINE]):
+    for key in run_keys(study, configs[BASELINE]):
         run, expected = _read_run(name, study, key, digests[key[2]])
         runs.append(run)
-        for split in study.splits:
+        for split in study.splits if is_measured(run.dataset, run.variant) else []:
             path = run.directory / split / "metrics.json"
             metrics = read_json(path) if path.is_file() else None
             if metrics is not None:

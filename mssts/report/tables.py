@@ -108,11 +108,12 @@ def _seeds(results: list[Result]) -> str:
 
 
 def _by_variant(runs: StudyRuns) -> Iterable[tuple[list[str], list[Result]]]:
-    """Texts of `_KEYS` and results over seeds of each variant, in the study's order."""
+    """Texts of `_KEYS` and results over seeds of each variant that is measured, in the study's order."""
     for dataset, split, backbone in runs.settings():
         for variant in runs.variants:
             results = runs.select(dataset, split, backbone, variant)
-            yield [dataset, split, backbone, runs.titles[variant], _seeds(results)], results
+            if results:
+                yield [dataset, split, backbone, runs.titles[variant], _seeds(results)], results
 
 
 def summary(runs: StudyRuns) -> pd.DataFrame:
@@ -192,13 +193,14 @@ def evaluation(runs: StudyRuns) -> pd.DataFrame:
 def provenance(runs: StudyRuns) -> pd.DataFrame:
     """One row per run: what made it. A run of another commit than most is marked in the column `note`."""
     rows = []
+    pretrained = any(run.variant == PRETRAIN for run in runs.runs)  # else they start from a checkpoint that is named
     for run in runs.runs:
         record = run.record
         if record is None:
             rows.append([run.name, *[NOT_RUN] * 6, ""])
             continue
         note = "" if record["commit"] == runs.commit else f"another commit than most ({runs.commit})"
-        start = NO_VALUE if run.variant == PRETRAIN else str(record["pretrain_seed"])
+        start = str(record["pretrain_seed"]) if pretrained and run.variant != PRETRAIN else NO_VALUE
         rows.append(
             [
                 *(run.name, record["commit"], record["config_digest"], record["data_fingerprint"], start),

@@ -10,6 +10,7 @@ import numpy as np
 
 from mssts import config as configuration
 from mssts.checkpoint import write_json
+from mssts.complexity import parameters
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import twelve_numbers
 from mssts.evaluation.errors import KINDS
@@ -60,13 +61,15 @@ def records(found: int, attributes: bool) -> MatchRecords:
     return MatchRecords(tuple(range(1, VIDEOS + 1)), (1,), views, (group,), group)
 
 
-def write_run(variant: str, seed: int, found: dict[str, int], commit: str = COMMIT, log: bool = True) -> Path:
+def write_run(
+    variant: str, seed: int, found: dict[str, int], commit: str = COMMIT, log: bool = True, dataset: str = "synthvis"
+) -> Path:
     """A run directory under the working directory; found: for each split the number of objects found, of 8."""
     config = configuration.resolve("smoke", "baseline" if variant == configuration.PRETRAIN else variant)
     stage = configuration.PRETRAIN if variant == configuration.PRETRAIN else configuration.TRAIN
-    directory = run_dir("smoke", "synthvis", "tiny", variant, seed)
+    directory = run_dir("smoke", dataset, "tiny", variant, seed)
     record = {
-        "dataset": "synthvis",
+        "dataset": dataset,
         "scale": "smoke",
         "backbone": "tiny",
         "variant": variant,
@@ -77,7 +80,7 @@ def write_run(variant: str, seed: int, found: dict[str, int], commit: str = COMM
         "data_fingerprint": "fedcba987654",
         "initial_checkpoint_sha256": None if variant == configuration.PRETRAIN else "aa" * 32,
         "checkpoint_sha256": f"{seed:02d}" * 32,
-        "parameters": 661000 + len(variant),
+        "parameters": parameters(config.model, "tiny", dataset),
         "steps": 8,
     }
     write_json(directory / "run.json", record | {"config": json.loads(configuration.canonical(config))})
@@ -91,7 +94,7 @@ def write_run(variant: str, seed: int, found: dict[str, int], commit: str = COMM
 
 def write_result(directory: Path, split: str, count: int, record: dict) -> None:
     """metrics.json and matches.npz of a split; the control split has no attributes."""
-    matches = records(count, attributes=split == "valid")
+    matches = records(count, attributes=split != "control")
     numbers = twelve_numbers(matches, matches.categories)
     write_records(split_dir(directory, split) / "matches.npz", matches)
     metrics = {

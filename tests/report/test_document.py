@@ -9,8 +9,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
+from mssts.complexity import write_complexity
+from mssts.config import resolve
+from mssts.models import build_model, count_parameters
 from mssts.report import document
 from mssts.report.attention import write_attention
+from mssts.report.complexity import read_complexity
 from mssts.report.curves import draw_differences, read_logs, training_figure, write_curves
 from mssts.report.differences import Difference
 from mssts.report.document import report_data, write_document
@@ -29,6 +33,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(root)
         fake_runs.write_fake_study(root)
         write_tables("fake", root / "reports/fake")
+        write_complexity("fake", root / "reports/fake")
         write_curves("fake", root / "reports/fake")
     return root
 
@@ -66,8 +71,32 @@ def test_everything_that_the_pdf_shows_comes_from_the_files(reported: Path) -> N
         "This study: dataset synthvis, local control split, backbone tiny",
     ]
     assert data["published"]["blocks"][0]["label"] == "Published, YouTube-VIS 2019 val, quoted: ResNet-50"
-    assert data["parameters"]["blocks"][0]["rows"][1] == ["MS-STS", "661,006", "\N{MINUS SIGN}2", "0.0"]
     assert data["warnings"][1] == "1 run of another commit than the others: synthvis/tiny/temporal/seed1."
+
+
+def test_parameters_and_flops_are_those_of_the_models(reported: Path) -> None:
+    block = report_data(collect("fake"), reported)["complexity"]["blocks"][0]
+    assert block["label"] == "dataset synthvis, backbone tiny, clip of 3 frames of 64 x 96 px"
+    baseline, ms_sts = (
+        count_parameters(build_model(resolve("smoke", v).model, "tiny", 5)) for v in ("baseline", "ms_sts")
+    )
+    assert block["rows"][0][:4] == ["Baseline", f"{baseline:,}", "0", "0.0"]
+    assert block["rows"][1][:3] == ["MS-STS", f"{ms_sts:,}", f"+{ms_sts - baseline:,}"]
+    flops = [float(row[4]) for row in block["rows"]]
+    assert 0.05 < flops[0] < flops[1] < 0.2
+    assert float(block["rows"][1][5]) == pytest.approx(100 * (flops[1] / flops[0] - 1), abs=1)
+
+
+def test_sizes_of_other_models_than_the_runs_are_refused(reported: Path, tmp_path: Path) -> None:
+    shutil.copytree(reported, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "complexity.csv"
+    frame = read_complexity(path)
+    write_csv(path, frame.assign(parameters=frame["parameters"] + 1))
+    with pytest.raises(InputError, match="not the models of the study's runs"):
+        report_data(collect("fake"), tmp_path)
+    path.unlink()
+    with pytest.raises(InputError, match=r"complexity\.csv: no such file"):
+        report_data(collect("fake"), tmp_path)
 
 
 def test_published_rows_and_ours_never_share_a_table(reported: Path) -> None:
@@ -109,6 +138,7 @@ def test_a_study_without_results_still_gives_a_pdf(tmp_path: Path, monkeypatch: 
     fake_runs.write_ablations(tmp_path)
     folder = tmp_path / "reports/fake"
     write_tables("fake", folder)
+    write_complexity("fake", folder)
     write_curves("fake", folder)
     write_attention("fake", folder)
     write_document("fake", tmp_path / "table.pdf")

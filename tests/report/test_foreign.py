@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mssts.checkpoint import read_json, sha256_file, write_json
+from mssts.complexity import write_complexity
 from mssts.config import load_study
 from mssts.evaluation.errors import KINDS
 from mssts.paths import foreign_dir, run_dir, split_dir
@@ -70,6 +71,7 @@ def test_changed_results_of_another_method_pass(foreign_study: Path) -> None:
 
 def test_report_hides_that_a_method_is_foreign(foreign_study: Path) -> None:
     write_tables("fake", foreign_study / "reports/fake")
+    write_complexity("fake", foreign_study / "reports/fake")
     data = report_data(collect("fake"), foreign_study / "reports/fake")
     labels = [block["label"] for block in data["summary"]["blocks"]]
     assert labels[-1] == "This study: dataset synthvis, local valid split, foreign methods"

@@ -28,6 +28,7 @@ files = {
         "table.csv table.md table.tex ablation.csv ablation.md ablation.tex attributes.csv attributes.md "
         "errors.csv errors.md evaluation.csv provenance.csv published.csv cost.csv"
     ).split()],
+    "complexity": [study / "complexity.csv"],
     "figures": [study / "figures" / "a.pdf"],
     "attention": [study / "attention" / "a.pdf"],
     "document": [output],

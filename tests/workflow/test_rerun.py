@@ -54,6 +54,11 @@ def test_a_variants_title_reruns_the_report_only(clone, rerun):
     assert set(rerun(clone)) == REPORT
 
 
+def test_size_of_one_model_reruns_the_table_of_sizes(clone, rerun):
+    replace(clone / "ablations/scales/smoke.yaml", "temporal: {width: 16", "temporal: {width: 32")
+    assert {"complexity", "pretrain", "document"} < set(rerun(clone))
+
+
 def test_training_settings_spare_the_pretraining(clone, rerun):
     replace(clone / "ablations/scales/smoke.yaml", "\ntrain: {steps: 8,", "\ntrain: {steps: 9,")
     jobs = rerun(clone)
@@ -88,7 +93,7 @@ def test_another_study_reruns_the_document_and_shares_the_runs(clone, rerun):
     source = clone / "ablations/studies/smoke.yaml"
     (source.parent / "other.yaml").write_text(source.read_text())
     jobs = rerun(clone, study="other")
-    assert set(jobs) == REPORT
+    assert set(jobs) == REPORT | {"complexity"}
     assert jobs["document"] == ["reports/table.pdf"]
 
 

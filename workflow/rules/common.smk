@@ -1,5 +1,6 @@
 # What all rules share: the chosen study, its paths, and the config sections that a rule reads. Imports no torch.
 import shlex
+import signal
 import sys
 from functools import cache
 from glob import glob
@@ -14,6 +15,7 @@ from mssts import paths
 from mssts.data.coco import COCO
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
+from mssts.matrix import is_measured, run_keys
 from mssts.structures import InputError
 
 CONDA = "../../environment.yml"  # only used with --software-deployment-method conda
@@ -86,10 +88,15 @@ ENVIRONMENT = {
     "MSSTS_STUDY": STUDY_NAME,
     "MSSTS_TRACKING": "on" if TRACKING else "off",
 }
+# A scheduler that stops a job signals every process of it, and kills the rest when the first of them is gone: this
+# snakemake, the shell and tee wait for the training, which saves itself. Here and not in the rules, because a changed
+# command runs finished trainings again.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+WAIT_FOR_THE_STAGE = "trap : TERM; tee() {{ trap '' TERM; exec tee \"$@\"; }}; "
 shell.prefix(
     f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH "
     + " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
-    + "; "
+    + f"; {WAIT_FOR_THE_STAGE}"
 )
 
 
@@ -142,15 +149,7 @@ def initial_checkpoint(wildcards):
 @cache
 def run_dirs():
     """Every run of the study, pre-training included."""
-    starts = sorted({configuration.pretrain_seed(BASELINE, seed) for seed in STUDY.seeds})
-    jobs = [(configuration.PRETRAIN, seed) for seed in starts if BASELINE.train.init == configuration.PRETRAIN]
-    jobs += [(variant, seed) for variant in STUDY.variants for seed in STUDY.seeds]
-    return [
-        paths.run_dir(STUDY.scale, dataset, backbone, variant, seed)
-        for dataset in STUDY.datasets
-        for backbone in STUDY.backbones
-        for variant, seed in jobs
-    ]
+    return [paths.run_dir(STUDY.scale, *key) for key in run_keys(STUDY, BASELINE)]
 
 
 def of_runs(name):
@@ -169,9 +168,9 @@ def of_submissions(name):
 
 
 def measured_dirs():
-    """Every run that can be measured: pre-training on COCO's own categories cannot, on a user's videos."""
-    started = {dataset for dataset in STUDY.datasets if not is_generated(dataset)}
-    return [run for run in run_dirs() if not (run.parts[-2] == configuration.PRETRAIN and run.parts[-4] in started)]
+    """Every run that can be measured."""
+    keys = run_keys(STUDY, BASELINE)
+    return [run for run, (dataset, _, variant, _) in zip(run_dirs(), keys) if is_measured(dataset, variant)]
 
 
 def of_foreign(name):
@@ -188,3 +187,12 @@ def report_content():
     """Everything that a report shows beside the results: the study's matrix and the variants' titles."""
     records = [STUDY, *VARIANTS.values()]
     return "\n".join([STUDY_NAME, *(configuration.canonical(record) for record in records)])
+
+
+def complexity_content():
+    """Everything that the models' parameters and FLOPs depend on, beside the code."""
+    sizes = [BASELINE.data.synthetic.height, BASELINE.data.synthetic.width, BASELINE.predict.short_side]
+    models = [
+        (name, CONFIGS[name].train.frames, configuration.canonical(CONFIGS[name], ("model",))) for name in VARIANTS
+    ]
+    return str([STUDY.datasets, STUDY.backbones, sizes, models])

@@ -81,9 +81,28 @@ rule attention:
         "python -m mssts attention --study $MSSTS_STUDY 2> >(tee {log} >&2)"
 
 
+# Of the models as configured: it waits for no training.
+rule complexity:
+    output:
+        REPORT / "complexity.csv",
+    log:
+        f"logs/{STUDY_NAME}_complexity.log",
+    conda:
+        CONDA
+    threads: THREADS
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    params:
+        reads=complexity_content(),
+    shell:
+        "python -m mssts complexity --study $MSSTS_STUDY 2> >(tee {log} >&2)"
+
+
 rule document:
     input:
         tables=rules.tables.output,
+        complexity=rules.complexity.output,
         figures=rules.curves.output,
         attention=rules.attention.output,
         modules=modules("mssts/report/*.py", "reports/templates/**/*"),

@@ -1,0 +1,78 @@
+"""The report of a study on a user's videos: only what belongs to the study is missing when it has not been run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mssts import config as configuration
+from mssts.complexity import write_complexity
+from mssts.report.document import report_data
+from mssts.report.runs import collect
+from mssts.report.tables import attributes, provenance, summary, write_tables
+from mssts.structures import InputError
+from tests.report import fake_runs
+
+
+@pytest.fixture
+def users_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Study `users` on YouTube-VIS 2019, nothing of it run yet."""
+    monkeypatch.chdir(tmp_path)
+    fake_runs.write_ablations(tmp_path)
+    study = (tmp_path / "ablations/studies/fake.yaml").read_text()
+    study = study.replace("[synthvis]", "[ytvis2019]").replace("[valid, control]", "[local_valid]")
+    (tmp_path / "ablations/studies/users.yaml").write_text(study)
+    return tmp_path
+
+
+def start_from(root: Path, checkpoint: str) -> None:
+    """Let the study start from a checkpoint instead of a stage of its own."""
+    scale = root / "ablations/scales/smoke.yaml"
+    scale.write_text(scale.read_text().replace("\ntrain: {", f"\ntrain: {{init: {checkpoint}, "))
+
+
+def finish(root: Path) -> None:
+    """Write every run and result of the study, as its own scale resolves."""
+    for run in collect("users").runs:
+        splits = {} if run.variant == configuration.PRETRAIN else {"local_valid": 4}
+        fake_runs.write_run(run.variant, run.seed, splits, dataset="ytvis2019")
+
+
+def test_the_coco_stage_is_a_run_and_no_result(users_study: Path) -> None:
+    runs = collect("users")
+    assert [run.variant for run in runs.runs].count("pretrain") == 1
+    assert {result.run.variant for result in runs.results} == {"baseline", "ms_sts", "temporal"}
+    assert "pre-trained" not in set(summary(runs)["Variant"])
+
+
+def test_a_start_that_is_named_has_no_stage(users_study: Path) -> None:
+    start_from(users_study, "weights/seqformer.pt")
+    runs = collect("users")
+    assert len(runs.runs) == len(runs.results) == 3 * 2
+    assert "pretrain" not in {run.variant for run in runs.runs}
+
+
+@pytest.mark.parametrize("init", ["pretrain", "weights/seqformer.pt"])
+def test_a_finished_study_prints_not_run_nowhere(users_study: Path, init: str) -> None:
+    if init != "pretrain":
+        start_from(users_study, init)
+    finish(users_study)
+    folder = users_study / "reports/users"
+    write_tables("users", folder)
+    write_complexity("users", folder)
+    runs = collect("users")
+    data = report_data(runs, folder)
+    assert data["warnings"] == []
+    assert set(provenance(runs)["pretrain_seed"]) == ({"-", "1"} if init == "pretrain" else {"-"})
+    assert not attributes(runs).empty
+    shown = {key: value for key, value in data.items() if key not in ("not_run", "figures", "captions")}
+    assert "not run" not in json.dumps(shown)
+
+
+def test_a_result_of_another_start_is_refused(users_study: Path) -> None:
+    finish(users_study)
+    start_from(users_study, "weights/seqformer.pt")
+    with pytest.raises(InputError, match="config_digest"):
+        collect("users")
