@@ -113,7 +113,9 @@ def bootstrap_over_videos(
         if np.isnan(difference) or not defined.size:
             result[name] = VideoInterval(None, None, None, int(defined.size))
         else:
-            low, high = np.percentile(defined, [tail, 100 - tail])
+            # weibull: the (R + 1) p-th smallest of R, below which one more resample lies with probability p;
+            # numpy's default would leave 5.8 % outside a 95 % interval of 250 resamples, 5.2 % outside one of 1000
+            low, high = np.percentile(defined, [tail, 100 - tail], method="weibull")
             result[name] = VideoInterval(float(difference), float(low), float(high), int(defined.size))
     return result
 

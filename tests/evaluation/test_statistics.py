@@ -54,6 +54,17 @@ def test_interval_is_not_that_of_the_binomial_share(new_case):
     assert interval.high == pytest.approx(0.5 + 1.96 * deviation, abs=0.02)
 
 
+def test_interval_of_few_replicates_is_narrower_than_its_confidence(new_case):
+    # one more resample lies below 19 others with probability 1/20, above with as much: they span a 90 % interval
+    runs = hits(new_case, [0] * 100), hits(new_case, [video % 2 for video in range(100)])
+    for seed in range(5):
+        within, all_draws = (
+            bootstrap_over_videos([runs[0]], [runs[1]], 19, np.random.default_rng(seed), confidence, ("AP",))["AP"]
+            for confidence in (0.9, 1.0)
+        )
+        assert (within.low, within.high) == pytest.approx((all_draws.low, all_draws.high))
+
+
 def test_intervals_do_not_cover_the_true_difference_nineteen_times_in_twenty(new_case):
     rng = np.random.default_rng(2)
     covered = 0
