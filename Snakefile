@@ -20,5 +20,8 @@ rule all:
 
 # Once, before any job: concurrent first use of a fresh store would race. No file depends on it.
 onstart:
+    if MISSING:
+        atexit.unregister(print)
+        raise WorkflowError(MISSING)
     if TRACKING:
         shell("python -m mssts tracking init --study $MSSTS_STUDY")

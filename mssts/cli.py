@@ -49,9 +49,13 @@ def generate(study: Study, dataset: Dataset, output: Output) -> None:
 
 @app.command()
 def prepare(dataset: Dataset, data: Data) -> None:
-    """Check a dataset of your own, make its local split and its fingerprint."""
+    """Check a dataset of your own (or coco), make its fingerprint and, of videos, the local split."""
     from mssts import prepare as stage
+    from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 
+    if dataset == COCO_DIRECTORY:
+        print(f"{data}: fingerprint {stage.prepare_coco(data)['fingerprint']}.")
+        return
     record = stage.prepare(dataset, data)
     sides = f"{len(record['train'])} videos to train on, {len(record['valid'])} held out"
     print(f"{data}: {sides}; digest of the split {record['digest'][:12]}.")

@@ -1,7 +1,8 @@
-"""Preparation of a dataset that the user brings: everything is checked, the local split made, the files fingerprinted.
+"""Preparation of data that the user brings: everything is checked, the local split made, the files fingerprinted.
 
 What is written lies in the dataset's own directory: `local_train.json`, `local_valid.json` (parts of the training
-annotations), `local_split.json` (which video is on which side, with a digest) and `fingerprint.json`.
+annotations), `local_split.json` (which video is on which side, with a digest) and `fingerprint.json`; of COCO, which
+has no split, the last alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mssts.checkpoint import read_json, sha256_file, write_json
-from mssts.data.datasets import LOCAL, entry, is_generated
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+from mssts.data.coco import check_coco
+from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
 from mssts.data.youtube_vis import Video, VideoAnnotations
 from mssts.structures import InputError
 
@@ -48,6 +51,21 @@ def prepare(dataset: str, directory: Path) -> dict[str, Any]:
     write_json(directory / SPLIT_RECORD, record)
     write_json(directory / FINGERPRINT, fingerprint(dataset, parts))
     return record
+
+
+def prepare_coco(directory: Path) -> dict[str, Any]:
+    """Check COCO and write its fingerprint; returns that. Raises InputError that lists every problem at once."""
+    record = fingerprint(COCO_DIRECTORY, {STILLS: check_coco(directory)})
+    write_json(directory / FINGERPRINT, record)
+    return record
+
+
+def read_fingerprint(directory: Path) -> str:
+    """The fingerprint of the data in a directory. Raises InputError if it has not been made."""
+    path = directory / FINGERPRINT
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Run `mssts prepare` (or `mssts generate`) on {directory} first.")
+    return read_json(path)["fingerprint"]
 
 
 def video_name(video: Video) -> str:

@@ -16,14 +16,17 @@ from tqdm import tqdm
 
 from mssts import config as configuration
 from mssts import tracking
-from mssts.checkpoint import load_checkpoint, read_json, save_checkpoint, sha256_file, write_json
+from mssts.checkpoint import load_checkpoint, save_checkpoint, sha256_file, write_json
 from mssts.config import PRETRAIN, TRAIN, Config, OptimisationSection
 from mssts.data.clips import ClipDataset, ClipLoader
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+from mssts.data.coco import uses_coco
 from mssts.data.stills import StillClipDataset
 from mssts.data.training import pretraining_clips, training_clips
 from mssts.failures import Position, Preempted, explained
 from mssts.models import MsStsVis, build_model, count_parameters
 from mssts.parallel import Parts, agree, start_fabric
+from mssts.prepare import read_fingerprint
 from mssts.provenance import commit
 from mssts.resume import ResumeFiles, stop_requests
 from mssts.run_lock import run_lock
@@ -38,6 +41,7 @@ IDENTITY = (
     "seed",
     "config_digest",
     "data_fingerprint",
+    "coco_fingerprint",
     "initial_checkpoint_sha256",
     "parameters",
 )
@@ -127,7 +131,7 @@ def _fit(
         trainer = Trainer(fabric, model, config, settings, len(clips.categories), parts, generators)
 
         record = _record(name, config, stage, settings, data, init) | {"parameters": count_parameters(model)}
-        files = ResumeFiles(output, identity={key: record[key] for key in IDENTITY})
+        files = ResumeFiles(output, identity={key: record[key] for key in IDENTITY if key in record})
         state = files.load() or {"step": 0, "seconds": 0.0, "commit": record["commit"], "log": None}
         start = position.saved = state["step"]
         if start:
@@ -200,10 +204,12 @@ def _record(
         "config": json.loads(configuration.canonical(config, configuration.RECORDED)),
         "config_digest": configuration.digest(config, stage),
         "commit": commit(),
-        "data_fingerprint": read_json(data / "fingerprint.json")["fingerprint"],
+        "data_fingerprint": read_fingerprint(data),
         "initial_checkpoint_sha256": sha256_file(init) if init else None,
         "steps": settings.steps,
     }
+    if uses_coco(name.dataset, config, stage):
+        record["coco_fingerprint"] = read_fingerprint(data.parent / COCO_DIRECTORY)
     del record["study"]
     return record
 

@@ -9,9 +9,10 @@ import pytest
 
 from mssts.data.datasets import entry
 from mssts.data.youtube_vis import Track, Video, VideoAnnotations
-from mssts.prepare import local_split, prepare
+from mssts.prepare import local_split, prepare, prepare_coco, read_fingerprint
 from mssts.structures import InputError
 from tests.data import fake_youtube_vis as fake
+from tests.data.test_training import COCO_NAMES, write_coco
 
 LAYOUTS = [
     ("train.json", "train/JPEGImages", "valid.json", "valid/JPEGImages"),
@@ -116,6 +117,44 @@ def test_every_poison_of_both_parts_is_listed_at_once(tmp_path):
     ):
         assert said in message
     assert not (tmp_path / "fingerprint.json").exists()
+
+
+def test_the_fingerprint_of_coco_sees_annotations_and_images(tmp_path):
+    directory = write_coco(tmp_path) / "coco"
+    first = prepare_coco(directory)
+    assert first["splits"] == {"stills": {"videos": 25, "instances": 25}}
+    assert prepare_coco(directory) == first == json.loads((directory / "fingerprint.json").read_text())
+    image = directory / "train2017/000000000018.jpg"
+    image.write_bytes(image.read_bytes() + b"0")
+    second = prepare_coco(directory)["fingerprint"]
+    annotations = directory / "annotations/instances_train2017.json"
+    annotations.write_text(annotations.read_text() + "\n")
+    assert len({first["fingerprint"], second, prepare_coco(directory)["fingerprint"]}) == 3
+
+
+def test_every_poison_of_coco_is_listed_at_once(tmp_path):
+    directory = write_coco(tmp_path) / "coco"
+    path = directory / "annotations/instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["images"][3]["file_name"] = "../../secret.jpg"
+    content["annotations"][5]["segmentation"] = [[1.0, 2.0]]
+    path.write_text(json.dumps(content))
+    (directory / "train2017/000000000018.jpg").unlink()
+    with pytest.raises(InputError) as caught:
+        prepare_coco(directory)
+    for said in ("leads out of the image folder", "polygon", "000000000018.jpg: no such frame"):
+        assert said in str(caught.value)
+    assert not (directory / "fingerprint.json").exists()
+
+
+def test_other_categories_than_cocos_are_found_before_training(tmp_path):
+    with pytest.raises(InputError, match="id 17 is 'dog', expected 'cat'"):
+        prepare_coco(write_coco(tmp_path, COCO_NAMES | {18: "cat", 17: "dog"}) / "coco")
+
+
+def test_data_that_is_not_prepared_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"fingerprint\.json: no such file\. Run `mssts prepare`"):
+        read_fingerprint(tmp_path)
 
 
 def test_training_annotations_that_are_null_are_explained(tmp_path):

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mssts.config import PRETRAIN, Config
 from mssts.data.categories import CORRECTED, coco_map, coco_names
-from mssts.data.datasets import STILLS, DatasetEntry
+from mssts.data.datasets import STILLS, DatasetEntry, is_generated
 from mssts.data.youtube_vis import StillAnnotations
 from mssts.structures import InputError
 
@@ -23,6 +24,19 @@ COCO = DatasetEntry(
     },
     source="cocodataset.org (train images and train/val annotations of 2017)",
 )
+
+
+def uses_coco(dataset: str, config: Config, stage: str) -> bool:
+    """Whether a stage (`pretrain` or `train`) on a dataset draws from COCO's images: only where videos are a user's."""
+    return not is_generated(dataset) and (stage == PRETRAIN or config.data.joint)
+
+
+def check_coco(directory: Path) -> StillAnnotations:
+    """COCO's annotations with every image looked for. Raises InputError that lists all problems."""
+    annotations = StillAnnotations.read(*COCO.files(directory, STILLS), DIRECTORY, own_categories=True, frames=True)
+    for dataset in ("ytvis2019", "ytvis2021"):
+        _check_names(dict(annotations.categories), coco_names(dataset), annotations.path)
+    return annotations
 
 
 def read_coco(data: Path, dataset: str | None = None, which: str = CORRECTED) -> StillAnnotations:
@@ -42,12 +56,7 @@ def _translation(dataset: str, which: str, path: Path) -> Callable[[dict[str, An
     numbers, expected = coco_map(dataset, which), coco_names(dataset, which)
 
     def translate(content: dict[str, Any]) -> dict[str, Any]:
-        found = {item.get("id"): item.get("name") for item in content["categories"]}
-        wrong = [
-            f"id {n} is {found.get(n)!r}, expected {name!r}" for n, name in expected.items() if found.get(n) != name
-        ]
-        if wrong:
-            raise InputError(f"{path}: categories: {'; '.join(wrong[:5])}. Expected COCO's own annotations.")
+        _check_names({item.get("id"): item.get("name") for item in content["categories"]}, expected, path)
         annotations = [
             item | {"category_id": numbers[item["category_id"]]}
             for item in content["annotations"]
@@ -59,3 +68,9 @@ def _translation(dataset: str, which: str, path: Path) -> Callable[[dict[str, An
         return {"images": images, "annotations": annotations, "categories": None}
 
     return translate
+
+
+def _check_names(found: dict[int, str], expected: dict[int, str], path: Path) -> None:
+    wrong = [f"id {n} is {found.get(n)!r}, expected {name!r}" for n, name in expected.items() if found.get(n) != name]
+    if wrong:
+        raise InputError(f"{path}: categories: {'; '.join(wrong[:5])}. Expected COCO's own annotations.")

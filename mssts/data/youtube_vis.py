@@ -103,11 +103,12 @@ class StillAnnotations(VideoAnnotations):
         dataset: str,
         own_categories: bool = False,
         translate: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        frames: bool = False,
     ) -> StillAnnotations:
         """Read a COCO-style file with the categories of `dataset`. Raises InputError listing every problem.
 
         own_categories: take those that the file names. translate: makes of the file's content one whose annotations
-            have category ids of `dataset` (its `categories` do not count).
+            have category ids of `dataset` (its `categories` do not count). frames: as for videos.
         """
         path, content = Path(json_path), _load(Path(json_path), _STILLS)
         if translate:
@@ -118,7 +119,7 @@ class StillAnnotations(VideoAnnotations):
             expected = tuple(sorted((item.get("id"), item.get("name")) for item in content["categories"]))
         if translate:
             content["categories"] = [{"id": number, "name": name} for number, name in expected]
-        return cls(*_checked(content, path, Path(image_root), dataset, expected, _STILLS))
+        return cls(*_checked(content, path, Path(image_root), dataset, expected, _STILLS, frames))
 
     def frame_name(self, video: Video, frame: int) -> str:
         """A still in words, for messages."""

@@ -194,7 +194,8 @@ def _provenance(runs: StudyRuns) -> dict[str, Any]:
             {"label": "dataset/backbone/variant/seed", "rows": frame.assign(run=marked)[list(columns)].values.tolist()}
         ],
         "note": "What made each row: commit of the code, digest of the resolved configuration, fingerprint of the "
-        f"data, first digits of the checkpoint's SHA-256, and the pre-training seed that it started from.{star}",
+        "data (+ that of COCO where its images were used), "
+        f"first digits of the checkpoint's SHA-256, and the pre-training seed that it started from.{star}",
     }
 
 

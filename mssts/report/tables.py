@@ -200,10 +200,11 @@ def provenance(runs: StudyRuns) -> pd.DataFrame:
             rows.append([run.name, *[NOT_RUN] * 6, ""])
             continue
         note = "" if record["commit"] == runs.commit else f"another commit than most ({runs.commit})"
+        data = " + ".join([record["data_fingerprint"], *filter(None, [record.get("coco_fingerprint")])])
         start = str(record["pretrain_seed"]) if pretrained and run.variant != PRETRAIN else NO_VALUE
         rows.append(
             [
-                *(run.name, record["commit"], record["config_digest"], record["data_fingerprint"], start),
+                *(run.name, record["commit"], record["config_digest"], data, start),
                 *(record["checkpoint_sha256"][:12], str(record["parameters"]), note),
             ]
         )

@@ -42,36 +42,51 @@ def bring(directory, dataset):
     write_coco(directory / "data")
 
 
-@pytest.mark.parametrize(("study", "dataset"), [("paper-2019", "ytvis2019"), ("paper-2021", "ytvis2021")])
-def test_every_missing_file_is_named_with_the_site_that_has_it(snakemake, sources, study, dataset):
-    run = snakemake(sources, "-n", "--cores", "1", "--config", f"study={study}")
-    assert run.returncode != 0 and "Traceback (most recent call last)" not in run.stdout
-    for said in ("train.json", "train/JPEGImages/", "valid.json", "valid/JPEGImages/"):
-        assert f"data/{dataset}/{said}" in run.stdout
-    assert "data/coco/annotations/instances_train2017.json" in run.stdout and "data/coco/train2017/" in run.stdout
-    assert "youtube-vos.org" in run.stdout and "cocodataset.org" in run.stdout
+YEARS = pytest.mark.parametrize(("study", "dataset"), [("paper-2019", "ytvis2019"), ("paper-2021", "ytvis2021")])
+JOBS = {
+    "prepare": 1,
+    "prepare_coco": 1,
+    "pretrain": 3,  # backbones, one COCO stage each for three seeds
+    "train": 3 * 4 * 3,  # backbones, variants, seeds
+    "predict": 2 * 36,  # held-out videos, and the official ones to submit
+    "evaluate": 36,
+    "document": 1,
+}
 
 
 def listed(stdout):
-    """Jobs by rule, from the table that a dry run ends with."""
+    """Jobs by rule, from the table of a dry run."""
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", stdout, re.M)}
 
 
-def test_the_right_jobs_are_listed_once_the_data_is_there(snakemake, sources):
-    bring(sources, "ytvis2019")
-    run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2019")
+@YEARS
+def test_without_data_the_jobs_are_listed_and_every_missing_file_with_its_site(snakemake, sources, study, dataset):
+    run = snakemake(sources, "-n", "--cores", "1", "--config", f"study={study}")
+    assert run.returncode == 0, run.stdout
+    assert listed(run.stdout).items() >= JOBS.items()
+    message = run.stdout.partition("Missing, and needed before the study can run:")[2]
+    for said in ("train.json", "train/JPEGImages/", "valid.json", "valid/JPEGImages/"):
+        assert f"data/{dataset}/{said}" in message
+    assert "data/coco/annotations/instances_train2017.json" in message and "data/coco/train2017/" in message
+    assert "youtube-vos.org" in message and "cocodataset.org" in message
+
+
+def test_without_data_no_job_runs(snakemake, sources):
+    run = snakemake(sources, "--cores", "1", "--config", "study=paper-2019", "tracking=off")
+    assert run.returncode != 0 and "Traceback (most recent call last)" not in run.stdout
+    assert run.stdout.count("data/ytvis2019/train.json (annotation file)") == 1
+    assert not (sources / "logs").exists() and not (sources / "reports/paper-2019").exists()
+
+
+@YEARS
+def test_the_right_jobs_are_listed_once_the_data_is_there(snakemake, sources, study, dataset):
+    bring(sources, dataset)
+    run = snakemake(sources, "-n", "--cores", "1", "--config", f"study={study}")
     assert run.returncode == 0, run.stdout
     jobs = listed(run.stdout)
-    assert {rule: jobs.get(rule) for rule in ("prepare", "pretrain", "train", "predict", "evaluate", "document")} == {
-        "prepare": 1,
-        "pretrain": 3,  # backbones, one COCO stage each for three seeds
-        "train": 3 * 4 * 3,  # backbones, variants, seeds
-        "predict": 2 * 36,  # held-out videos, and the official ones to submit
-        "evaluate": 36,
-        "document": 1,
-    }
-    assert "generate" not in jobs
-    assert "data/ytvis2019/local_valid.json" in run.stdout
+    assert jobs.items() >= JOBS.items()
+    assert "generate" not in jobs and "Missing, and" not in run.stdout
+    assert f"data/{dataset}/local_valid.json" in run.stdout
     assert not re.search(r"/seed\d/valid/metrics\.json", run.stdout)  # official videos have no annotations
 
 
@@ -94,7 +109,8 @@ def test_a_checkpoint_of_ones_own_takes_the_place_of_the_coco_stage(snakemake, s
     (sources / "weights/seqformer.pt").write_text("")
     run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2021")
     assert run.returncode == 0, run.stdout
-    assert "pretrain" not in listed(run.stdout)
+    jobs = listed(run.stdout)
+    assert "pretrain" not in jobs and jobs["prepare_coco"] == 1  # for the joint training
 
 
 def test_official_training_never_sees_a_local_split_scored(snakemake, sources):
@@ -117,11 +133,16 @@ def test_the_paper_study_runs_to_its_report_with_the_sizes_shrunk_by_config_alon
     assert run.returncode == 0, run.stdout
     assert (sources / "reports/table.pdf").stat().st_size > 10_000
     with (sources / "reports/paper-2019/table.csv").open(newline="") as file:
-        assert {"baseline", "ms_sts_temporal_fgbg"} <= {row["variant"] for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    assert {row["variant"] for row in rows} == {"baseline", "ms_sts_temporal_fgbg"}
+    assert "not run" not in {row["AP"] for row in rows}
     for variant in ("baseline", "ms_sts_temporal_fgbg"):
         run_dir = sources / "results/paper-2019/ytvis2019/tiny" / variant / "seed1"
-        fingerprint = json.loads((sources / "data/ytvis2019/fingerprint.json").read_text())["fingerprint"]
-        assert json.loads((run_dir / "run.json").read_text())["data_fingerprint"] == fingerprint
+        record = json.loads((run_dir / "run.json").read_text())
+        for key, folder in (("data_fingerprint", "ytvis2019"), ("coco_fingerprint", "coco")):
+            assert (
+                record[key] == json.loads((sources / "data" / folder / "fingerprint.json").read_text())["fingerprint"]
+            )
         with zipfile.ZipFile(run_dir / "valid/predictions.zip") as archive:
             assert archive.namelist() == ["results.json"]
         assert not (run_dir / "valid/metrics.json").exists()

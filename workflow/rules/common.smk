@@ -1,4 +1,5 @@
 # What all rules share: the chosen study, its paths, and the config sections that a rule reads. Imports no torch.
+import atexit
 import shlex
 import signal
 import sys
@@ -14,8 +15,9 @@ from mssts import config as configuration
 from mssts import paths
 from mssts.data.coco import COCO
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+from mssts.data.coco import uses_coco
 from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
-from mssts.matrix import is_measured, run_keys
+from mssts.matrix import is_measured, pretrain_seeds, run_keys
 from mssts.structures import InputError
 
 CONDA = "../../environment.yml"  # only used with --software-deployment-method conda
@@ -24,23 +26,20 @@ TRACKING = str(config.get("tracking", "on")).lower() not in ("off", "false")
 
 
 def load_study():
-    """The chosen study, with its splits and the files of a user's own datasets checked."""
+    """The chosen study, with its splits and what it names checked."""
     study = configuration.load_study(STUDY_NAME)
-    missing = []
     for dataset in study.datasets:
         for split in ("train", *study.splits, *study.submissions):
             if split not in entry(dataset).splits:
                 known = ", ".join(entry(dataset).splits)
                 raise InputError(f"study {STUDY_NAME}: splits: {dataset} has no {split!r}; it has {known}")
-        if not is_generated(dataset):
-            directory = paths.dataset_dir(study.scale, dataset)
-            missing += missing_files(entry(dataset), directory, ("train", "valid"))
-    resolved = configuration.resolve(study.scale)
-    own = [dataset for dataset in study.datasets if not is_generated(dataset)]
-    if own and (resolved.data.joint or resolved.train.init == configuration.PRETRAIN):
-        missing += missing_files(COCO, paths.DATA / COCO_DIRECTORY, (STILLS,))
-    if resolved.train.init != configuration.PRETRAIN and not Path(resolved.train.init).is_file():
-        missing.append(f"train.init: {resolved.train.init}: no such checkpoint. Make it with `mssts import-weights`.")
+    missing = []
+    init = configuration.resolve(study.scale).train.init
+    if init != configuration.PRETRAIN and not Path(init).is_file():
+        missing.append(
+            f"train.init: {init}: no such checkpoint. Make it with `mssts import-weights`, or write "
+            f"{configuration.PRETRAIN}: our own stage, on COCO where the videos are your own."
+        )
     for title, path in study.foreign.items():
         if not Path(path).is_file():
             missing.append(f"study {STUDY_NAME}: foreign: {title}: {path}: no such file; put the results.json there")
@@ -49,15 +48,25 @@ def load_study():
     return study
 
 
-def missing_files(dataset, directory, splits):
+def missing_files():
     """What the user has to bring before anything can run, in words."""
+    own = [dataset for dataset in STUDY.datasets if not is_generated(dataset)]
+    files = [(entry(dataset), data_of(dataset), split) for dataset in own for split in ("train", "valid")]
+    stages = [configuration.TRAIN, configuration.PRETRAIN][: 2 if pretrain_seeds(STUDY, BASELINE) else 1]
+    if any(uses_coco(dataset, BASELINE, stage) for dataset in own for stage in stages):
+        files.append((COCO, paths.DATA / COCO_DIRECTORY, STILLS))
     messages = []
-    for split in splits:
+    for dataset, directory, split in files:
         try:
             dataset.files(directory, split)
         except InputError as error:
             messages.append(str(error))
-    return messages
+    return "\n".join(messages)
+
+
+def data_of(dataset):
+    """Directory of a dataset."""
+    return paths.dataset_dir(STUDY.scale, dataset)
 
 
 try:
@@ -68,6 +77,10 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 BASELINE = CONFIGS["baseline"]
+# A dry run lists the jobs all the same and ends with this message; a run stops with it before any job (onstart).
+MISSING = missing_files()
+if MISSING:
+    atexit.register(print, f"Missing, and needed before the study can run:\n{MISSING}", file=sys.stderr)
 THREADS = BASELINE.runtime.threads
 GENERATED = paths.generated_dir(STUDY.scale, "{dataset}")
 PRETRAIN = paths.pretrain_dir(STUDY.scale, "{dataset}", "{backbone}", "{seed}")
@@ -120,7 +133,7 @@ def section(*names):
 
 def data_dir(wildcards):
     """Directory of the job's dataset."""
-    return paths.dataset_dir(STUDY.scale, wildcards.dataset)
+    return data_of(wildcards.dataset)
 
 
 def data_state(wildcards):
@@ -128,9 +141,26 @@ def data_state(wildcards):
     return data_dir(wildcards) / "fingerprint.json"
 
 
+def coco_state(stage):
+    """The file that changes whenever COCO changes, for jobs of a stage that draw from it."""
+
+    def state(wildcards):
+        resolved = CONFIGS.get(getattr(wildcards, "variant", "baseline"), BASELINE)
+        path = paths.DATA / COCO_DIRECTORY / "fingerprint.json"
+        return [path] if uses_coco(wildcards.dataset, resolved, stage) else []
+
+    return state
+
+
 def own_annotations(wildcards):
-    """Annotation files of a dataset that the user brings."""
-    return [entry(wildcards.dataset).paths(data_dir(wildcards), split)[0] for split in ("train", "valid")]
+    """Annotation files that the user has brought, of a dataset of his own."""
+    found = [entry(wildcards.dataset).paths(data_dir(wildcards), split)[0] for split in ("train", "valid")]
+    return [path for path in found if path.exists()]
+
+
+def coco_annotations(wildcards):
+    """COCO's annotation file, if the user has brought it."""
+    return [path for path in COCO.paths(paths.DATA / COCO_DIRECTORY, STILLS)[:1] if path.exists()]
 
 
 def annotations(wildcards):

@@ -19,6 +19,29 @@ rule prepare:
         "python -m mssts prepare --dataset {wildcards.dataset} --data {params.directory} 2> >(tee {log} >&2)"
 
 
+rule prepare_coco:
+    input:
+        coco_annotations,
+    output:
+        paths.DATA / COCO_DIRECTORY / "fingerprint.json",
+    log:
+        "logs/prepare_coco.log",
+    priority: 200
+    conda:
+        CONDA
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        directory=paths.DATA / COCO_DIRECTORY,
+    shell:
+        "python -m mssts prepare --dataset coco --data {params.directory} 2> >(tee {log} >&2)"
+
+
+ruleorder: prepare_coco > prepare
+
+
 rule generate:
     output:
         fingerprint=GENERATED / "fingerprint.json",

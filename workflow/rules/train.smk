@@ -2,6 +2,7 @@
 rule pretrain:
     input:
         data=data_state,
+        coco=coco_state(configuration.PRETRAIN),
     output:
         checkpoint=PRETRAIN / "checkpoint.pt",
         records=[PRETRAIN / name for name in ("run.json", "log.jsonl", "cost.json")],
@@ -27,6 +28,7 @@ rule pretrain:
 rule train:
     input:
         data=data_state,
+        coco=coco_state(configuration.TRAIN),
         init=initial_checkpoint,
     output:
         checkpoint=RUN / "checkpoint.pt",
