@@ -22,6 +22,8 @@ from mssts.report.published import METRICS as PUBLISHED_METRICS
 from mssts.report.published import read_published
 from mssts.report.runs import StudyRuns, collect
 from mssts.report.tables import ERRORS_NOTE, FOREIGN, attributes, errors, provenance, summary, summary_note, table
+from mssts.server_scores import METRICS as SERVER_METRICS
+from mssts.server_scores import read_server_scores
 from mssts.structures import InputError
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "reports" / "templates" / "report.typ"
@@ -79,6 +81,7 @@ def report_data(runs: StudyRuns, folder: Path) -> dict[str, Any]:
         "warnings": _warnings(runs),
         "summary": _blocks(summary(runs), "This study: ") | {"note": summary_note(runs)},
         "published": _published(),
+        "official": _official(runs),
         "ablation": _blocks(ablation.table(runs, found)) | {"note": ablation.NOTE},
         "tests": None if tests is None else _blocks(tests) | {"note": ablation.TEST_NOTE},
         "conclusions": conclusions(runs, found),
@@ -174,6 +177,24 @@ def _published() -> dict[str, Any]:
 
 def _mark(position: int) -> str:
     return "abcdefghijklmnopqrstuvwxyz"[position]
+
+
+def _official(runs: StudyRuns) -> dict[str, Any] | None:
+    """What a server said of submissions to this study's datasets, whichever study made them; None if nothing."""
+    scores = [score for score in read_server_scores() if score.dataset in runs.study.datasets]
+    if not scores:
+        return None
+    blocks: dict[str, list[list[str]]] = {}
+    for score in scores:
+        numbers = [f"{getattr(score, metric):.1f}" for metric in SERVER_METRICS]
+        row = [score.variant, score.study, score.backbone, str(score.seed), *numbers, score.server, score.date]
+        blocks.setdefault(f"Official server: dataset {score.dataset}, {score.split} split", []).append(row)
+    return {
+        "columns": ["Variant", "Study", "Backbone", "Seed", *SERVER_METRICS, "Server", "Date"],
+        "blocks": [{"label": label, "rows": rows} for label, rows in blocks.items()],
+        "note": "Official scores of submissions, in percent, entered by hand as the server printed them; not measured "
+        "here, and on other videos than the tables of this study.",
+    }
 
 
 def _provenance(runs: StudyRuns) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mssts import config as configuration
 from mssts.complexity import write_complexity
-from mssts.report.document import report_data
+from mssts.report.document import report_data, write_document
 from mssts.report.runs import collect
 from mssts.report.tables import attributes, provenance, summary, write_tables
 from mssts.structures import InputError
@@ -69,6 +70,25 @@ def test_a_finished_study_prints_not_run_nowhere(users_study: Path, init: str) -
     assert not attributes(runs).empty
     shown = {key: value for key, value in data.items() if key not in ("not_run", "figures", "captions")}
     assert "not run" not in json.dumps(shown)
+
+
+def test_scores_of_a_server_stand_apart_and_only_for_the_studys_datasets(users_study: Path) -> None:
+    folder = users_study / "reports/users"
+    write_tables("users", folder)
+    write_complexity("users", folder)
+    assert report_data(collect("users"), folder)["official"] is None
+    score = {"study": "paper-2019-official", "split": "valid", "backbone": "resnet50", "variant": "baseline", "seed": 1}
+    score |= {"server": "CodaLab", "date": "2026-01-05", "AP": 47.4, "AP50": 69.8, "AP75": 51.8, "AR1": 45.5}
+    scores = [score | {"AR10": ar10, "dataset": name} for name, ar10 in (("ytvis2019", 54.8), ("ytvis2021", 11.1))]
+    (users_study / "server_scores.yaml").write_text(yaml.safe_dump({"scores": scores}))
+    data = report_data(collect("users"), folder)
+    [block] = data["official"]["blocks"]
+    assert block["label"] == "Official server: dataset ytvis2019, valid split"
+    assert [row[4:9] for row in block["rows"]] == [["47.4", "69.8", "51.8", "45.5", "54.8"]]
+    assert "entered by hand" in data["official"]["note"]
+    assert "47.4" not in json.dumps([data["summary"], data["ablation"]])
+    write_document("users", users_study / "table.pdf")
+    assert (users_study / "table.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_result_of_another_start_is_refused(users_study: Path) -> None:

@@ -106,6 +106,7 @@ rule document:
         figures=rules.curves.output,
         attention=rules.attention.output,
         modules=modules("mssts/report/*.py", "reports/templates/**/*"),
+        server_scores=modules("server_scores.yaml"),
     output:
         paths.TABLE_PDF,
     log:
