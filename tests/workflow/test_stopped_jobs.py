@@ -1,0 +1,48 @@
+"""A scheduler stops a job by a signal to every process of it: the stage may finish what it has to, and is heard."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+STAGE_THAT_SAVES_ITSELF = """
+import signal, sys, time
+from pathlib import Path
+
+requests = []
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, lambda *_: requests.append(None))
+Path("started").touch()
+while not requests:
+    time.sleep(0.05)
+time.sleep(1)
+sys.exit("error: asked to stop; all is saved")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_job_whose_processes_are_all_asked_to_stop_waits_for_its_stage(copy_sources, tmp_path, number):
+    directory = copy_sources(tmp_path / "clone")
+    (directory / "mssts/__main__.py").write_text(STAGE_THAT_SAVES_ITSELF)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--scheduler", "greedy", "--nocolor", "--config"]
+    command += ["study=smoke", "tracking=off", "--", "data/smoke/synthvis/fingerprint.json"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    job = subprocess.Popen(command, cwd=directory, start_new_session=True, **streams)
+    try:
+        while not (directory / "started").exists():
+            assert job.poll() is None, job.stdout.read()
+            time.sleep(0.05)
+        os.killpg(job.pid, number)
+        said, _ = job.communicate(timeout=300)
+    finally:
+        if job.poll() is None:
+            os.killpg(job.pid, signal.SIGKILL)
+            job.wait()
+    assert job.returncode == 1
+    assert "error: asked to stop; all is saved" in said
+    assert "all is saved" in (directory / "logs/smoke/synthvis/generate.log").read_text()
