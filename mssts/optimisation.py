@@ -41,4 +41,5 @@ def rate_factor(step: int, settings: OptimisationSection) -> float:
     if settings.schedule == "cosine":
         progress = (step - warmup_steps) / max(1, settings.steps - warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * progress))
+    # Differs: the public code drops the rate after whole epochs; here they are shares of the steps.
     return 0.1 ** sum(step >= round(fraction * settings.steps) for fraction in settings.drop_fractions)

@@ -94,6 +94,7 @@ def load_shared_weights(model: torch.nn.Module, init: Path, categories: tuple[tu
     """
     content = load_checkpoint(init)
     weights = content["model"]
+    # Differs: the public code always starts the class head anew, or in joint training never; here the names decide.
     if [tuple(category) for category in content["categories"]] != list(categories):
         weights = {name: weight for name, weight in weights.items() if not name.startswith("class_heads.")}
     own = model.state_dict()

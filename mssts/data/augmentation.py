@@ -65,12 +65,15 @@ def _crop(frames_T3HW: torch.Tensor, masks_NTHW: torch.Tensor, rng: np.random.Ge
 
 
 def resized_size(height: int, width: int, short_side: int, max_long_side: int | None) -> tuple[int, int]:
-    """(height, width) with that short side, the aspect ratio kept, the long side at most `max_long_side` px."""
+    """(height, width) with that short side, or a shorter one that keeps the long side within `max_long_side` px.
+
+    The aspect ratio is kept, the long side rounded down to whole px [code].
+    """
     short, long = min(height, width), max(height, width)
-    scale = short_side / short
-    if max_long_side is not None:
-        scale = min(scale, max_long_side / long)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    if max_long_side is not None and short_side * long > max_long_side * short:
+        short_side = max(1, round(max_long_side * short / long))
+    sides = (short_side, short_side * long // short)
+    return sides if height <= width else sides[::-1]
 
 
 def resize(frames_T3HW: torch.Tensor, masks_NTHW: torch.Tensor, short_side: int, max_long_side: int | None) -> View:

@@ -22,6 +22,7 @@ def coco_map(dataset: str, which: str = CORRECTED) -> dict[int, int]:
         mouse to id 24, which is the fox) [code].
     Raises InputError for a dataset without a map.
     """
+    # Differs: the public code has its own map only, which is `seqformer` here.
     return {int(row["coco_id"]): int(row["ytvis_id"]) for row in _rows(dataset, which)}
 
 

@@ -28,6 +28,7 @@ def sample_frames(rng: np.random.Generator, length: int, reference: int, frames:
     """
     before, after = rng.integers(1, NEIGHBOUR_REACH + 1, 2)
     low, high = max(0, reference - int(before)), min(length - 1, reference + int(after))
+    # Differs: of reference and neighbours the public code keeps the first one or two, the reference or not.
     if frames == 1:
         return [reference]
     if frames == 2:
@@ -37,6 +38,7 @@ def sample_frames(rng: np.random.Generator, length: int, reference: int, frames:
         return sorted([reference, beside])
     rest = frames - 3
     pool = [*range(low), *range(high, length)]
+    # Differs: the public code takes the whole video also where just enough frames are outside.
     if len(pool) < rest:
         pool = list(range(length))
     drawn = rng.choice(pool, rest, replace=len(pool) < rest).tolist()
@@ -82,6 +84,7 @@ class ClipDataset:
 
     def _draw(self, video: Video, reference: int, rng: np.random.Generator) -> Clip | None:
         indices = sample_frames(rng, video.length, reference, self.frames)
+        # Differs: the public code stops at a video that shows crowds only; here another is drawn.
         objects = self._store.objects(video)
         shown = [n for n, o in enumerate(objects) if any(o.segmentations[t] is not None for t in indices)]
         if not shown:

@@ -44,11 +44,6 @@ class DatasetEntry:
         """(id, name) of every category, sorted by id; the position is the index of the class logit."""
         return _category_table()[self.category_key]
 
-    @property
-    def category_names(self) -> tuple[str, ...]:
-        """Names sorted by id."""
-        return tuple(name for _, name in self.categories)
-
     def files(self, directory: Path, split: str) -> tuple[Path, Path]:
         """(annotation file, image folder) of a split, both seen to exist.
 

@@ -94,6 +94,7 @@ def boxes_of_masks(masks_NTHW: torch.Tensor) -> torch.Tensor:
     """
     import torch
 
+    # Differs: the public code takes the annotations' boxes, of pseudo-clips masks' without the last row and column.
     height, width = masks_NTHW.shape[-2:]
     edges = []
     for line, size in ((masks_NTHW.any(-2), width), (masks_NTHW.any(-1), height)):

@@ -270,6 +270,7 @@ def _tracks(
     layout: _Layout,
     problems: list[str],
 ) -> dict[int, list[Track]]:
+    # Differs: the public code's logit is the category id, of 42 logits, so that 0 and 41 stand for nothing.
     labels = {category_id: label for label, (category_id, _) in enumerate(categories)}
     tracks: dict[int, list[Track]] = {video_id: [] for video_id in videos}
     seen: set[Any] = set()

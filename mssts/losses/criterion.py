@@ -115,6 +115,7 @@ def _boxes(output: Output, batch: Batch, matches: Matches) -> dict[str, torch.Te
 
 def mean_num_boxes(matches: Matches) -> torch.Tensor | float:
     """Matched instances, averaged over the processes of a distributed run, at least 1."""
+    # Differs: the public code also counts instances that no query is left for.
     count = float(sum(matches.counts))
     if not (dist.is_available() and dist.is_initialized()):
         return max(count, 1.0)

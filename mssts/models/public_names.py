@@ -105,7 +105,7 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"mask_head\.(lay3|lay4|dcn|lay1|lay2)\.(\w+)", (r"mask_features.{\1}.\2",)),
 )
 
-# Public entries that never act, with the reason.
+# Differs: public entries that never act, with the reason; ours has none of them.
 _DROPPED: tuple[tuple[str, str], ...] = (
     (r"detr\.transformer\.encoder\.layers\.\d+\.self_attn\.output_proj_box\.\w+", "box projection of the encoder"),
     (r"detr\.backbone\.0\.body\.norm0\.\w+", "norm of Swin's first stage, which is no output"),

@@ -14,12 +14,6 @@ def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     return torch.cat([centre - size / 2, centre + size / 2], -1)
 
 
-def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
-    """Centre form of boxes in corner form, (..., 4) -> (..., 4)."""
-    first, last = boxes[..., :2], boxes[..., 2:]
-    return torch.cat([(first + last) / 2, last - first], -1)
-
-
 def generalized_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     """Generalised IoU of boxes in corner form, leading dimensions broadcast: (..., 4), (..., 4) -> (...) in [-1, 1].
 
@@ -34,6 +28,7 @@ def generalized_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     hull_first = torch.minimum(boxes_a[..., :2], boxes_b[..., :2])
     hull_last = torch.maximum(boxes_a[..., 2:], boxes_b[..., 2:])
     hull = (hull_last - hull_first).clamp(min=0).prod(-1)
+    # Differs: the public code adds 1e-7 to the hull's area here.
     return intersection / union - (hull - union) / hull
 
 

@@ -25,6 +25,7 @@ def dynamic_masks(features_TCHW: Tensor, centres_Tn2: Tensor, parameters_nP: Ten
     Returns (n, T, H, W). The first convolution's input is centre - pixel in pixels, x then y, and the features [code].
     That offset is never stored for each instance: the convolution is linear, so its centre part joins the bias [ours].
     """
+    # Differs: the public code stores the offsets of each instance and convolves group by group; the result is the same.
     T, C, H, W = features_TCHW.shape
     n = parameters_nP.shape[0]
     weight1, weight2, weight3, bias1, bias2, bias3 = parameters_nP.split(_split_sizes(C), -1)

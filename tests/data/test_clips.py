@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mssts.data.augmentation import photometric_distortion, resized_size
 from mssts.data.clips import ClipDataset, ClipLoader, collate, sample_frames
 from mssts.data.datasets import split_annotations
 from mssts.data.segmentation import boxes_of_masks, decode
@@ -37,6 +38,34 @@ def test_further_frames_come_from_outside_the_neighbours_span(seed):
     position = found.index(15)
     low, high = found[position - 1], found[position + 1]
     assert all(t <= low or t >= high for t in found if t != 15)
+
+
+def test_frames_outside_are_all_taken_where_they_just_suffice():
+    for seed in range(60):
+        before, after = generator(seed).integers(1, 4, 2)
+        low, high = max(0, 2 - before), min(5, 2 + after)
+        outside = [*range(low), *range(high, 6)]
+        if len(outside) == 2:
+            assert sample_frames(generator(seed), 6, 2, 5) == sorted([low, 2, high, *outside])
+
+
+def test_brightness_is_a_factor():
+    """Black stays black, as it would not if something were added."""
+    black = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    assert not any(photometric_distortion(black, generator(seed)).any() for seed in range(20))
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "longest", "expected"),
+    [
+        ((720, 1280), 360, None, (360, 640)),
+        ((1280, 722), 360, None, (638, 360)),  # 638.2: rounded down
+        ((480, 854), 512, 768, (432, 768)),  # 431.66, then 768.6
+        ((500, 400), 288, 768, (360, 288)),
+    ],
+)
+def test_sizes_are_those_of_the_public_code(size, short_side, longest, expected):
+    assert resized_size(*size, short_side, longest) == expected
 
 
 def test_all_of_a_short_video_can_be_drawn_and_longer_clips_repeat():

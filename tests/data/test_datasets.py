@@ -12,7 +12,7 @@ from mssts.structures import InputError
 def test_every_entry_has_numbered_categories_splits_and_a_way_to_get_it(name):
     found = entry(name)
     assert [i for i, _ in found.categories] == list(range(1, len(found.categories) + 1))
-    assert len(set(found.category_names)) == len(found.category_names)
+    assert len({name for _, name in found.categories}) == len(found.categories)
     assert {"train", "valid"} <= set(found.splits)
     assert is_generated(name) == (not found.source)
 
@@ -24,7 +24,8 @@ def test_category_counts_are_the_published_ones():
         40,
         25,
     ]
-    assert DATASETS["ytvis2019"].category_names[23] == "fox" and DATASETS["ytvis2021"].category_names[0] == "airplane"
+    assert DATASETS["ytvis2019"].categories[23] == (24, "fox")
+    assert DATASETS["ytvis2021"].categories[0] == (1, "airplane")
 
 
 def test_missing_files_are_all_named_with_where_to_get_them(tmp_path):
