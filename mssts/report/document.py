@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mssts.checkpoint import atomic_write, read_json
+from mssts.data.datasets import LOCAL
 from mssts.paths import report_dir
 from mssts.report import ablation
 from mssts.report.complexity import complexity_table
@@ -141,7 +142,7 @@ def _blocks(frame: pd.DataFrame, prefix: str = "") -> dict[str, Any]:
     blocks = []
     for (dataset, split, backbone), part in frame.groupby(["Dataset", "Split", "Backbone"], sort=False):
         made_by = f"{FOREIGN}s" if backbone == NO_VALUE else f"backbone {backbone}"
-        label = f"{prefix}dataset {dataset}, local {split} split, {made_by}"
+        label = f"{prefix}dataset {dataset}, local {split.removeprefix(LOCAL)} split, {made_by}"
         blocks.append({"label": label, "rows": part[shown].values.tolist()})
     return {"columns": [_words(column) for column in shown], "blocks": blocks}
 

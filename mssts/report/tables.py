@@ -10,6 +10,7 @@ import pandas as pd
 
 from mssts.checkpoint import read_json
 from mssts.config import PRETRAIN
+from mssts.data.datasets import is_generated
 from mssts.evaluation.errors import KINDS
 from mssts.report import ablation
 from mssts.report.differences import MEASURES, differences
@@ -48,7 +49,7 @@ ERRORS_NOTE = (
 _EVALUATED = ("annotations", "predictions")
 _KEYS = ["Dataset", "Split", "Backbone", "Variant", "Seeds"]
 _SUMMARY_NOTE = (
-    "Mean over training seeds ± sample standard deviation, in percent. {splits} of this project's own data: "
+    "Mean over training seeds ± sample standard deviation, in percent. {splits} of {data}: "
     "not comparable with results on the official YouTube-VIS validation set."
 )
 
@@ -128,8 +129,10 @@ def summary(runs: StudyRuns) -> pd.DataFrame:
 
 def summary_note(runs: StudyRuns) -> str:
     """What the summary shows and what it must not be compared with."""
-    splits = ", ".join(runs.study.splits)
-    return _SUMMARY_NOTE.format(splits=f"Local {'splits' if len(runs.study.splits) > 1 else 'split'} ({splits})")
+    splits = f"Local {'splits' if len(runs.study.splits) > 1 else 'split'} ({', '.join(runs.study.splits)})"
+    generated = all(is_generated(dataset) for dataset in runs.study.datasets)
+    data = "this project's own data" if generated else "held-out training videos"
+    return _SUMMARY_NOTE.format(splits=splits, data=data)
 
 
 def attributes(runs: StudyRuns) -> pd.DataFrame:

@@ -70,6 +70,8 @@ def test_a_finished_study_prints_not_run_nowhere(users_study: Path, init: str) -
     assert not attributes(runs).empty
     shown = {key: value for key, value in data.items() if key not in ("not_run", "figures", "captions")}
     assert "not run" not in json.dumps(shown)
+    assert data["summary"]["blocks"][0]["label"] == "This study: dataset ytvis2019, local valid split, backbone tiny"
+    assert "of held-out training videos: not comparable" in data["summary"]["note"]
 
 
 def test_scores_of_a_server_stand_apart_and_only_for_the_studys_datasets(users_study: Path) -> None:
