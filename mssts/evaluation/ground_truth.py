@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,15 @@ class Instance:
 class GroundTruth:
     """Videos and categories in the order of their ids, instances in the order of the file.
 
-    notices: what was accepted with a word.
+    notices: what was accepted with a word. pooled: positions of the instances that count where categories are pooled;
+    all of them, with `lenient` some perhaps twice.
     """
 
     videos: dict[int, Video]
     categories: dict[int, str]
     instances: tuple[Instance, ...]
-    notices: tuple[Notice, ...] = ()
+    notices: tuple[Notice, ...]
+    pooled: tuple[int, ...]
 
 
 def _indexed(content: dict, key: str, keys: tuple[str, ...], build: Callable, problems: Problems) -> dict[int, Any]:
@@ -118,7 +120,7 @@ def _track(record: dict[str, Any], video: Video, where: str, problems: Problems)
             masks.append(None)
             continue
         size = named_size(segmentation) if problems.lenient else None
-        mask, problem = run_length.compressed(segmentation, *(size or (video.height, video.width)))
+        mask, problem = run_length.from_annotation(segmentation, *(size or (video.height, video.width)))
         if problem:
             problems.add(where, f"segmentations[{frame}]: {problem}")
             return None
@@ -197,15 +199,18 @@ def _named(categories: dict[int, str], problems: Problems) -> dict[int, str]:
     return {key: f"{name} ({key})" if name in twice else name for key, name in categories.items()}
 
 
-def _public_order(content: dict[str, Any], truth: GroundTruth, by_id: dict[int, Instance]) -> tuple[Instance, ...]:
-    """Instances as the public evaluator lists them: by video, then in the order of the file; ids may repeat."""
-    listed = [
-        record
-        for record in content["annotations"]
-        if record["video_id"] in truth.videos and record["category_id"] in truth.categories
-    ]
+def _public_order(
+    records: list[dict[str, Any]], videos: dict[int, Video], categories: dict[int, str], by_id: dict[int, Instance]
+) -> tuple[list[Instance], list[int]]:
+    """Instances as the public evaluator lists them: by video, then in the order of the file; and `GroundTruth.pooled`.
+
+    Ids may repeat, and all stand for the last instance of that id; pooled, even where they name an unknown category.
+    """
+    listed = [record for record in records if record["video_id"] in videos and record["id"] in by_id]
     listed.sort(key=lambda record: record["video_id"])
-    return tuple(by_id[record["id"]] for record in listed if record["id"] in by_id)
+    instances = [by_id[record["id"]] for record in listed if record["category_id"] in categories]
+    position = {instance.id: i for i, instance in enumerate(instances)}
+    return instances, [position[record["id"]] for record in listed]
 
 
 def parse_ground_truth(content: Any, source: str = "annotations", lenient: bool = False) -> GroundTruth:
@@ -245,12 +250,13 @@ def parse_ground_truth(content: Any, source: str = "annotations", lenient: bool 
     else:
         problems.warn("annotations", "no annotation at all: every number is undefined")
     problems.raise_if_any()
-    truth = GroundTruth(videos, categories, (), problems.notices)
     if lenient:
-        return replace(truth, instances=_public_order(content, truth, by_id))
-    return replace(truth, instances=tuple(by_id[record["id"]] for record in content["annotations"]))
+        instances, pooled = _public_order(content["annotations"], videos, categories, by_id)
+    else:
+        instances, pooled = [by_id[record["id"]] for record in content["annotations"]], range(len(by_id))
+    return GroundTruth(videos, categories, tuple(instances), problems.notices, tuple(pooled))
 
 
 def read_ground_truth(path: Path, lenient: bool = False) -> GroundTruth:
     """Ground truth of an annotation file; see `parse_ground_truth`. Raises InputError."""
-    return parse_ground_truth(read_json(path, WHAT), str(path), lenient)
+    return parse_ground_truth(read_json(path, WHAT, quoted=True), str(path), lenient)

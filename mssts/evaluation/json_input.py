@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from mssts.structures import InputError
 
 MAX_PROBLEMS_SHOWN = 30
+_RUNS = re.compile(rb'"counts"\s*:\s*\[(\s*\d[^]]*)\]')
 
 
 @dataclass(frozen=True)
@@ -66,20 +68,26 @@ class Problems:
         raise InputError("\n".join(shown))
 
 
-def read_json(path: Path, what: str) -> Any:
-    """Content of a JSON file. Raises InputError if it is missing, empty or not JSON; `what` names it in words."""
+def read_json(path: Path, what: str, quoted: bool = False) -> Any:
+    """Content of a JSON file. Raises InputError if it is missing, empty or not JSON; `what` names it in words.
+
+    quoted: lists of runs (`"counts": [1, 2]`) become text (",1, 2"), not an object for each of millions of numbers.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the {what}")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; expected the {what} as JSON") from None
-    if not text.strip():
+    text = path.read_bytes()
+    if not text or text.isspace():
         raise InputError(f"{path}: the file is empty; expected the {what} as JSON")
     try:
-        return json.loads(text)
+        return json.loads((_RUNS.sub(_quoted, text) if quoted else text).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; expected the {what} as JSON") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); expected the {what}; write the file again") from None
+
+
+def _quoted(runs: re.Match[bytes]) -> bytes:
+    return runs[0] if runs[1].translate(None, b"0123456789, ") else b'"counts":",%b"' % runs[1]
 
 
 def is_integer(value: Any) -> bool:

@@ -1,122 +1,155 @@
-"""Checks of run-length encoded masks before they reach pycocotools, which trusts its input without a check.
+"""Reading of run-length encoded masks, those of a track at once, with the checks that pycocotools leaves out.
 
-A *run-length mask* is everywhere in this room the pycocotools object `{"size": [height, width], "counts": bytes}`:
-column-major runs, zeros first, compressed to base-32 digits of five bits each (48 is added to make them printable).
+A *run-length mask* is everywhere in this room the pycocotools object `{"size": [height, width], "counts": ...}`:
+column-major runs, zeros first. Its counts are a compressed string (base-32 digits of five bits each; 48 is added to
+make them printable) or, of annotations only, the plain run lengths as an array.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-_CONTINUES, _SIGN, _DIGIT, _MAX_DIGITS = 32, 16, 31, 8
-_CHARACTERS = bytes(range(48, 48 + 64))
+_CONTINUES, _SIGN, _DIGIT, _MAX_DIGITS = 32, 16, 31, 6
+_LONGEST = 2**30  # longer than any frame; sums of two overflow an int32 to a negative number
+_NONE, _NO_RUN = np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64)
+
+Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def decode(encoded: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Runs of many compressed strings at once, or None if one of them is no valid encoding.
+def read_runs(counts: Sequence[str | np.ndarray]) -> Runs | None:
+    """Runs of many masks at once; None if a string is no valid encoding.
+
+    Returns:
+        zeros_N, ones_N: (N,) integers, the length of each run of zeros and of the run of ones after it (0 where there
+        is none), mask after mask; rows_M: how many of these rows each mask has.
+    """
+    parts = [_read(list(same)) if kind is str else _pair(list(same)) for kind, same in groupby(counts, type)]
+    if any(part is None for part in parts):
+        return None
+    return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip((_NONE, _NONE, _NONE), *parts, strict=True)))
+
+
+def _pair(counts: Sequence[np.ndarray]) -> Runs:
+    """`read_runs` of plain run lengths."""
+    values = np.concatenate([part for runs in counts for part in (runs, _NO_RUN[: runs.size % 2])])
+    return values[::2], values[1::2], np.array([(runs.size + 1) // 2 for runs in counts])
+
+
+def _read(encoded: Sequence[str]) -> Runs | None:
+    """`read_runs` of compressed strings.
 
     Each number is a little-endian base-32 two's complement; from the fourth of a string on it is the difference to
     the run two places before.
-
-    Returns:
-        (N, 2) int64, lengths of a run of zeros and of the run of ones after it (0 where there is none) in each row,
-        string after string; and (strings + 1,) int64, where the rows of each string begin and the last ones end.
     """
-    text = b"".join(encoded)
-    last = np.cumsum([len(one) for one in encoded]) - 1
-    if not all(encoded) or text.translate(None, _CHARACTERS):
+    if not all("0" <= string[-1:] < "P" for string in encoded):
         return None
-    digits = np.frombuffer(text, np.uint8) - np.uint8(48)
-    if (digits[last] >= _CONTINUES).any():
+    read = _numbers([string + "0" for string in encoded])  # most masks end with zeros: the number 0 completes the pair
+    if read is None:
         return None
-    ends = np.flatnonzero(digits < _CONTINUES)
-    lengths = np.diff(ends, prepend=-1)
-    values = (digits[ends] ^ _SIGN).astype(np.int64) - _SIGN
-    longer, place = np.flatnonzero(lengths > 1), 1
+    complete = np.diff(read[1], prepend=0) % 2 == 1
+    if complete.any():
+        read = _numbers([one if whole else one + "0" for one, whole in zip(encoded, complete, strict=True)])
+    values, stops = read
+    zeros, ones = values[::2].copy(), values[1::2].copy()  # side by side they are summed several times faster
+    ends = stops // 2
+    rows = np.diff(ends, prepend=0)
+    starts = ends - rows
+    first_zeros, first_ones = zeros[starts], ones[starts]
+    zeros[starts] = 0  # the second run of zeros is no difference either
+    zeros, ones = np.cumsum(zeros, dtype=np.int32), np.cumsum(ones, dtype=np.int32)
+    zeros -= np.repeat(zeros[starts], rows)
+    ones -= np.repeat(ones[starts] - first_ones, rows)
+    zeros[starts] = first_zeros
+    ones[ends[~complete] - 1] = 0
+    return zeros, ones, rows
+
+
+def _numbers(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The numbers in strings as they are coded, (N,) int32, and where those of each string end, (strings,)."""
+    try:
+        digits = np.frombuffer("".join(strings).encode("ascii"), np.uint8) - np.uint8(48)
+    except UnicodeEncodeError:
+        return None
+    if digits.max() > _CONTINUES + _DIGIT:
+        return None
+    continues, digits = digits >= _CONTINUES, digits & _DIGIT
+    ends = np.flatnonzero(~continues)
+    # Nearly all numbers have one or two digits: computed at every place, and then taken where a number ends.
+    values = (digits ^ _SIGN).astype(np.int16) - np.int16(_SIGN)
+    values[1:] += continues[:-1] * (values[1:] * np.int16(_DIGIT) + digits[:-1])
+    values = values.take(ends).astype(np.int32)
+    places, place = np.flatnonzero(continues[:-2] & continues[1:-1] & ~continues[2:]) + 2, 2
+    longer = np.searchsorted(ends, places)
     while longer.size:
         if place == _MAX_DIGITS:
             return None
-        values[longer] = (values[longer] << 5) + (digits[ends[longer] - place] & _DIGIT)
+        values[longer] = (values[longer] << 5) + digits[places - place]
         place += 1
-        longer = longer[lengths[longer] > place]
-    return _runs(values, np.searchsorted(ends, last) + 1)
+        more = continues[places - place]
+        places, longer = places[more], longer[more]
+    return values, np.searchsorted(ends, np.cumsum([len(string) for string in strings]) - 1) + 1
 
 
-def _runs(values: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of (zeros, ones) and their borders from the coded numbers of all strings, which end at `stops`."""
-    counts = np.diff(stops, prepend=0)
-    rows = (counts + 1) // 2
-    borders = np.concatenate(([0], np.cumsum(rows)))
-    pairs = np.zeros((borders[-1], 2), dtype=np.int64)
-    shifts = 2 * borders[:-1] - (stops - counts)
-    pairs.reshape(-1)[np.arange(values.size) + np.repeat(shifts, counts)] = values
-    starts, odd = borders[:-1], counts % 2 == 1
-    first = pairs[starts, 0]
-    pairs[starts, 0] = 0  # the second and third run of zeros are absolute, too: the first takes no part in the sums
-    sums = np.cumsum(pairs, axis=0)
-    before = np.zeros((len(rows), 2), dtype=np.int64)
-    before[1:] = sums[starts[1:] - 1]
-    sums -= np.repeat(before, rows, axis=0)
-    sums[starts, 0] = first
-    sums[(borders[1:] - 1)[odd], 1] = 0
-    return sums, borders
-
-
-def _size_problem(segmentation: dict[str, Any], height: int, width: int) -> str | None:
-    size = segmentation.get("size")
-    if not isinstance(size, list | tuple) or list(size) != [height, width]:
-        return f"size: found {size!r}, expected [{height}, {width}] (height, width of the video)"
-    return None
-
-
-def encoded_counts(segmentation: Any, height: int, width: int) -> tuple[bytes, str | None]:
-    """Compressed string of a mask object of the given size, unread: (string, None) or (b"", problem in words)."""
-    if not isinstance(segmentation, dict):
-        return b"", f"found {type(segmentation).__name__}, expected null or an object with size and counts"
-    problem = _size_problem(segmentation, height, width)
-    if problem:
-        return b"", problem
-    counts = segmentation.get("counts")
-    if not isinstance(counts, str | bytes):
+def mask_problem(mask: Any, size: list[int]) -> str | None:
+    """What is wrong with a mask object, but for the runs themselves, in words; None if nothing is."""
+    if not isinstance(mask, dict):
+        return f"found {type(mask).__name__}, expected null or an object with size and counts"
+    named, counts = mask.get("size"), mask.get("counts")
+    if named != size and not (isinstance(named, tuple) and list(named) == size):
+        return f"size: found {named!r}, expected {size} (height, width of the video)"
+    if not isinstance(counts, str | bytes | np.ndarray):
         found = "no counts" if counts is None else f"counts of type {type(counts).__name__}"
-        return b"", f"found {found}, expected a compressed run-length string (pycocotools.mask.encode)"
-    return counts.encode("utf-8") if isinstance(counts, str) else counts, None
-
-
-def counts_problem(encoded: bytes, height: int, width: int) -> str | None:
-    """What is wrong with the runs of a compressed string, in words; None if nothing is."""
-    decoded = decode([encoded])
-    if decoded is None:
-        return "counts: not a compressed run-length string (pycocotools.mask.encode)"
-    return _runs_problem(decoded[0], height, width)
-
-
-def _runs_problem(runs: np.ndarray, height: int, width: int) -> str | None:
-    if runs.min(initial=0) < 0 or runs.sum() != height * width:
-        return f"counts: runs cover {int(runs.sum())} pixels, expected {height * width} in runs of 0 or more"
+        return f"found {found}, expected a compressed run-length string (pycocotools.mask.encode)"
     return None
 
 
-def _read_uncompressed(segmentation: dict[str, Any], height: int, width: int) -> tuple[dict | None, str | None]:
-    problem = _size_problem(segmentation, height, width)
-    if problem:
-        return None, problem
-    counts = segmentation["counts"]
-    if not set(map(type, counts)) <= {int}:
+def counts_problem(counts: str | np.ndarray, height: int, width: int) -> str | None:
+    """What is wrong with the runs of one mask, in words; None if nothing is."""
+    runs = read_runs([counts])
+    if runs is None:
+        return "counts: not a compressed run-length string (pycocotools.mask.encode)"
+    covered = int(runs[0].sum(dtype=np.int64) + runs[1].sum(dtype=np.int64))
+    if min(runs[0].min(initial=0), runs[1].min(initial=0)) < 0 or covered != height * width:
+        return f"counts: runs cover {covered} pixels, expected {height * width} in runs of 0 or more"
+    return None
+
+
+def from_annotation(segmentation: Any, height: int, width: int) -> tuple[Any, str | None]:
+    """A frame of an annotation as a run-length mask: polygons, or runs as a list or as the text that `quoted` makes.
+
+    Returns (mask, None) or (None, problem in words); anything else as it is. height, width: of the video; pixels.
+    """
+    if isinstance(segmentation, list):
+        return _from_polygons(segmentation, height, width)
+    counts = segmentation.get("counts") if isinstance(segmentation, dict) else None
+    if isinstance(counts, str) and counts.startswith(","):
+        runs = _from_text(counts)
+    elif isinstance(counts, list):
+        whole = set(map(type, counts)) <= {int}
+        runs = np.array([max(min(run, _LONGEST), -_LONGEST) for run in counts or [0]]) if whole else None
+    else:
+        return segmentation, None
+    if runs is None:
         return None, "counts: found something that is not an integer"
-    exact = sum(counts) == height * width and min(counts) >= 0
-    problem = None if exact else _runs_problem(np.asarray(counts, dtype=object), height, width)
-    if problem:
-        return None, problem
-    return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width), None
+    return {"size": segmentation.get("size"), "counts": runs}, None
 
 
-def _read_polygons(polygons: list[Any], height: int, width: int) -> tuple[dict | None, str | None]:
+def _from_text(counts: str) -> np.ndarray | None:
+    """Plain run lengths of a text in which a comma stands before each; None if anything else does."""
+    try:
+        runs = np.fromstring(counts[1:], dtype=np.int64, sep=",")
+    except ValueError:
+        return None
+    return np.minimum(runs, _LONGEST) if runs.size == counts.count(",") else None
+
+
+def _from_polygons(polygons: list[Any], height: int, width: int) -> tuple[dict | None, str | None]:
     for polygon in polygons:
         numbers = isinstance(polygon, list) and all(
             isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in polygon
@@ -126,16 +159,16 @@ def _read_polygons(polygons: list[Any], height: int, width: int) -> tuple[dict |
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)), None
 
 
-def compressed(segmentation: Any, height: int, width: int) -> tuple[Any, str | None]:
-    """A frame of a ground truth with polygons or uncompressed runs, checked and compressed; anything else as it is.
+def counts_of(mask: dict[str, Any]) -> str | np.ndarray:
+    """Counts of a mask that has no `mask_problem`, a compressed string as text."""
+    return mask["counts"].decode("latin-1") if isinstance(mask["counts"], bytes) else mask["counts"]
 
-    Returns (segmentation, None) or (None, problem in words). height, width: of the video; pixels.
-    """
-    if isinstance(segmentation, list):
-        return _read_polygons(segmentation, height, width)
-    if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
-        return _read_uncompressed(segmentation, height, width)
-    return segmentation, None
+
+def compressed(mask: dict[str, Any]) -> dict[str, Any]:
+    """A mask as pycocotools takes it everywhere: with a compressed string."""
+    if not isinstance(mask["counts"], np.ndarray):
+        return mask
+    return coco_mask.frPyObjects({**mask, "counts": mask["counts"].tolist()}, *mask["size"])
 
 
 def areas(masks: list[dict[str, Any]]) -> np.ndarray:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 from mssts.evaluation.ground_truth import SHORT, GroundTruth, checked_track
 from mssts.evaluation.json_input import Notice, Problems, is_finite_number, is_integer, missing_keys, read_json
-from mssts.evaluation.tracks import Track
+from mssts.evaluation.tracks import Track, read_tracks
 from mssts.structures import InputError
 
 WHAT = "list of predictions in the YouTube-VIS submission format (video_id, category_id, score, segmentations)"
 MAX_DETECTIONS = 100
+TRACKS_AT_ONCE = 16
 KEYS = ("video_id", "category_id", "score", "segmentations")
 
 
@@ -39,7 +41,9 @@ class Predictions(tuple[Prediction, ...]):
     notices: tuple[Notice, ...] = ()
 
 
-def _prediction(record: dict[str, Any], index: int, truth: GroundTruth, problems: Problems) -> Prediction | None:
+def _prediction(
+    record: dict[str, Any], index: int, truth: GroundTruth, track: Track | None, problems: Problems
+) -> Prediction | None:
     where, before = f"[{index}]", len(problems.lines)
     video = truth.videos.get(record["video_id"]) if is_integer(record["video_id"]) else None
     if video is None:
@@ -62,7 +66,7 @@ def _prediction(record: dict[str, Any], index: int, truth: GroundTruth, problems
         return None
     if problems.lenient:
         frames = _without_falsy(frames, where, problems)
-    track = checked_track(frames, video, irregular, where, problems)
+    track = track or checked_track(frames, video, irregular, where, problems)
     return track and Prediction(index, video.id, category, float(record["score"]), track.mean_area, track)
 
 
@@ -83,16 +87,33 @@ def _without_falsy(frames: list[Any], where: str, problems: Problems) -> list[An
     return [mask or None for mask in frames]
 
 
+def _video_id(entry: tuple[int, Any]) -> Any:
+    return entry[1].get("video_id") if isinstance(entry[1], dict) else None
+
+
+def _tracks(records: list[Any], truth: GroundTruth) -> list[Track] | list[None]:
+    """Tracks of records of one video, read together; None for each of them if one needs a closer look."""
+    video_id = _video_id((0, records[0]))
+    video = truth.videos.get(video_id) if is_integer(video_id) else None
+    frames = [record.get("segmentations") if video else None for record in records]
+    if not all(isinstance(one, list) and len(one) == video.length for one in frames):
+        return [None] * len(records)
+    return read_tracks(frames, video.height, video.width) or [None] * len(records)
+
+
 def _parse(records: Iterable[Any], truth: GroundTruth, problems: Problems) -> Predictions:
     predictions = []
-    for index, record in enumerate(records):
-        problem = missing_keys(record, KEYS)
-        if problem:
-            problems.add(f"[{index}]", problem)
-            continue
-        prediction = _prediction(record, index, truth, problems)
-        if prediction is not None:
-            predictions.append(prediction)
+    for _, of_video in groupby(enumerate(records), key=_video_id):
+        while batch := list(islice(of_video, TRACKS_AT_ONCE)):
+            tracks = _tracks([record for _, record in batch], truth)
+            for (index, record), track in zip(batch, tracks, strict=True):
+                problem = missing_keys(record, KEYS)
+                if problem:
+                    problems.add(f"[{index}]", problem)
+                    continue
+                prediction = _prediction(record, index, truth, track, problems)
+                if prediction is not None:
+                    predictions.append(prediction)
     problems.raise_if_any()
     if not predictions:
         problems.warn("list", "no prediction at all: AP and AR are 0 (the public evaluator ends with an error)")

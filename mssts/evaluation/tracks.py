@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,25 @@ Segmentations = tuple[dict[str, Any] | None, ...]
 
 @dataclass(frozen=True)
 class Track:
-    """Masks of one object in all frames of a video.
+    """Masks of one object in all frames of a video, as intervals of rows, column by column.
 
     areas_T: (T,) float64, pixels in each frame, 0 where absent. present_T: (T,) bool, where a mask is given, be it
-    without a pixel. edges_2N: integers in ascending order, where run after
-    run of the object begins and ends, in pixels of the frames laid end to end (frame t begins at t * height * width;
-    within a frame column-major); None where the track is irregular. size: height, width of a frame.
+    without a pixel. size: height, width of a frame.
+    left: the first of the X columns that the object touches in any frame. top_TX, bottom_TX: the row in which the
+    uppermost interval of each column begins, and the row after its end; both 0 where the column has none.
+    further_N4: frame, column (from the left of the frame), first row and row after the last of all other intervals, in
+    ascending order; most objects have few.
     irregular: the run-length masks themselves if they are not one per frame of the video and all of its size
-    (accepted with `lenient` only), else None.
+    (accepted with `lenient` only), else None; what stands above from `left` on is without meaning then.
     """
 
     areas_T: np.ndarray
     present_T: np.ndarray
-    edges_2N: np.ndarray | None
     size: tuple[int, int]
+    left: int = 0
+    top_TX: np.ndarray | None = None
+    bottom_TX: np.ndarray | None = None
+    further_N4: np.ndarray | None = None
     irregular: Segmentations | None = None
 
     @property
@@ -47,16 +51,15 @@ class Track:
                 if self.areas_T[frame]:
                     boxes_T4[frame] = coco_mask.toBbox(mask)
             return boxes_T4
-        height, width = self.size
-        first, last = np.divmod(self.edges_2N[::2], height), np.divmod(self.edges_2N[1::2] - 1, height)
-        spans = first[0] != last[0]  # a run over the border of two columns reaches from bottom to top
-        low, high = np.where(spans, 0, first[1]), np.where(spans, height - 1, last[1])
-        frame_N = first[0] // width
-        seen, starts = np.unique(frame_N, return_index=True)
-        if seen.size:
-            left, right = np.minimum.reduceat(first[0], starts), np.maximum.reduceat(last[0], starts)
-            top, bottom = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
-            boxes_T4[seen] = np.stack([left - seen * width, top, right - left + 1, bottom - top + 1], axis=1)
+        filled_TX = self.bottom_TX > 0
+        seen_T = filled_TX.any(axis=1)
+        if seen_T.any():
+            left_T, from_right_T = filled_TX.argmax(axis=1), filled_TX[:, ::-1].argmax(axis=1)
+            top_T = np.where(filled_TX, self.top_TX, self.size[0]).min(axis=1)
+            bottom_T = self.bottom_TX.max(axis=1)
+            np.maximum.at(bottom_T, self.further_N4[:, 0], self.further_N4[:, 3])
+            width_T = filled_TX.shape[1] - left_T - from_right_T
+            boxes_T4[seen_T] = np.stack([self.left + left_T, top_T, width_T, bottom_T - top_T], axis=1)[seen_T]
         return boxes_T4
 
     def masks(self) -> Segmentations:
@@ -64,65 +67,127 @@ class Track:
         if self.irregular is not None:
             return self.irregular
         height, width = self.size
-        inner = np.arange(len(self.areas_T) + 1) * height * width
-        runs_T = []
-        borders = np.searchsorted(self.edges_2N[1::2], inner, side="right")
-        for frame, offset in enumerate(inner[:-1]):
-            edges = self.edges_2N[2 * borders[frame] : 2 * borders[frame + 1]] - offset
-            runs = np.diff(edges, prepend=0, append=height * width).tolist()
+        frames, columns = np.nonzero(self.bottom_TX)
+        rows = self.top_TX[frames, columns], self.bottom_TX[frames, columns]
+        intervals = np.concatenate([np.stack([frames, columns + self.left, *rows], axis=1), self.further_N4])
+        masks = []
+        for frame, present in enumerate(self.present_T):
+            _, column, top, bottom = intervals[intervals[:, 0] == frame].T
+            starts, stops = np.sort(column * height + top), np.sort(column * height + bottom)
+            joined = np.flatnonzero(starts[1:] == stops[:-1])  # a run over the border of two columns
+            edges = np.stack([np.delete(starts, joined + 1), np.delete(stops, joined)], axis=1).ravel()
+            runs = np.diff(edges, prepend=0, append=height * width)
             mask = {"size": [height, width], "counts": runs if runs[-1] else runs[:-1]}
-            runs_T.append(coco_mask.frPyObjects(mask, height, width) if self.present_T[frame] else None)
-        return tuple(runs_T)
-
-
-@lru_cache(maxsize=16)
-def _blank(pixels: int) -> bytes:
-    return coco_mask.frPyObjects({"size": [pixels, 1], "counts": [pixels]}, pixels, 1)["counts"]
+            masks.append(run_length.compressed(mask) if present else None)
+        return tuple(masks)
 
 
 def read_track(frames: Sequence[Any], height: int, width: int) -> tuple[Track | None, tuple[int, str] | None]:
-    """Checked track of one compressed run-length object, or null, per frame of a video of the given size in pixels.
+    """Checked track of one run-length mask, or null, per frame of a video of the given size in pixels.
 
     Returns (track, None), or (None, (frame, problem in words)) for the first frame with a problem.
     """
-    pixels = height * width
-    encoded = []
-    for frame, segmentation in enumerate(frames):
-        if segmentation is None:
-            encoded.append(_blank(pixels))
-            continue
-        counts, problem = run_length.encoded_counts(segmentation, height, width)
-        if problem:
-            return None, (frame, problem)
-        encoded.append(counts)
-    decoded = run_length.decode(encoded)
-    sums = None if decoded is None else np.add.reduceat(decoded[0], decoded[1][:-1], axis=0)
-    if sums is None or decoded[0].min() < 0 or (sums.sum(axis=1) != pixels).any():
-        problems = ((frame, run_length.counts_problem(one, height, width)) for frame, one in enumerate(encoded))
-        return None, next(found for found in problems if found[1])
-    kept = decoded[0][:, 1] > 0
-    edges = np.cumsum(decoded[0].reshape(-1)).reshape(-1, 2)[kept].reshape(-1)
-    smallest = np.int32 if len(frames) * pixels < 2**31 else np.int64
-    present_T = np.array([segmentation is not None for segmentation in frames])
-    return Track(sums[:, 1].astype(np.float64), present_T, edges.astype(smallest), (height, width)), None
+    tracks = read_tracks([frames], height, width)
+    return (tracks[0], None) if tracks else (None, _first_problem(frames, [height, width]))
+
+
+def _first_problem(frames: Sequence[Any], size: list[int]) -> tuple[int, str]:
+    for frame, mask in enumerate(frames):
+        if mask is not None:
+            problem = run_length.mask_problem(mask, size)
+            problem = problem or run_length.counts_problem(run_length.counts_of(mask), *size)
+            if problem:
+                return frame, problem
+    raise AssertionError("tracks without a problem were refused")
+
+
+def read_tracks(frames_BT: Sequence[Sequence[Any]], height: int, width: int) -> list[Track] | None:
+    """As `read_track` for B tracks of one video, faster together than alone; None if one has a problem."""
+    present_BT = np.array([[mask is not None for mask in frames] for frames in frames_BT], dtype=bool)
+    masks = [mask for frames in frames_BT for mask in frames if mask is not None]
+    if any(run_length.mask_problem(mask, [height, width]) for mask in masks):
+        return None
+    runs = run_length.read_runs([run_length.counts_of(mask) for mask in masks])
+    return None if runs is None else _tracks(*runs, present_BT, height, width)
+
+
+def _tracks(
+    zeros_N: np.ndarray, ones_N: np.ndarray, rows_M: np.ndarray, present_BT: np.ndarray, height: int, width: int
+) -> list[Track] | None:
+    """Tracks of the runs of M masks, in the frames in which one is present; None if they do not cover these exactly."""
+    masks, pixels = len(rows_M), height * width
+    lengths_N = zeros_N + ones_N
+    # In pixels of these frames laid end to end. Where a sum overflows, it is negative first.
+    stops_N = np.cumsum(lengths_N, dtype=np.int32 if (masks + 1) * pixels < 2**31 else np.int64)
+    ends_M = np.cumsum(rows_M)
+    covered = np.array_equal(stops_N[ends_M - 1], pixels * np.arange(1, masks + 1))
+    if not covered or min(part.min(initial=0) for part in (zeros_N, ones_N, lengths_N, stops_N)) < 0:
+        return None
+    areas_BT = np.zeros(present_BT.shape)
+    areas_BT[present_BT] = np.add.reduceat(ones_N, ends_M - rows_M)
+    filled = np.flatnonzero(ones_N > 0)
+    column_N, top_N, bottom_N = _intervals(stops_N.take(filled), ones_N.take(filled), height)
+    again = np.flatnonzero(column_N[1:] == column_N[:-1]) + 1
+    mask_N, x_N = np.divmod(column_N[again], width)
+    track_M, frame_M = np.nonzero(present_BT)
+    further_N4 = np.stack([frame_M[mask_N], x_N, top_N[again], bottom_N[again]], axis=1)
+    borders = np.searchsorted(track_M[mask_N], np.arange(len(present_BT) + 1))
+    if again.size:
+        column_N, top_N, bottom_N = (np.delete(part, again) for part in (column_N, top_N, bottom_N))
+    rows = np.zeros((2, masks * width), dtype=np.int16 if height < 2**15 else np.int32)
+    top_X, bottom_X = rows
+    column_N = column_N.astype(np.intp)  # placing is several times faster with this type, and with one for the rows
+    top_X[column_N], bottom_X[column_N] = top_N.astype(rows.dtype), bottom_N.astype(rows.dtype)
+    rows_2MX, last_B = rows.reshape(2, masks, width), np.cumsum(present_BT.sum(axis=1))
+    tracks = []
+    for b, present_T in enumerate(present_BT):
+        left, outline_2TX = _outline(rows_2MX[:, last_B[b] - present_T.sum() : last_B[b]], present_T)
+        further = further_N4[borders[b] : borders[b + 1]]
+        tracks.append(Track(areas_BT[b], present_T, (height, width), left, *outline_2TX, further))
+    return tracks
+
+
+def _outline(rows_2MX: np.ndarray, present_T: np.ndarray) -> tuple[int, np.ndarray]:
+    """The columns that a track touches: the first of them, and rows_2MX of these with empty ones where it is absent."""
+    touched = np.flatnonzero(rows_2MX[1].any(axis=0))
+    left, right = (int(touched[0]), int(touched[-1]) + 1) if touched.size else (0, 0)
+    outline_2TX = np.zeros((2, present_T.size, right - left), dtype=rows_2MX.dtype)
+    outline_2TX[:, present_T] = rows_2MX[:, :, left:right]
+    return left, outline_2TX
+
+
+def _intervals(stops_N: np.ndarray, ones_N: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Column (counted through all frames), first row and row after the last of each run, cut at the ends of columns."""
+    starts_N = stops_N - ones_N
+    column_N = starts_N // height
+    top_N = starts_N - column_N * height
+    bottom_N = top_N + ones_N
+    if bottom_N.max(initial=0) > height:
+        pieces_N = -(-bottom_N // height)
+        piece_M = np.arange(pieces_N.sum()) - np.repeat(np.cumsum(pieces_N) - pieces_N, pieces_N)
+        column_N, top_N, bottom_N = (np.repeat(part, pieces_N) for part in (column_N, top_N, bottom_N))
+        column_N = column_N + piece_M
+        top_N = np.where(piece_M == 0, top_N, 0)
+        bottom_N = np.minimum(bottom_N - piece_M * height, height)
+    return column_N, top_N, bottom_N
 
 
 def read_irregular_track(frames: Sequence[Any], size: tuple[int, int]) -> tuple[Track | None, tuple[int, str] | None]:
     """As `read_track` for any number of frames, each mask of the size that it names itself."""
     masks: list[dict[str, Any] | None] = []
-    for frame, segmentation in enumerate(frames):
-        if segmentation is None:
+    for frame, mask in enumerate(frames):
+        if mask is None:
             masks.append(None)
             continue
-        named = named_size(segmentation) or size
-        counts, problem = run_length.encoded_counts(segmentation, *named)
-        problem = problem or run_length.counts_problem(counts, *named)
+        named = named_size(mask) or list(size)
+        problem = run_length.mask_problem(mask, named)
+        problem = problem or run_length.counts_problem(run_length.counts_of(mask), *named)
         if problem:
             return None, (frame, problem)
-        masks.append({"size": list(named), "counts": counts})
+        masks.append(run_length.compressed({"size": named, "counts": mask["counts"]}))
     areas_T = np.array([run_length.areas([mask])[0] if mask else 0.0 for mask in masks])
     present_T = np.array([mask is not None for mask in masks], dtype=bool)
-    return Track(areas_T, present_T, None, size, tuple(masks)), None
+    return Track(areas_T, present_T, size, irregular=tuple(masks)), None
 
 
 def named_size(segmentation: Any) -> list[int] | None:

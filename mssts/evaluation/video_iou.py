@@ -17,60 +17,100 @@ def video_iou(predicted: Sequence[Track], annotated: Sequence[Track]) -> np.ndar
         (P, G) float64 in 0..1: sum of intersections / sum of unions. A frame in which only one of the two is present
         adds to the union; 0 where both are empty in every frame. The numbers of pixels are exact integers.
 
-    Source: [code] YouTube-VIS evaluation. [ours]: the number of annotated pixels before a place in the video is linear
-    between the edges of its runs, so that all predictions are measured against an annotation by one interpolation of
-    their own edges.
+    Source: [code] YouTube-VIS evaluation.
     """
     ious = np.zeros((len(predicted), len(annotated)))
     regular = [p for p, track in enumerate(predicted) if track.irregular is None]
-    if regular and annotated:
-        edges = np.concatenate([predicted[p].edges_2N for p in regular]).astype(np.float64)
-        counts = [predicted[p].edges_2N.size // 2 for p in regular]
-        volumes = np.array([predicted[p].areas_T.sum() for p in regular])
-        for g, track in enumerate(annotated):
-            if track.irregular is None:
-                ious[regular, g] = _regular_column(edges, counts, volumes, track)
-    for p, first in enumerate(predicted):
-        for g, second in enumerate(annotated):
+    outlines = _Outlines([predicted[p] for p in regular])
+    volumes = np.array([predicted[p].areas_T.sum() for p in regular])
+    for g, second in enumerate(annotated):
+        if second.irregular is None and regular:
+            shared = outlines.shared_pixels(second).sum(axis=1)
+            union = volumes + second.areas_T.sum() - shared
+            ious[regular, g] = np.divide(shared, union, out=np.zeros(len(regular)), where=union > 0)
+        for p, first in enumerate(predicted):
             if first.irregular is not None or second.irregular is not None:
                 ious[p, g] = _irregular_iou(first.masks(), second.masks())
     return ious
 
 
-def _regular_column(edges_2N: np.ndarray, counts_P: list[int], volumes_P: np.ndarray, track: Track) -> np.ndarray:
-    """(P,) IoU of the predictions whose edges stand one after the other with one annotated track."""
-    own = track.edges_2N.astype(np.float64)
-    if not own.size or not edges_2N.size:
-        return np.zeros(len(counts_P))
-    before = _pixels_before(own)
-    at_edges = np.interp(edges_2N, own, before)
-    shares = np.concatenate(([0.0], np.cumsum(at_edges[1::2] - at_edges[::2])))
-    borders = np.concatenate(([0], np.cumsum(counts_P)))
-    intersections = np.diff(shares[borders])
-    unions = volumes_P + before[-1] - intersections
-    return np.divide(intersections, unions, out=np.zeros(len(counts_P)), where=unions > 0)
-
-
 def frame_ious(first: Track, second: Track) -> np.ndarray:
     """(T,) IoU of two tracks of one video in each frame that both have, 0 where one is absent or of another size."""
-    frames = min(first.areas_T.size, second.areas_T.size)
     if first.irregular is not None or second.irregular is not None:
         pairs = zip(first.masks(), second.masks(), strict=False)
         return np.array([_irregular_iou((one,), (other,)) for one, other in pairs])
-    intersections_T = np.zeros(frames)
-    edges, own = first.edges_2N.astype(np.float64), second.edges_2N.astype(np.float64)
-    if edges.size and own.size:
-        shares = np.diff(np.interp(edges, own, _pixels_before(own)))[::2]
-        frame_N = first.edges_2N[::2] // (first.size[0] * first.size[1])
-        intersections_T = np.bincount(frame_N, weights=shares, minlength=frames)
-    unions_T = first.areas_T + second.areas_T - intersections_T
-    return np.divide(intersections_T, unions_T, out=np.zeros(frames), where=unions_T > 0)
+    shared_T = _Outlines([first]).shared_pixels(second)[0]
+    unions_T = first.areas_T + second.areas_T - shared_T
+    return np.divide(shared_T, unions_T, out=np.zeros(unions_T.size), where=unions_T > 0)
 
 
-def _pixels_before(edges_2N: np.ndarray) -> np.ndarray:
-    """(2N,) pixels of the object before each of its edges."""
-    covered_N = np.cumsum(edges_2N[1::2] - edges_2N[::2])
-    return np.stack([np.concatenate(([0.0], covered_N[:-1])), covered_N], axis=1).reshape(-1)
+class _Outlines:
+    """Regular tracks of one video, their uppermost intervals side by side on common columns."""
+
+    def __init__(self, tracks: Sequence[Track]) -> None:
+        self.tracks = tracks
+        self.left = min((track.left for track in tracks), default=0)
+        right = max((track.left + track.top_TX.shape[1] for track in tracks), default=0)
+        rows_TX = tracks[0].top_TX if tracks else np.zeros((0, 0), dtype=np.int16)
+        self.top_PTX = np.zeros((len(tracks), len(rows_TX), right - self.left), dtype=rows_TX.dtype)
+        self.bottom_PTX = np.zeros_like(self.top_PTX)
+        for p, track in enumerate(tracks):
+            columns = slice(track.left - self.left, track.left - self.left + track.top_TX.shape[1])
+            self.top_PTX[p, :, columns], self.bottom_PTX[p, :, columns] = track.top_TX, track.bottom_TX
+
+    def shared_pixels(self, other: Track) -> np.ndarray:
+        """(P, T) int64, number of pixels that each track shares with another one in each frame.
+
+        [ours]: the uppermost intervals of two columns share the rows from the lower top to the upper bottom, if any.
+        The further intervals, few as a rule, are held against the uppermost and the further ones of the other track.
+        """
+        left = max(self.left, other.left)
+        right = max(min(self.left + self.top_PTX.shape[2], other.left + other.top_TX.shape[1]), left)
+        own, others = slice(left - self.left, right - self.left), slice(left - other.left, right - other.left)
+        rows_PTX = np.minimum(self.bottom_PTX[:, :, own], other.bottom_TX[:, others])
+        rows_PTX -= np.maximum(self.top_PTX[:, :, own], other.top_TX[:, others])
+        shared_PT = np.maximum(rows_PTX, 0, out=rows_PTX).sum(axis=2, dtype=np.int64)
+        for shared_T, track in zip(shared_PT, self.tracks, strict=True):
+            if other.further_N4.size:
+                shared_T += _further_and_uppermost(other, track)
+            if track.further_N4.size:
+                shared_T += _further_and_uppermost(track, other)
+            if track.further_N4.size and other.further_N4.size:
+                shared_T += _further_and_further(track, other)
+        return shared_PT
+
+
+def _further_and_uppermost(first: Track, second: Track) -> np.ndarray:
+    """(T,) int64, pixels that the further intervals of the first track share with the uppermost of the second."""
+    frame, column, top, bottom = first.further_N4.T
+    column = column - second.left
+    inside = (column >= 0) & (column < second.top_TX.shape[1])
+    frame, column, top, bottom = frame[inside], column[inside], top[inside], bottom[inside]
+    rows = np.minimum(bottom, second.bottom_TX[frame, column]) - np.maximum(top, second.top_TX[frame, column])
+    return _by_frame(frame, np.maximum(rows, 0), len(first.areas_T))
+
+
+def _further_and_further(first: Track, second: Track) -> np.ndarray:
+    """(T,) int64, pixels that the further intervals of two tracks share.
+
+    The pixels of the second before a place in the video grow linearly between the edges of its intervals.
+    """
+    edges, own = (_edges(track) for track in (first, second))
+    covered = np.cumsum(own[1::2] - own[::2])
+    before = np.stack([np.concatenate(([0.0], covered[:-1])), covered], axis=1).ravel()
+    shares = np.diff(np.interp(edges, own, before))[::2]
+    return _by_frame(first.further_N4[:, 0], shares, len(first.areas_T))
+
+
+def _edges(track: Track) -> np.ndarray:
+    """(2N,) float64, where the further intervals begin and end, in pixels of the frames laid end to end."""
+    height, width = track.size
+    frame, column, *rows = track.further_N4.T.astype(np.float64)
+    return ((frame * width + column) * height + rows).T.ravel()
+
+
+def _by_frame(frame: np.ndarray, pixels: np.ndarray, frames: int) -> np.ndarray:
+    return np.bincount(frame, weights=pixels, minlength=frames).astype(np.int64)
 
 
 def _irregular_iou(first: Segmentations, second: Segmentations) -> float:

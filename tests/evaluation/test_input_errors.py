@@ -110,6 +110,8 @@ def _set(*path_and_value):
         (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [5, 5]}), ["cover 10 pixels"]),
         (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [110, -10]}), ["cover 100", "0 or"]),
         (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [50.5, 49.5]}), ["not an integer"]),
+        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [2**32 + 50, 50]}), ["runs cover"]),
+        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": []}), ["cover 0 pixels"]),
     ],
 )
 def test_bad_annotation_passes_or_is_not_named(case, change, said):
@@ -119,6 +121,25 @@ def test_bad_annotation_passes_or_is_not_named(case, change, said):
         parse_ground_truth(content, "gt.json")
     for words in ["gt.json", *said]:
         assert words in str(error.value)
+
+
+@pytest.mark.parametrize("runs", ["[50,,50]", "[50, 50,]", "[5 0, 50]", "[50, 4294967346]", "[50, -50, 100]", "[]"])
+def test_broken_plain_runs_of_a_file_pass(case, tmp_path, runs):
+    path = tmp_path / "gt.json"
+    case.content["annotations"][0]["segmentations"][0] = {"size": [10, 10], "counts": "here"}
+    path.write_text(json.dumps(case.content).replace('"here"', runs))
+    with pytest.raises(InputError):
+        read_ground_truth(path)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_plain_runs_of_a_file_are_not_those_of_its_content(case, tmp_path, indent):
+    path = tmp_path / "gt.json"
+    case.content["annotations"][0]["segmentations"] = [{"size": [10, 10], "counts": [3, 5, 12, 80]}, None]
+    path.write_text(json.dumps(case.content, indent=indent))
+    (read,), (parsed,) = (found.instances for found in (read_ground_truth(path), parse_ground_truth(case.content)))
+    assert read.segmentations == parsed.segmentations
+    assert read.track.areas_T.tolist() == [85, 0]
 
 
 @pytest.mark.parametrize(

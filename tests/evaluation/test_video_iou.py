@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mssts.evaluation.run_length import compressed, decode
+from mssts.evaluation.run_length import from_annotation, read_runs
 from mssts.evaluation.tracks import read_track
 from mssts.evaluation.video_iou import video_iou as iou_of_tracks
 
@@ -57,9 +57,9 @@ def test_the_three_encodings_of_a_mask_differ():
     as_text = {"size": [10, 12], "counts": expected["counts"].decode()}
     polygon = [[2, 1, 5, 1, 5, 4, 2, 4]]
     for segmentation in (as_text, {"size": [10, 12], "counts": runs}, polygon):
-        mask, problem = compressed(segmentation, 10, 12)
+        mask, problem = from_annotation(segmentation, 10, 12)
         assert problem is None
-        assert (coco_mask.decode(mask) == coco_mask.decode(expected)).all()
+        assert (coco_mask.decode(track([mask]).masks()[0]) == coco_mask.decode(expected)).all()
 
 
 def random_masks(rng, height, width, frames):
@@ -72,7 +72,8 @@ def test_decoded_runs_are_not_those_of_the_mask(seed):
     rng = np.random.default_rng(seed)
     height, width = int(rng.integers(1, 300)), int(rng.integers(1, 60))
     masks = random_masks(rng, height, width, 4)
-    rows, borders = decode([coco_mask.encode(np.asfortranarray(mask))["counts"] for mask in masks])
+    *runs, rows_M = read_runs([coco_mask.encode(np.asfortranarray(mask))["counts"].decode() for mask in masks])
+    rows, borders = np.stack(runs, axis=1), np.cumsum([0, *rows_M])
     for mask, start, stop in zip(masks, borders, borders[1:], strict=False):
         runs = rows[start:stop].reshape(-1)
         assert (np.repeat(np.arange(runs.size) % 2, runs) == mask.ravel(order="F")).all()
