@@ -29,10 +29,8 @@ from mssts.evaluation.average_precision import average_precision, average_precis
 from mssts.evaluation.ground_truth import GroundTruth
 from mssts.evaluation.matching import IOU_THRESHOLDS, LEAST_OVERLAP, GroupRecords, MatchRecords
 from mssts.evaluation.submission import Prediction
-from mssts.evaluation.video_iou import frame_ious
 
 KINDS = ("classification", "segmentation", "tracking", "spurious", "missed")
-FOLLOWS = 0.5
 _CLASSIFICATION, _SEGMENTATION, _TRACKING, _SPURIOUS, _MISSED = range(len(KINDS))
 _RIGHT, _IGNORED = -1, -2
 
@@ -54,33 +52,20 @@ def _best(truth: GroundTruth, predictions: Sequence[Prediction], records: MatchR
     found = _Best(
         *(np.full(count, -1), np.zeros(count), np.full(count, -1), np.zeros(count), np.zeros(count, dtype=bool))
     )
-    near: dict[int, list[int]] = {}
     overlaps = records.overlaps
     for p, g, iou in zip(overlaps.prediction_P, overlaps.instance_P, overlaps.iou_P, strict=True):
         instance = truth.instances[g]
         if instance.crowd:
             continue
-        near.setdefault(int(p), []).append(int(g))
         same = instance.category_id == by_index[p].category_id
         best_P, iou_P = (found.same_P, found.same_iou_P) if same else (found.other_P, found.other_iou_P)
         if iou > iou_P[p]:
             best_P[p], iou_P[p] = g, iou
-    of_video: dict[int, list[int]] = {}
-    for g, instance in enumerate(truth.instances):
-        if not instance.crowd:
-            of_video.setdefault(instance.video_id, []).append(g)
-    for p in near:
-        others = of_video[by_index[p].video_id]
-        if found.same_P[p] >= 0 and found.same_iou_P[p] < IOU_THRESHOLDS[-1] and len(others) > 1:
-            tracks = [truth.instances[g].track for g in others]
-            found.switches_P[p] = _switches(np.stack([frame_ious(by_index[p].track, track) for track in tracks]))
+    for p, iou in enumerate(found.same_iou_P):
+        if 0 < iou < IOU_THRESHOLDS[-1]:
+            followed_T = overlaps.followed[p]
+            found.switches_P[p] = np.unique(followed_T[followed_T >= 0]).size > 1
     return found
-
-
-def _switches(iou_GT: np.ndarray) -> bool:
-    """Whether a detection follows two instances: largest IoU of the frame, and at least `FOLLOWS`."""
-    followed_T = np.where(iou_GT.max(axis=0) >= FOLLOWS, iou_GT.argmax(axis=0), -1)
-    return np.unique(followed_T[followed_T >= 0]).size > 1
 
 
 def _kinds(group: GroupRecords, t: int, best: _Best) -> np.ndarray:

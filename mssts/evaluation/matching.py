@@ -1,24 +1,26 @@
 """Greedy matching of predictions to instances, done once and kept as compact records per video.
 
-Legend of shape suffixes: V videos, K categories, A views, T IoU thresholds, N kept detections of a group,
-D detections and G instances of one video and group. A *group* is a category, or all categories pooled
-(class-agnostic). A *view* says which instances are ignored: by area range, or by a challenge attribute.
+Legend of shape suffixes: V videos, K categories, A views, T IoU thresholds, P predictions and I instances of all
+videos, N detections that are kept, D detections and G instances of one video. A *group* is a category, or all
+categories pooled (class-agnostic). A *view* says which instances are ignored: by area range, or by a challenge
+attribute.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from mssts.evaluation.ground_truth import GroundTruth, Instance
 from mssts.evaluation.submission import MAX_DETECTIONS, Prediction
-from mssts.evaluation.video_iou import video_iou
+from mssts.evaluation.video_iou import ratio, shared_and_united
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 LEAST_OVERLAP = 0.1
+FOLLOWS = 0.5
 AREA_RANGES = {"all": (0, 1e10), "small": (0, 128**2), "medium": (128**2, 256**2), "large": (256**2, 1e10)}
 ATTRIBUTE_VIEW = "attribute:"
 
@@ -48,11 +50,14 @@ class Overlaps:
     """Pairs of a detection and an instance of one video, of any categories, whose IoU is at least `LEAST_OVERLAP`.
 
     prediction_P, instance_P: int64, positions in the lists of predictions and of instances. iou_P: float64.
+    followed: for each detection by its position (T,), the position of the instance that it follows in each frame: of
+    those without crowds that of the largest IoU in this frame, if it is at least `FOLLOWS`; else -1.
     """
 
     prediction_P: np.ndarray
     instance_P: np.ndarray
     iou_P: np.ndarray
+    followed: Mapping[int, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -78,22 +83,22 @@ class _Views:
     names: tuple[str, ...]
     attributes: Mapping[int, Mapping[str, bool]]
 
-    def ignored_AG(self, instances: Sequence[Instance]) -> np.ndarray:
-        """(A, G) bool: crowds everywhere, instances outside the area range or without the attribute."""
+    def ignored_AI(self, instances: Sequence[Instance]) -> np.ndarray:
+        """(A, I) bool: crowds everywhere, instances outside the area range or without the attribute."""
         ignored = np.zeros((len(self.names), len(instances)), dtype=bool)
-        for g, instance in enumerate(instances):
+        for i, instance in enumerate(instances):
             for a, name in enumerate(self.names):
                 if name in AREA_RANGES:
                     low, high = AREA_RANGES[name]
                     counts = low <= instance.area <= high
                 else:
                     counts = self.attributes[instance.id].get(name.removeprefix(ATTRIBUTE_VIEW), False)
-                ignored[a, g] = instance.crowd or not counts
+                ignored[a, i] = instance.crowd or not counts
         return ignored
 
-    def outside_AD(self, detections: Sequence[Prediction]) -> np.ndarray:
-        """(A, D) bool: detections outside the area range; none in a view of an attribute."""
-        areas = np.array([detection.area for detection in detections])
+    def outside_AP(self, predictions: Sequence[Prediction]) -> np.ndarray:
+        """(A, P) bool: predictions outside the area range; none in a view of an attribute."""
+        areas = np.array([prediction.area for prediction in predictions], dtype=np.float64)
         low_A, high_A = np.transpose([AREA_RANGES.get(name, AREA_RANGES["all"]) for name in self.names])
         return (areas < low_A[:, None]) | (areas > high_A[:, None])
 
@@ -118,9 +123,11 @@ def match_greedily(
     if not iou_DG.size:
         return given
     least_T = np.minimum(thresholds_T, 1 - 1e-10)
-    if G == 1:  # every view agrees: the first detection that reaches the threshold, every one of them for a crowd
-        reaches_TD = iou_DG[:, 0] >= least_T[:, None]
-        given[:, reaches_TD if crowd_G[0] else reaches_TD & (np.cumsum(reaches_TD, axis=1) == 1)] = 0
+    if ((iou_DG >= least_T.min()).sum(axis=1) <= 1).all():
+        # No detection has a choice, so all views agree: it is the first that reaches the threshold; for a crowd, each.
+        reaches_TDG = iou_DG >= least_T[:, None, None]
+        thresholds_M, rows_M, columns_M = np.nonzero(reaches_TDG & (crowd_G | (np.cumsum(reaches_TDG, axis=1) == 1)))
+        given[:, thresholds_M, rows_M] = columns_M
         return given
     taken_ATG = np.zeros((A, T, G), dtype=bool)
     counts_A1G = ~ignored_AG[:, None, :]
@@ -136,77 +143,93 @@ def match_greedily(
     return given
 
 
-@dataclass(frozen=True)
-class _VideoRecord:
-    """Detections of one video and group by falling score, and their fate. video: position."""
+def _best(score_P: np.ndarray, *keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the hundred best of each group, and their rank in it from 0.
 
-    video: int
-    detections: list[Prediction]
-    matched_ATD: np.ndarray
-    ignored_ATD: np.ndarray
-    annotation_TD: np.ndarray
-
-
-def _best(detections: list[Prediction]) -> list[Prediction]:
-    """The hundred best by score; ties keep their order, NaN is last."""
-    order = np.argsort([-detection.score for detection in detections], kind="stable")[:MAX_DETECTIONS]
-    return [detections[i] for i in order]
+    keys: what the members of a group have in common, the least important first; the groups are in ascending order of
+    these, their members by falling score (ties keep their order, NaN is last).
+    """
+    order = np.lexsort((-score_P, *keys))
+    begins = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+    rank = np.arange(order.size)
+    rank[1:] -= np.maximum.accumulate(np.where(begins, rank[1:], 0))
+    return order[rank < MAX_DETECTIONS], rank[rank < MAX_DETECTIONS]
 
 
-def _match_video(
-    video: int,
-    detections: list[Prediction],
-    instances: list[Instance],
-    iou_DG: np.ndarray,
-    ignored_AG: np.ndarray,
-    outside_AD: np.ndarray,
-) -> _VideoRecord:
-    found_ATD = np.zeros((len(ignored_AG), len(IOU_THRESHOLDS), len(detections)), dtype=bool)
-    on_ignored_ATD, annotation_TD = found_ATD, np.zeros(found_ATD.shape[1:], dtype=np.int64)
-    if iou_DG.size and iou_DG.max() >= IOU_THRESHOLDS[0]:
-        crowd_G = np.array([instance.crowd for instance in instances], dtype=bool)
+class _Fates:
+    """What becomes of detections, given by their position_N in the list of predictions, video after video.
+
+    Arrays as in `GroupRecords`.
+    """
+
+    def __init__(self, position_N: np.ndarray, rank_N: np.ndarray, outside_AP: np.ndarray) -> None:
+        self.position_N, self.rank_N = position_N, rank_N
+        self.ignored_ATN = np.repeat(outside_AP[:, None, position_N], len(IOU_THRESHOLDS), axis=1)
+        self.matched_ATN = np.zeros_like(self.ignored_ATN)
+        self.annotation_TN = np.zeros(self.ignored_ATN.shape[1:], dtype=np.int64)
+
+    def match(
+        self, here: slice, iou_DG: np.ndarray, crowd_G: np.ndarray, id_G: np.ndarray, ignored_AG: np.ndarray
+    ) -> None:
+        """Match those `here`, which are of one video and by falling score, at least where their IoU is not 0."""
+        if not iou_DG.size or iou_DG.max() < IOU_THRESHOLDS[0]:
+            return
         given_ATD = match_greedily(iou_DG, crowd_G, ignored_AG)
-        identifiers = np.array([instance.id for instance in instances])
         on_any_ATD = given_ATD >= 0
         on_ignored_ATD = on_any_ATD & ignored_AG[np.arange(len(ignored_AG))[:, None, None], given_ATD]
-        annotation_TD = np.where(on_any_ATD[0], identifiers[given_ATD[0]], 0)
-        found_ATD = on_any_ATD & (identifiers[given_ATD] != 0)  # [code] reads id 0 as no match (`lenient` only)
-    return _VideoRecord(
-        video,
-        detections,
-        found_ATD & ~on_ignored_ATD,
-        on_ignored_ATD | (~found_ATD & outside_AD[:, None, :]),
-        annotation_TD,
-    )
+        found_ATD = on_any_ATD & (id_G[given_ATD] != 0)  # [code] reads id 0 as no match (`lenient` only)
+        self.matched_ATN[..., here] = found_ATD & ~on_ignored_ATD
+        self.ignored_ATN[..., here] = on_ignored_ATD | (~found_ATD & self.ignored_ATN[..., here])
+        self.annotation_TN[:, here] = np.where(on_any_ATD[0], id_G[given_ATD[0]], 0)
+
+    def records(self, chosen: np.ndarray, columns_P: Sequence[np.ndarray], positives_AV: np.ndarray) -> GroupRecords:
+        """Records of the chosen ones; columns_P: score, video and index of all predictions."""
+        score_P, video_P, index_P = columns_P
+        chosen = chosen[np.argsort(-score_P[self.position_N[chosen]], kind="stable")]
+        position_N = self.position_N[chosen]
+        return GroupRecords(
+            video_N=video_P[position_N].astype(np.int32),
+            rank_N=self.rank_N[chosen].astype(np.int32),
+            score_N=score_P[position_N],
+            prediction_N=index_P[position_N].astype(np.int32),
+            matched_ATN=self.matched_ATN[..., chosen],
+            ignored_ATN=self.ignored_ATN[..., chosen],
+            annotation_TN=self.annotation_TN[:, chosen],
+            positives_AV=positives_AV,
+        )
 
 
-def _joined(arrays: list[np.ndarray], leading: tuple[int, ...]) -> np.ndarray:
-    return np.concatenate(arrays, axis=-1) if arrays else np.zeros((*leading, 0), dtype=bool)
+def _places(records: Sequence[Prediction | Instance], truth: GroundTruth) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the video and of the category of each."""
+    video_of = {video: v for v, video in enumerate(truth.videos)}
+    category_of = {category: k for k, category in enumerate(truth.categories)}
+    pairs = [(video_of[one.video_id], category_of[one.category_id]) for one in records]
+    return tuple(np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
 
 
-def _gather(records: list[_VideoRecord], positives_AV: np.ndarray) -> GroupRecords:
-    """Records of all videos of one group as arrays, by falling score."""
-    detections = [detection for record in records for detection in record.detections]
-    score_N = np.array([detection.score for detection in detections], dtype=np.float64)
-    order_N = np.argsort(-score_N, kind="stable")
-    counts = [len(record.detections) for record in records]
-    ranks = [rank for count in counts for rank in range(count)]
-    shape = (len(positives_AV), len(IOU_THRESHOLDS))
-    return GroupRecords(
-        video_N=np.repeat([record.video for record in records], counts).astype(np.int32)[order_N],
-        rank_N=np.array(ranks, dtype=np.int32)[order_N],
-        score_N=score_N[order_N],
-        prediction_N=np.array([detection.index for detection in detections], dtype=np.int32)[order_N],
-        matched_ATN=_joined([record.matched_ATD for record in records], shape)[..., order_N],
-        ignored_ATN=_joined([record.ignored_ATD for record in records], shape)[..., order_N],
-        annotation_TN=_joined([r.annotation_TD for r in records], shape[1:]).astype(np.int64)[:, order_N],
-        positives_AV=positives_AV,
-    )
+def _runs_of(video_N: np.ndarray, videos: int) -> list[slice]:
+    """Where the entries of each video stand in an ascending array of positions of videos."""
+    borders = np.searchsorted(video_N, np.arange(videos + 1)).tolist()
+    return [slice(*ends) for ends in pairwise(borders)]
 
 
-def _overlaps(parts: list[tuple[np.ndarray, ...]]) -> Overlaps:
+def _positives(ignored_AI: np.ndarray, group_I: np.ndarray, video_I: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(groups, A, V) int32, number of instances that count; shape: number of groups and of videos."""
+    positives = np.zeros((shape[0], len(ignored_AI), shape[1]), dtype=np.int32)
+    np.add.at(positives, (group_I, slice(None), video_I), ~ignored_AI.T)
+    return positives
+
+
+def _followed(iou_DGT: np.ndarray, position_G: np.ndarray) -> np.ndarray:
+    """(D, T) position of the instance that each detection follows in each frame, -1 for none."""
+    if not iou_DGT.size:
+        return np.full(iou_DGT.shape[::2], -1)
+    return np.where(iou_DGT.max(axis=1) >= FOLLOWS, position_G[iou_DGT.argmax(axis=1)], -1)
+
+
+def _overlaps(parts: list[tuple[np.ndarray, ...]], followed: Mapping[int, np.ndarray]) -> Overlaps:
     empty = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))
-    return Overlaps(*(np.concatenate(column) for column in zip(empty, *parts, strict=True)))
+    return Overlaps(*(np.concatenate(column) for column in zip(empty, *parts, strict=True)), followed)
 
 
 def match(
@@ -230,58 +253,55 @@ def match(
     attributes = attributes or {instance.id: {} for instance in truth.instances}
     names = sorted({name for flags in attributes.values() for name in flags})
     views = _Views((*AREA_RANGES, *(f"{ATTRIBUTE_VIEW}{name}" for name in names)), attributes)
-    category_position = {category: k for k, category in enumerate(truth.categories)}
-    instances_of: dict[int, list[tuple[int, int, Instance]]] = defaultdict(list)
-    for position, instance in enumerate(truth.instances):
-        instances_of[instance.video_id].append((category_position[instance.category_id], position, instance))
-    detections_of: dict[int, dict[int, list[Prediction]]] = defaultdict(lambda: defaultdict(list))
-    for prediction in predictions:
-        detections_of[prediction.video_id][category_position[prediction.category_id]].append(prediction)
+    video_I, category_I = _places(truth.instances, truth)
+    video_P, category_P = _places(predictions, truth)
+    ignored_AI, outside_AP = views.ignored_AI(truth.instances), views.outside_AP(predictions)
+    crowd_I = np.array([one.crowd for one in truth.instances], dtype=bool)
+    id_I = np.array([one.id for one in truth.instances], dtype=np.int64)
+    score_P = np.array([one.score for one in predictions], dtype=np.float64)
+    index_P = np.array([one.index for one in predictions], dtype=np.int64)
 
-    K, shape_AV = len(truth.categories), (len(views.names), len(truth.videos))
-    categories: list[list[_VideoRecord]] = [[] for _ in range(K)]
-    positives_KAV = np.zeros((K, *shape_AV), dtype=np.int32)
-    pooled: list[_VideoRecord] = []
+    apart = _Fates(*_best(score_P, category_P, video_P), outside_AP)
+    # A detection among the pooled hundred is among its category's hundred: `among_N` says at which place of these.
+    among_N, rank_N = _best(score_P[apart.position_N], video_P[apart.position_N])
+    pooled = _Fates(apart.position_N[among_N], rank_N, outside_AP)
+    order_I = np.lexsort((category_I, video_I))
+    place_I = np.argsort(order_I)
+    pooled_I = np.array(truth.pooled, dtype=np.int64)
+    pooled_I = pooled_I[np.lexsort((category_I[pooled_I], video_I[pooled_I]))]
     overlaps: list[tuple[np.ndarray, ...]] = []
-    for v, video_id in enumerate(truth.videos):
-        listed = sorted(instances_of[video_id], key=lambda entry: entry[0])
-        instances = [instance for _, _, instance in listed]
-        category_G = np.array([k for k, _, _ in listed], dtype=int)
-        detections, category_D = [], []
-        for k, group in sorted(detections_of[video_id].items()):
-            best = _best(group)
-            detections += best
-            category_D += [k] * len(best)
-        category_D = np.array(category_D, dtype=int)
-        ignored_AG = views.ignored_AG(instances)
-        np.add.at(positives_KAV, (category_G, slice(None), v), ~ignored_AG.T)
-        if not detections:
-            continue
-        iou_DG = video_iou([detection.track for detection in detections], [instance.track for instance in instances])
-        outside_AD = views.outside_AD(detections)
-        for k in np.unique(category_D):
-            rows, columns = np.flatnonzero(category_D == k), np.flatnonzero(category_G == k)
-            record = _match_video(
-                v,
-                [detections[i] for i in rows],
-                [instances[g] for g in columns],
-                iou_DG[np.ix_(rows, columns)],
-                ignored_AG[:, columns],
-                outside_AD[:, rows],
-            )
-            categories[k].append(record)
-        # a stable sort of the category-wise best: a detection among the pooled hundred is among its category's hundred
-        order = np.argsort([-d.score for d in detections], kind="stable")[:MAX_DETECTIONS]
-        best = [detections[i] for i in order]
-        pooled.append(_match_video(v, best, instances, iou_DG[order], ignored_AG, outside_AD[:, order]))
+    followed: dict[int, np.ndarray] = {}
+    videos = [
+        _runs_of(video, len(truth.videos))
+        for video in (video_P[apart.position_N], video_P[pooled.position_N], video_I[order_I], video_I[pooled_I])
+    ]
+    for here, here_pooled, there, there_pooled in zip(*videos, strict=True):
+        position_D, position_G = apart.position_N[here], order_I[there]
+        tracks = [predictions[p].track for p in position_D], [truth.instances[i].track for i in position_G]
+        shared_DGT, united_DGT = shared_and_united(*tracks)
+        iou_DG = ratio(shared_DGT.sum(axis=2), united_DGT.sum(axis=2))
+        same_DG = category_P[position_D][:, None] == category_I[position_G]
+        apart.match(here, iou_DG * same_DG, crowd_I[position_G], id_I[position_G], ignored_AI[:, position_G])
         rows, columns = np.nonzero(iou_DG >= LEAST_OVERLAP)
-        indices_D, positions_G = [d.index for d in detections], [position for _, position, _ in listed]
-        overlaps.append((np.array(indices_D)[rows], np.array(positions_G, dtype=int)[columns], iou_DG[rows, columns]))
+        overlaps.append((index_P[position_D][rows], position_G[columns], iou_DG[rows, columns]))
+        one = ~crowd_I[position_G]
+        followed_DT = _followed(ratio(shared_DGT[:, one], united_DGT[:, one]), position_G[one])
+        followed |= zip(index_P[position_D].tolist(), followed_DT, strict=True)
+        position_G = pooled_I[there_pooled]
+        iou_DG = iou_DG[among_N[here_pooled] - here.start][:, place_I[position_G] - there.start]
+        pooled.match(here_pooled, iou_DG, crowd_I[position_G], id_I[position_G], ignored_AI[:, position_G])
+
+    positives_KAV = _positives(ignored_AI, category_I, video_I, (len(truth.categories), len(truth.videos)))
+    pooled_1AV = _positives(ignored_AI[:, pooled_I], 0 * pooled_I, video_I[pooled_I], (1, len(truth.videos)))
+    columns_P = (score_P, video_P, index_P)
     return MatchRecords(
         tuple(truth.videos),
         tuple(truth.categories),
         views.names,
-        tuple(_gather(records, positives) for records, positives in zip(categories, positives_KAV, strict=True)),
-        _gather(pooled, positives_KAV.sum(axis=0, dtype=np.int32)),
-        _overlaps(overlaps),
+        tuple(
+            apart.records(np.flatnonzero(category_P[apart.position_N] == k), columns_P, positives_AV)
+            for k, positives_AV in enumerate(positives_KAV)
+        ),
+        pooled.records(np.arange(among_N.size), columns_P, pooled_1AV[0]),
+        _overlaps(overlaps, followed),
     )

@@ -7,7 +7,37 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mssts.evaluation.tracks import Segmentations, Track
+from mssts.evaluation.tracks import Track
+
+
+def shared_and_united(predicted: Sequence[Track], annotated: Sequence[Track]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels that each predicted shares with each annotated track of one video, and those that one or both have.
+
+    Returns two (P, G, T) int64, for each frame.
+    T: of the longest track. Frames are paired as the public code pairs them: the shorter track ends both, and two masks
+    of different sizes count as empty (accepted with `lenient` only).
+    """
+    frames = max((track.areas_T.size for track in (*predicted, *annotated)), default=0)
+    shared_PGT = np.zeros((len(predicted), len(annotated), frames), dtype=np.int64)
+    united_PGT = np.zeros_like(shared_PGT)
+    regular = [p for p, track in enumerate(predicted) if track.irregular is None]
+    outlines = _Outlines([predicted[p] for p in regular])
+    for g, second in enumerate(annotated):
+        if second.irregular is None and regular:
+            shared_PT = outlines.shared_pixels(second)
+            shared_PGT[regular, g, : second.areas_T.size] = shared_PT
+            areas_T = second.areas_T.astype(np.int64)
+            united_PGT[regular, g, : areas_T.size] = outlines.areas_PT + areas_T - shared_PT
+        for p, first in enumerate(predicted):
+            if first.irregular is not None or second.irregular is not None:
+                for t, masks in enumerate(zip(first.masks(), second.masks(), strict=False)):
+                    shared_PGT[p, g, t], united_PGT[p, g, t] = _irregular_pixels(*masks)
+    return shared_PGT, united_PGT
+
+
+def ratio(shared: np.ndarray, united: np.ndarray) -> np.ndarray:
+    """IoU in 0..1, float64; 0 where nothing is united."""
+    return np.divide(shared, united, out=np.zeros(shared.shape), where=united > 0)
 
 
 def video_iou(predicted: Sequence[Track], annotated: Sequence[Track]) -> np.ndarray:
@@ -19,29 +49,8 @@ def video_iou(predicted: Sequence[Track], annotated: Sequence[Track]) -> np.ndar
 
     Source: [code] YouTube-VIS evaluation.
     """
-    ious = np.zeros((len(predicted), len(annotated)))
-    regular = [p for p, track in enumerate(predicted) if track.irregular is None]
-    outlines = _Outlines([predicted[p] for p in regular])
-    volumes = np.array([predicted[p].areas_T.sum() for p in regular])
-    for g, second in enumerate(annotated):
-        if second.irregular is None and regular:
-            shared = outlines.shared_pixels(second).sum(axis=1)
-            union = volumes + second.areas_T.sum() - shared
-            ious[regular, g] = np.divide(shared, union, out=np.zeros(len(regular)), where=union > 0)
-        for p, first in enumerate(predicted):
-            if first.irregular is not None or second.irregular is not None:
-                ious[p, g] = _irregular_iou(first.masks(), second.masks())
-    return ious
-
-
-def frame_ious(first: Track, second: Track) -> np.ndarray:
-    """(T,) IoU of two tracks of one video in each frame that both have, 0 where one is absent or of another size."""
-    if first.irregular is not None or second.irregular is not None:
-        pairs = zip(first.masks(), second.masks(), strict=False)
-        return np.array([_irregular_iou((one,), (other,)) for one, other in pairs])
-    shared_T = _Outlines([first]).shared_pixels(second)[0]
-    unions_T = first.areas_T + second.areas_T - shared_T
-    return np.divide(shared_T, unions_T, out=np.zeros(unions_T.size), where=unions_T > 0)
+    shared_PGT, united_PGT = shared_and_united(predicted, annotated)
+    return ratio(shared_PGT.sum(axis=2), united_PGT.sum(axis=2))
 
 
 class _Outlines:
@@ -51,6 +60,7 @@ class _Outlines:
         self.tracks = tracks
         self.left = min((track.left for track in tracks), default=0)
         right = max((track.left + track.top_TX.shape[1] for track in tracks), default=0)
+        self.areas_PT = np.array([track.areas_T for track in tracks], dtype=np.int64)
         rows_TX = tracks[0].top_TX if tracks else np.zeros((0, 0), dtype=np.int16)
         self.top_PTX = np.zeros((len(tracks), len(rows_TX), right - self.left), dtype=rows_TX.dtype)
         self.bottom_PTX = np.zeros_like(self.top_PTX)
@@ -113,15 +123,11 @@ def _by_frame(frame: np.ndarray, pixels: np.ndarray, frames: int) -> np.ndarray:
     return np.bincount(frame, weights=pixels, minlength=frames).astype(np.int64)
 
 
-def _irregular_iou(first: Segmentations, second: Segmentations) -> float:
-    """IoU as the public code counts it: the shorter track ends both, frames of different sizes count as empty."""
-    intersection = union = 0.0
-    for one, other in zip(first, second, strict=False):
-        if one and other:
-            if list(one["size"]) != list(other["size"]):
-                continue
-            intersection += float(coco_mask.area(coco_mask.merge([one, other], True)))
-            union += float(coco_mask.area(coco_mask.merge([one, other], False)))
-        elif one or other:
-            union += float(coco_mask.area(one or other))
-    return intersection / union if union > 0 else 0.0
+def _irregular_pixels(one: dict | None, other: dict | None) -> tuple[int, int]:
+    """Pixels shared and united by two masks, either of which may be absent."""
+    if one and other:
+        if list(one["size"]) != list(other["size"]):
+            return 0, 0
+        pair = coco_mask.merge([one, other], True), coco_mask.merge([one, other])
+        return int(coco_mask.area(pair[0])), int(coco_mask.area(pair[1]))
+    return 0, int(coco_mask.area(one or other)) if one or other else 0

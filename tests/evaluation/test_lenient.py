@@ -85,6 +85,14 @@ def test_repeated_annotation_id_does_not_count_the_last_twice(new_case):
     assert notices == {"annotations with one id": 1}
 
 
+def test_repeated_id_of_an_unknown_category_counts_once_where_categories_are_pooled(new_case):
+    case = new_case().video().instance(RIGHT, category=9).instance(LEFT, id=1).predict(LEFT)
+    truth = parse_ground_truth(case.content, lenient=True)
+    records = match(truth, parse_predictions(case.predictions, truth, lenient=True))
+    assert twelve_numbers(records, records.categories)["AR100"] == pytest.approx(1)
+    assert twelve_numbers(records, [records.pooled])["AR100"] == pytest.approx(0.5)  # both names stand for the last
+
+
 def test_match_to_annotation_zero_counts_as_right(new_case):
     case = new_case().video().instance(LEFT, id=0).predict(LEFT)
     assert refused(case, "id: found 0")
