@@ -40,6 +40,8 @@ def average_precision(group: GroupRecords, view: int, weights_RV: np.ndarray) ->
     """
     total_R1 = _instances(group, view, weights_RV)
     result_RT = np.where(np.isnan(total_R1), np.nan, np.zeros(len(IOU_THRESHOLDS)))
+    if not group.positives_AV[view].any():
+        return result_RT
     total_R = np.where(np.isnan(total_R1), 1.0, total_R1)[:, 0]
     weights_NR = np.ascontiguousarray(weights_RV.T)[group.video_N]
     seen_of: dict[bytes, np.ndarray] = {}
@@ -54,7 +56,8 @@ def average_precision(group: GroupRecords, view: int, weights_RV: np.ndarray) ->
         true_MR = np.cumsum(weights_NR[matched_M], axis=0)
         precision_MR = true_MR / (seen_of[key][matched_M] + np.spacing(1.0))
         envelope_MR = np.maximum.accumulate(precision_MR[::-1], axis=0)[::-1]
-        points_MR = np.diff(_points_reached(true_MR / total_R), axis=0, prepend=0)
+        points_MR = _points_reached(true_MR / total_R)
+        points_MR[1:] -= points_MR[:-1]
         result_RT[:, t] += np.einsum("mr,mr->r", points_MR, envelope_MR) / len(RECALL_POINTS)
     return result_RT
 
@@ -65,7 +68,8 @@ def average_precision_of(right_N: np.ndarray, instances: int) -> float:
     found_M = np.arange(1.0, right_M.size + 1)
     precision_M = found_M / (right_M + 1 + np.spacing(1.0))
     envelope_M = np.maximum.accumulate(precision_M[::-1])[::-1]
-    points_M = np.diff(_points_reached(found_M / instances), prepend=0)
+    points_M = _points_reached(found_M / instances)
+    points_M[1:] -= points_M[:-1]
     return float(points_M @ envelope_M) / len(RECALL_POINTS)
 
 
