@@ -130,11 +130,16 @@ def server_scores(study: Study) -> None:
 
 
 @app.command()
-def plan(study: Study) -> None:
+def plan(
+    name: Annotated[str | None, typer.Argument(metavar="STUDY", help="Name of the study.")] = None,
+    study: Annotated[str | None, typer.Option(help="The same, as the other stages take it.")] = None,
+) -> None:
     """Say what a study costs: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""
     from mssts import plan as stage
 
-    print(stage.plan(study))
+    if (name is None) == (study is None):
+        raise InputError("mssts plan: expected one study: mssts plan STUDY.")
+    print(stage.plan(name or study))
 
 
 @app.command("check-submission")

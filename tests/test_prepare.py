@@ -160,8 +160,9 @@ def test_data_that_is_not_prepared_is_refused(tmp_path):
 def test_training_annotations_that_are_null_are_explained(tmp_path):
     fake.write(tmp_path, "ytvis2019")
     content = json.loads((tmp_path / "train.json").read_text())
+    content["videos"][1]["id"] = 1
     (tmp_path / "train.json").write_text(json.dumps(content | {"annotations": None}))
-    with pytest.raises(InputError, match="annotations: found null"):
+    with pytest.raises(InputError, match=r"(?s)2 problem.*annotations: found null.*the id stands twice"):
         prepare("ytvis2019", tmp_path)
 
 

@@ -110,7 +110,8 @@ class StillAnnotations(VideoAnnotations):
         own_categories: take those that the file names. translate: makes of the file's content one whose annotations
             have category ids of `dataset` (its `categories` do not count). frames: as for videos.
         """
-        path, content = Path(json_path), _load(Path(json_path), _STILLS)
+        path = Path(json_path)
+        content, problems = _load(path, _STILLS)
         if translate:
             content = translate(content)
         if translate or not own_categories:
@@ -119,7 +120,7 @@ class StillAnnotations(VideoAnnotations):
             expected = tuple(sorted((item.get("id"), item.get("name")) for item in content["categories"]))
         if translate:
             content["categories"] = [{"id": number, "name": name} for number, name in expected]
-        return cls(*_checked(content, path, Path(image_root), dataset, expected, _STILLS, frames))
+        return cls(*_checked(content, problems, path, Path(image_root), dataset, expected, _STILLS, frames))
 
     def frame_name(self, video: Video, frame: int) -> str:
         """A still in words, for messages."""
@@ -143,11 +144,12 @@ _STILLS = _Layout("images", "image_id", lambda r: [r["file_name"]], lambda a: [a
 def _read(
     path: Path, image_root: Path, dataset: str, layout: _Layout, truth: bool = True, frames: bool = False
 ) -> tuple[Any, ...]:
-    return _checked(_load(path, layout, truth), path, image_root, dataset, entry(dataset).categories, layout, frames)
+    return _checked(*_load(path, layout, truth), path, image_root, dataset, entry(dataset).categories, layout, frames)
 
 
 def _checked(
     content: dict[str, Any],
+    problems: list[str],
     path: Path,
     image_root: Path,
     dataset: str,
@@ -155,7 +157,6 @@ def _checked(
     layout: _Layout,
     frames: bool = False,
 ) -> tuple[Any, ...]:
-    problems: list[str] = []
     if not image_root.is_dir():
         problems.append(f"{image_root}/: no such folder; expected the images there")
     categories = _categories(content["categories"], dataset, expected, problems)
@@ -172,8 +173,11 @@ def _checked(
     return path, image_root, categories, tuple(videos.values()), {k: tuple(v) for k, v in tracks.items()}
 
 
-def _load(path: Path, layout: _Layout, truth: bool = True) -> dict[str, Any]:
-    """The file's content with the three lists that are needed, without `truth` no annotation. Raises InputError."""
+def _load(path: Path, layout: _Layout, truth: bool = True) -> tuple[dict[str, Any], list[str]]:
+    """The file's content with the three lists that are needed, and what is wrong with it so far. Raises InputError.
+
+    Without `truth` there is no annotation.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected annotations with {layout.records}. Get or generate it.")
     text = path.read_bytes()
@@ -185,22 +189,24 @@ def _load(path: Path, layout: _Layout, truth: bool = True) -> dict[str, Any]:
         raise InputError(f"{path}: malformed JSON: {error}. Get or generate the file anew.") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: found {type(content).__name__}, expected an object with {layout.records}.")
+    problems = []
     if not truth:
+        content["annotations"] = []
+    elif content.get("annotations", ()) is None:
+        problems.append(
+            "annotations: found null. The official validation and test files come without ground truth: use a split of "
+            "the training annotations"
+        )
         content["annotations"] = []
     for key in (layout.records, "categories", "annotations"):
         value = content.get(key)
-        if key == "annotations" and key in content and value is None:
-            raise InputError(
-                f"{path}: annotations: found null. The official validation and test files come without ground truth: "
-                "use a split of the training annotations."
-            )
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             found = type(value).__name__ if key in content else "nothing"
             raise InputError(f"{path}: {key}: found {found}, expected a list of objects.")
-    for key in (layout.records, "annotations") if truth else (layout.records,):
+    for key in (layout.records, "annotations") if truth and not problems else (layout.records,):
         if not content[key]:
             raise InputError(f"{path}: {key}: the list is empty; expected at least one. Get the file anew.")
-    return content
+    return content, problems
 
 
 def _is_id(value: Any) -> bool:
