@@ -1,4 +1,4 @@
-"""A training step on one or many devices: the same sum over the same parts, however they are spread.
+"""Work on one or many devices: the same result, however it is spread.
 
 The total batch of a step is cut into parts of `clips_per_device` clips; device r of R works on the parts r, r + R, ...
 one after the other. What is random or normalised in a part depends on the part alone, never on who works on it.
@@ -6,10 +6,11 @@ one after the other. What is random or normalised in a part depends on the part 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mssts.config import ExecutionSection, RuntimeSection
 from mssts.structures import Batch, InputError
+
+T = TypeVar("T")
 
 
 def start_fabric(runtime: RuntimeSection, execution: ExecutionSection) -> Fabric:
@@ -78,6 +81,28 @@ def agree(fabric: Fabric, *numbers: float) -> list[float]:
         return list(numbers)
     values = torch.tensor(numbers, dtype=torch.float64, device=fabric.device)
     return fabric.all_reduce(values, reduce_op="sum").tolist()
+
+
+def own_share(fabric: Fabric, items: Sequence[T]) -> Sequence[T]:
+    """Every R-th of the items, from the place of this device of R."""
+    return items[fabric.global_rank :: fabric.world_size]
+
+
+def merged_shares(fabric: Fabric, own: list[T], items: int) -> list[T]:
+    """What all devices made of their `own_share`, one thing of each item, in the items' order and on every device."""
+    if fabric.world_size == 1:
+        return own
+    shares: list[list[T]] = [[]] * fabric.world_size
+    torch.distributed.all_gather_object(shares, own)
+    return in_turn(shares, items)
+
+
+def in_turn(shares: list[list[T]], items: int) -> list[T]:
+    """The first of each share, then the second of each; raises ValueError where an item is lost or doubled."""
+    merged: list[Any] = [None] * items
+    for rank, share in enumerate(shares):
+        merged[rank :: len(shares)] = share
+    return merged
 
 
 def matched_instances(batches: list[Batch], queries: int) -> int:

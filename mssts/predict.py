@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from mssts import config as configuration
 from mssts.checkpoint import atomic_write, load_checkpoint
-from mssts.config import Config, PredictSection
+from mssts.config import Config, PredictSection, RuntimeSection
 from mssts.data.datasets import entry
 from mssts.data.videos import read_video
 from mssts.data.youtube_vis import VideoAnnotations
 from mssts.models import MsStsVis, Output, build_model
+from mssts.parallel import merged_shares, own_share, start_fabric
 from mssts.structures import InputError
 
 
@@ -45,25 +46,42 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
 def predict(study: str, checkpoint: Path, data: Path, dataset: str, split: str, output: Path) -> None:
     """Predict every video of a split; writes `output` (JSON) and the submission zip beside it.
 
-    The model is that of the checkpoint's own config, the inference settings are those of the study's scale today.
+    The model is that of the checkpoint's own config, the inference settings are those of the study's scale today. Of
+    several devices of one node each takes every n-th video; the first writes what all found, in the data set's order.
     """
     config = configuration.resolve(configuration.load_study(study).scale)
+    fabric = start_fabric(_inference(config.runtime), config.execution.model_copy(update={"nodes": 1}))
     torch.set_num_threads(config.runtime.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    device = torch.device("cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu")
     model, trained, categories = load_run_model(checkpoint)
-    model.to(device)
+    model.to(fabric.device)
     annotations = VideoAnnotations.read(*entry(dataset).files(data, split), dataset, truth=False)
     legal = [category for category in categories if category[1]]
     if [tuple(category) for category in annotations.categories] != legal:
         raise InputError(f"{checkpoint}: trained on {legal}, but {data} has {list(annotations.categories)}.")
 
     results = []
-    for video in tqdm(annotations.videos, desc=f"predict {output.parent}", unit="video", mininterval=2):
+    videos = own_share(fabric, annotations.videos)
+    shown = {"desc": f"predict {output.parent}", "unit": "video", "mininterval": 2}
+    for video in tqdm(videos, **shown, disable=not fabric.is_global_zero):
         frames_T3HW, size = read_video(annotations, video, config.predict.short_side, trained.data)
         with torch.inference_mode():
-            prediction = model(frames_T3HW[None].to(device))
-            results += video_results(prediction, video.id, frames_T3HW.shape[-2:], size, categories, config.predict)
+            prediction = model(frames_T3HW[None].to(fabric.device))
+            input_size = frames_T3HW.shape[-2:]
+            results.append(video_results(prediction, video.id, input_size, size, categories, config.predict))
+    results = merged_shares(fabric, results, len(annotations.videos))
+    if fabric.is_global_zero:
+        _write(output, [result for of_video in results for result in of_video])
+
+
+def _inference(runtime: RuntimeSection) -> RuntimeSection:
+    """In single precision, on the CPU where there is no GPU."""
+    device = "cuda" if runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return runtime.model_copy(update={"device": device, "precision": "32-true"})
+
+
+def _write(output: Path, results: list[dict[str, Any]]) -> None:
+    """The submission list as JSON, and zipped beside it."""
     text = json.dumps(results, separators=(",", ":"))
     with atomic_write(output) as file:
         file.write(text)

@@ -1,21 +1,23 @@
-"""A step is the same however its clips are spread over processes and parts."""
+"""A step, and a prediction, is the same however its clips or videos are spread over processes."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from mssts import predict as prediction
 from mssts.config import ExecutionSection, resolve
 from mssts.data.clips import ClipDataset, ClipLoader
 from mssts.data.datasets import entry
 from mssts.data.youtube_vis import VideoAnnotations
-from mssts.parallel import Parts, part_seed
+from mssts.parallel import Parts, in_turn, part_seed
 from mssts.structures import InputError
-from tests.training.conftest import ROOT
+from tests.training.conftest import ROOT, set_scale
 
 
 @pytest.fixture
@@ -74,6 +76,36 @@ def test_all_devices_together_see_each_clip_once(data):
         frames = part.frames_BT3HW[0, ..., :height, :width]
         assert torch.equal(frames, whole[step].frames_BT3HW[first, ..., :height, :width])
         assert torch.equal(part.instances[0].masks_NTHW, whole[step].instances[first].masks_NTHW)
+
+
+@pytest.mark.long
+def test_two_processes_predict_every_video_once_and_write_what_one_writes(data, pretrained, workplace, environment):
+    split = json.loads((data / "valid.json").read_text())
+    split["videos"] = split["videos"][:5]
+    shutil.copytree(data, workplace / "data")
+    (workplace / "data/valid.json").write_text(json.dumps(split))
+    where = {"checkpoint": pretrained, "data": workplace / "data", "dataset": "synthvis", "split": "valid"}
+    alone, together = workplace / "alone/predictions.json", workplace / "together/predictions.json"
+    prediction.predict("smoke", **where, output=alone)
+    set_scale(workplace, "{devices: 2}")
+    options = [text for key, value in where.items() for text in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "mssts", "predict", "--study", "smoke", *options, "--output", str(together)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "GLOBAL_RANK: 1, MEMBER: 2/2" in done.stderr
+    videos = [entry["video_id"] for entry in json.loads(together.read_text())]
+    assert list(dict.fromkeys(videos)) == [video["id"] for video in split["videos"]]
+    assert together.read_bytes() == alone.read_bytes()
+    assert together.with_suffix(".zip").read_bytes() == alone.with_suffix(".zip").read_bytes()
+
+
+def test_a_result_that_is_lost_or_doubled_is_noticed():
+    items = list(range(7))
+    shares = [items[rank::3] for rank in range(3)]
+    assert in_turn(shares, 7) == items
+    for wrong in ([*shares[:2], [*shares[2], 5]], [shares[0][1:], *shares[1:]]):
+        with pytest.raises(ValueError, match="sequence"):
+            in_turn(wrong, 7)
 
 
 def test_dropout_draws_belong_to_the_clip():
