@@ -1,7 +1,8 @@
-"""Any number of frames, any size, every backbone: the figures that the public code gives on the parity case's weights.
+"""Any number of frames, any size, padded or not, every backbone: figures of the public code on the parity weights.
 
 `lengths.npz` holds what it says for frames(100 + T, T, H, W): the first 8 queries' logits and boxes, and the masks of
-queries 2 and 7 in the last two frames.
+queries 2 and 7 in the last two frames. `*_padded.npz`: for two padded clips the first 24 queries' logits and boxes, and
+chosen masks of the first and last decoder layer.
 """
 
 import json
@@ -48,6 +49,7 @@ def long(*values):
         long("r50_t2", 36, 48, 64),
         long("r101", 2, 61, 90),
         long("swinl", 2, 61, 90),
+        long("swinl", 5, 48, 64),
     ],
 )
 def test_public_figures_at_any_length_and_size(imported, case, frames, height, width):
@@ -59,3 +61,20 @@ def test_public_figures_at_any_length_and_size(imported, case, frames, height, w
     np.testing.assert_allclose(out.logits[0, :8], expected["logits"], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(out.boxes[0, :, :8], expected["boxes"], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(masks, expected["masks"], rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("case", ["r50_t2", long("r101"), long("swinl")])
+def test_public_figures_for_two_padded_clips_of_different_sizes(imported, case):
+    expected = np.load(DATA / f"{case.removesuffix('_t2')}_padded.npz")
+    frames, padding = torch.zeros(2, 2, 3, 96, 160), torch.ones(2, 2, 96, 160, dtype=torch.bool)
+    for clip, (height, width) in enumerate([(96, 130), (61, 160)]):
+        frames[clip, :, :, :height, :width] = fill.frames(30 + clip, 2, height, width)
+        padding[clip, :, :height, :width] = False
+    with torch.inference_mode():
+        output = imported(case)(frames, padding)
+        np.testing.assert_allclose(output.logits[:, :24], expected["logits"], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(output.boxes[:, :, :24], expected["boxes"], rtol=1e-3, atol=1e-4)
+        for layer in (0, 5):
+            for clip, queries in enumerate(([3, 7, 20], [0, 5])):
+                masks = output.mask_logits(layer, clip, torch.tensor(queries))
+                np.testing.assert_allclose(masks, expected[f"masks_layer{layer}_clip{clip}"], rtol=0, atol=1e-2)

@@ -61,23 +61,6 @@ def test_public_weights_give_the_public_figures_at_inference(public_resnet50):
     np.testing.assert_allclose(masks, expected["pred_masks"], rtol=0, atol=1e-2)
 
 
-def test_public_weights_give_the_public_figures_for_padded_clips(public_resnet50):
-    """Two clips of different sizes: the first 24 queries, and chosen masks of the first and last decoder layer."""
-    expected = np.load(DATA / "r50_padded.npz")
-    frames, padding = torch.zeros(2, 2, 3, 96, 160), torch.ones(2, 2, 96, 160, dtype=torch.bool)
-    for clip, (height, width) in enumerate([(96, 130), (61, 160)]):
-        frames[clip, :, :, :height, :width] = frames_of(30 + clip, 2, height, width)
-        padding[clip, :, :height, :width] = False
-    with torch.inference_mode():
-        output = public_resnet50(frames, padding)
-        np.testing.assert_allclose(output.logits[:, :24], expected["logits"], rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(output.boxes[:, :, :24], expected["boxes"], rtol=1e-3, atol=1e-4)
-        for layer in (0, 5):
-            for clip, queries in enumerate(([3, 7, 20], [0, 5])):
-                masks = output.mask_logits(layer, clip, torch.tensor(queries))
-                np.testing.assert_allclose(masks, expected[f"masks_layer{layer}_clip{clip}"], rtol=0, atol=1e-2)
-
-
 def test_size_is_the_public_one_without_what_never_acts(public_resnet50):
     never_acting = 6 * (256 * 256 + 256)  # a second output projection in each encoder layer
     assert count_parameters(public_resnet50) == 48_404_173 - never_acting
