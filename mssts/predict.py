@@ -16,9 +16,8 @@ from tqdm import tqdm
 from mssts import config as configuration
 from mssts.checkpoint import atomic_write, load_checkpoint
 from mssts.config import Config, PredictSection, RuntimeSection
-from mssts.data.datasets import entry
+from mssts.data.datasets import split_annotations
 from mssts.data.videos import read_video
-from mssts.data.youtube_vis import VideoAnnotations
 from mssts.models import MsStsVis, Output, build_model
 from mssts.parallel import merged_shares, own_share, start_fabric
 from mssts.structures import InputError
@@ -55,7 +54,7 @@ def predict(study: str, checkpoint: Path, data: Path, dataset: str, split: str, 
     torch.use_deterministic_algorithms(True, warn_only=True)
     model, trained, categories = load_run_model(checkpoint)
     model.to(fabric.device)
-    annotations = VideoAnnotations.read(*entry(dataset).files(data, split), dataset, truth=False)
+    annotations = split_annotations(dataset, data, split, truth=False)
     legal = [category for category in categories if category[1]]
     if [tuple(category) for category in annotations.categories] != legal:
         raise InputError(f"{checkpoint}: trained on {legal}, but {data} has {list(annotations.categories)}.")
@@ -113,6 +112,7 @@ def video_results(
     logits = prediction.mask_logits(-1, 0, queries)
     masks = original_masks(logits, input_size, original_size, settings.mask_threshold)
     encoded = [encode_track(track) for track in masks]
+    # Differs: the public code leaves out results without any mask, and the masks of scores below 0.001.
     return [
         {
             "video_id": video_id,

@@ -136,12 +136,15 @@ def is_generated(name: str) -> bool:
     return entry(name).seeds is not None
 
 
-def split_annotations(dataset: str, directory: Path, split: str) -> VideoAnnotations:
-    """Checked annotations of a split of the dataset in `directory`; of `stills` StillAnnotations. Raises InputError."""
+def split_annotations(dataset: str, directory: Path, split: str, truth: bool = True) -> VideoAnnotations:
+    """Checked annotations of a split of the dataset in `directory`; of `stills` StillAnnotations. Raises InputError.
+
+    truth: whether a split of videos has to have annotations; without, they are not read.
+    """
     from mssts.data.youtube_vis import StillAnnotations, VideoAnnotations
 
-    reader = StillAnnotations if split == STILLS else VideoAnnotations
-    return reader.read(*entry(dataset).files(directory, split), dataset)
+    files = entry(dataset).files(directory, split)
+    return StillAnnotations.read(*files, dataset) if split == STILLS else VideoAnnotations.read(*files, dataset, truth)
 
 
 @cache
