@@ -1,0 +1,180 @@
+"""The shipped Slurm profile on a real Slurm: a whole study, jobs that are preempted and cancelled, one that fails."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.pipeline.one_node_slurm import GPUS, INSTALL, Slurm, end, missing, one_node_slurm, wait_until
+from tests.pipeline.test_after_crash import FINAL_TRAINING, results
+
+pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(missing()), reason=missing())]
+
+SECONDS = 1800  # for one driver; a minute or two where nothing else runs
+STEPS = 200  # of a training that is to be stopped
+CHECKPOINT = FINAL_TRAINING / "checkpoint.pt"
+# All that a node beside nobody else needs to differ in: a cluster is asked less often.
+ONE_NODE = ["--workflow-profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"]
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Slurm]:
+    with one_node_slurm() as running:
+        yield running
+
+
+class Driver:
+    """The documented command, running; all that it says goes to a file."""
+
+    def __init__(self, slurm: Slurm, directory: Path, target: str | Path, *options: str) -> None:
+        self._said = directory / "driver.out"
+        command = [sys.executable, "-m", "snakemake", "--nocolor", *ONE_NODE, *options]
+        command += ["--config", "study=smoke", "tracking=off", "--", str(target)]
+        with self._said.open("w") as output:
+            streams = {"stdout": output, "stderr": subprocess.STDOUT}
+            self.process = subprocess.Popen(command, cwd=directory, env=slurm.environment, **streams)
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end(self.process, lambda: self.process.send_signal(signal.SIGINT), 120)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for something that happens while the driver runs."""
+
+        def happened() -> bool:
+            assert self.process.poll() is None, self._said.read_text()[-8000:]
+            return bool(condition())
+
+        wait_until(happened, SECONDS)
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for its end: exit code and what it said."""
+        return self.process.wait(SECONDS), self._said.read_text()
+
+
+def run(slurm: Slurm, directory: Path, target: str | Path, *options: str) -> tuple[int, str]:
+    with Driver(slurm, directory, target, *options) as driver:
+        return driver.ended()
+
+
+def test_the_whole_study_runs_through_the_shipped_profile_to_the_bytes_of_a_local_run(slurm, smoke, sources, tmp_path):
+    directory = shutil.copytree(sources, tmp_path / "clone")
+    code, said = run(slurm, directory, "reports/table.pdf")
+    assert code == 0, said[-8000:]
+    assert results(directory) == results(smoke)
+    assert (directory / "reports/table.pdf").read_bytes() == (smoke / "reports/table.pdf").read_bytes()
+    finished = slurm("squeue", "--noheader", "--states=COMPLETED", "--Format=comment:60,tres-per-job").splitlines()
+    on_gpus = [line.split()[0] for line in finished if line.split()[-1] == "gres:gpu:1"]
+    assert {re.match(r"rule_([a-z]+)_", name)[1] for name in on_gpus} == {"pretrain", "train", "predict"}
+    assert len(finished) == int(re.search(r"^total +(\d+)$", said, re.M)[1])
+
+
+@pytest.fixture(scope="module")
+def longer(smoke, tmp_path_factory) -> Path:
+    """The finished study, but one training is to be made again, at a length that leaves time to stop it."""
+    directory = shutil.copytree(smoke, tmp_path_factory.mktemp("longer") / "clone")
+    scale = directory / "ablations/scales/smoke.yaml"
+    text, changed = re.subn(r"^train: {steps: 8,", f"train: {{steps: {STEPS},", scale.read_text(), flags=re.M)
+    assert changed == 1
+    scale.write_text(text + "execution: {checkpoint_every: 10}\n")
+    shutil.rmtree(directory / FINAL_TRAINING)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def undisturbed(longer, snakemake, tmp_path_factory) -> dict[str, bytes]:
+    """The files of that training, made on this machine in one go."""
+    directory = shutil.copytree(longer, tmp_path_factory.mktemp("undisturbed") / "clone")
+    done = snakemake(directory, "--cores", "1", "--config", "study=smoke", "tracking=off", "--", str(CHECKPOINT))
+    assert done.returncode == 0, done.stdout[-4000:]
+    return trained(directory)
+
+
+def trained(directory: Path) -> dict[str, bytes]:
+    assert not list((directory / FINAL_TRAINING).glob("resume*"))
+    return {name: content for name, content in results(directory).items() if name.startswith(str(FINAL_TRAINING))}
+
+
+def job_in_training(driver: Driver, slurm: Slurm, directory: Path, but: list[str]) -> str:
+    """Id of the job that trains, once it has passed its next resume checkpoint; `but`: jobs that ended before."""
+    newest = directory / FINAL_TRAINING / "resume.pt"
+    before = newest.stat().st_mtime_ns if newest.exists() else None
+    driver.until(lambda: newest.exists() and newest.stat().st_mtime_ns != before)
+    (job,) = set(slurm.jobs("RUNNING")) - set(but)
+    return job
+
+
+def preempt(driver: Driver, slurm: Slurm, job: str) -> None:
+    """Another job needs all GPUs, and may have them: Slurm asks ours to stop."""
+    other = slurm("sbatch", "--parsable", "--partition=urgent", f"--gpus={GPUS}", "--output=/dev/null", "--wrap=true")
+    driver.until(lambda: not {job, other} & set(slurm.jobs()))
+
+
+def warn(driver: Driver, slurm: Slurm, job: str) -> None:
+    """What Slurm sends before the time limit of a job that was submitted with `--signal=USR1@SECONDS`."""
+    slurm("scancel", "--signal=USR1", job)
+    driver.until(lambda: job not in slurm.jobs())
+
+
+def test_trainings_that_slurm_asks_to_stop_save_themselves_and_are_started_again(slurm, longer, undisturbed, tmp_path):
+    directory = shutil.copytree(longer, tmp_path / "clone")
+    jobs: list[str] = []
+    with Driver(slurm, directory, CHECKPOINT) as driver:
+        for ask in (preempt, warn):
+            jobs.append(job_in_training(driver, slurm, directory, but=jobs))
+            ask(driver, slurm, jobs[-1])
+        code, said = driver.ended()
+    assert code == 0, said[-8000:]
+    saved = [int(step) for step in re.findall(r"error: .* asked to stop; everything up to step (\d+) is saved", said)]
+    assert 10 <= min(saved) < max(saved) < STEPS, said[-8000:]
+    assert trained(directory) == undisturbed
+
+
+def test_a_cancelled_training_is_finished_by_the_same_command(slurm, longer, undisturbed, tmp_path):
+    directory = shutil.copytree(longer, tmp_path / "clone")
+    with Driver(slurm, directory, CHECKPOINT, "--retries", "0") as driver:
+        slurm("scancel", job_in_training(driver, slurm, directory, but=[]))
+        code, said = driver.ended()
+    assert code == 1 and "SLURM status is: 'CANCELLED'" in said
+    assert (directory / FINAL_TRAINING / "resume.pt").exists()
+    code, said = run(slurm, directory, CHECKPOINT, "--retries", "0")
+    assert code == 0, said[-8000:]
+    assert trained(directory) == undisturbed
+
+
+def test_a_job_that_fails_shows_its_own_log(slurm, longer, tmp_path):
+    directory = shutil.copytree(longer, tmp_path / "clone")
+    for frame in (directory / "data/smoke/synthvis/train").rglob("*.*"):
+        frame.write_bytes(b"no picture")
+    code, said = run(slurm, directory, CHECKPOINT, "--retries", "0")
+    assert code == 1
+    assert re.search(r"^error: .*data/smoke/synthvis/train/\S+: ", said, re.M), said[-8000:]
+
+
+def test_the_machine_is_left_as_it_was_found():
+    def ours(directory: Path) -> set[str]:
+        """Names of all processes that know of that directory."""
+        found = [process.info for process in psutil.process_iter(["name", "cmdline", "environ"])]
+        words = [(info["name"], [*(info["cmdline"] or []), *(info["environ"] or {}).values()]) for info in found]
+        return {name for name, text in words if str(directory) in " ".join(text)}
+
+    with pytest.raises(KeyboardInterrupt), one_node_slurm() as slurm:
+        slurm("sbatch", "--output=/dev/null", "--wrap=sleep 600")
+        wait_until(lambda: {"munged", "slurmctld", "slurmd", "sleep"} <= ours(slurm.directory))
+        raise KeyboardInterrupt
+    assert not slurm.directory.exists()
+    assert not ours(slurm.directory)
+
+
+def test_continuous_integration_installs_what_these_tests_ask_for(root):
+    assert INSTALL in (root / ".ci/run").read_text()
