@@ -22,7 +22,7 @@ class Track:
     without a pixel. size: height, width of a frame.
     left: the first of the X columns that the object touches in any frame. top_TX, bottom_TX: the row in which the
     uppermost interval of each column begins, and the row after its end; both 0 where the column has none.
-    further_N4: frame, column (from the left of the frame), first row and row after the last of all other intervals, in
+    further_4N: frame, column (from the left of the frame), first row and row after the last of all other intervals, in
     ascending order; most objects have few.
     irregular: the run-length masks themselves if they are not one per frame of the video and all of its size
     (accepted with `lenient` only), else None; what stands above from `left` on is without meaning then.
@@ -34,7 +34,7 @@ class Track:
     left: int = 0
     top_TX: np.ndarray | None = None
     bottom_TX: np.ndarray | None = None
-    further_N4: np.ndarray | None = None
+    further_4N: np.ndarray | None = None
     irregular: Segmentations | None = None
 
     @property
@@ -57,7 +57,7 @@ class Track:
             left_T, from_right_T = filled_TX.argmax(axis=1), filled_TX[:, ::-1].argmax(axis=1)
             top_T = np.where(filled_TX, self.top_TX, self.size[0]).min(axis=1)
             bottom_T = self.bottom_TX.max(axis=1)
-            np.maximum.at(bottom_T, self.further_N4[:, 0], self.further_N4[:, 3])
+            np.maximum.at(bottom_T, self.further_4N[0], self.further_4N[3])
             width_T = filled_TX.shape[1] - left_T - from_right_T
             boxes_T4[seen_T] = np.stack([self.left + left_T, top_T, width_T, bottom_T - top_T], axis=1)[seen_T]
         return boxes_T4
@@ -69,10 +69,10 @@ class Track:
         height, width = self.size
         frames, columns = np.nonzero(self.bottom_TX)
         rows = self.top_TX[frames, columns], self.bottom_TX[frames, columns]
-        intervals = np.concatenate([np.stack([frames, columns + self.left, *rows], axis=1), self.further_N4])
+        intervals = np.concatenate([[frames, columns + self.left, *rows], self.further_4N], axis=1)
         masks = []
         for frame, present in enumerate(self.present_T):
-            _, column, top, bottom = intervals[intervals[:, 0] == frame].T
+            _, column, top, bottom = intervals[:, intervals[0] == frame]
             starts, stops = np.sort(column * height + top), np.sort(column * height + bottom)
             joined = np.flatnonzero(starts[1:] == stops[:-1])  # a run over the border of two columns
             edges = np.stack([np.delete(starts, joined + 1), np.delete(stops, joined)], axis=1).ravel()
@@ -130,7 +130,7 @@ def _tracks(
     again = np.flatnonzero(column_N[1:] == column_N[:-1]) + 1
     mask_N, x_N = np.divmod(column_N[again], width)
     track_M, frame_M = np.nonzero(present_BT)
-    further_N4 = np.stack([frame_M[mask_N], x_N, top_N[again], bottom_N[again]], axis=1)
+    further_4N = np.array([frame_M[mask_N], x_N, top_N[again], bottom_N[again]], dtype=np.int32)
     borders = np.searchsorted(track_M[mask_N], np.arange(len(present_BT) + 1))
     if again.size:
         column_N, top_N, bottom_N = (np.delete(part, again) for part in (column_N, top_N, bottom_N))
@@ -142,7 +142,7 @@ def _tracks(
     tracks = []
     for b, present_T in enumerate(present_BT):
         left, outline_2TX = _outline(rows_2MX[:, last_B[b] - present_T.sum() : last_B[b]], present_T)
-        further = further_N4[borders[b] : borders[b + 1]]
+        further = further_4N[:, borders[b] : borders[b + 1]]
         tracks.append(Track(areas_BT[b], present_T, (height, width), left, *outline_2TX, further))
     return tracks
 

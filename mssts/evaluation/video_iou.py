@@ -54,10 +54,9 @@ def video_iou(predicted: Sequence[Track], annotated: Sequence[Track]) -> np.ndar
 
 
 class _Outlines:
-    """Regular tracks of one video, their uppermost intervals side by side on common columns."""
+    """Regular tracks of one video: their uppermost intervals on common columns, their further intervals in one row."""
 
     def __init__(self, tracks: Sequence[Track]) -> None:
-        self.tracks = tracks
         self.left = min((track.left for track in tracks), default=0)
         right = max((track.left + track.top_TX.shape[1] for track in tracks), default=0)
         self.areas_PT = np.array([track.areas_T for track in tracks], dtype=np.int64)
@@ -67,6 +66,10 @@ class _Outlines:
         for p, track in enumerate(tracks):
             columns = slice(track.left - self.left, track.left - self.left + track.top_TX.shape[1])
             self.top_PTX[p, :, columns], self.bottom_PTX[p, :, columns] = track.top_TX, track.bottom_TX
+        self.further_4N = np.concatenate(
+            [np.zeros((4, 0), dtype=np.int32), *(one.further_4N for one in tracks)], axis=1
+        )
+        self.track_N = np.repeat(np.arange(len(tracks)), [one.further_4N.shape[1] for one in tracks])
 
     def shared_pixels(self, other: Track) -> np.ndarray:
         """(P, T) int64, number of pixels that each track shares with another one in each frame.
@@ -77,50 +80,55 @@ class _Outlines:
         left = max(self.left, other.left)
         right = max(min(self.left + self.top_PTX.shape[2], other.left + other.top_TX.shape[1]), left)
         own, others = slice(left - self.left, right - self.left), slice(left - other.left, right - other.left)
-        rows_PTX = np.minimum(self.bottom_PTX[:, :, own], other.bottom_TX[:, others])
-        rows_PTX -= np.maximum(self.top_PTX[:, :, own], other.top_TX[:, others])
-        shared_PT = np.maximum(rows_PTX, 0, out=rows_PTX).sum(axis=2, dtype=np.int64)
-        for shared_T, track in zip(shared_PT, self.tracks, strict=True):
-            if other.further_N4.size:
-                shared_T += _further_and_uppermost(other, track)
-            if track.further_N4.size:
-                shared_T += _further_and_uppermost(track, other)
-            if track.further_N4.size and other.further_N4.size:
-                shared_T += _further_and_further(track, other)
+        rows_2PTX, rows_2TX = (self.top_PTX, self.bottom_PTX), (other.top_TX, other.bottom_TX)
+        rows_PTX = _common_rows(*(rows[..., own] for rows in rows_2PTX), *(rows[..., others] for rows in rows_2TX))
+        shared_PT = rows_PTX.sum(axis=2, dtype=np.int64)
+        if self.track_N.size:
+            shared_PT += self._further_shared(other)
+        if other.further_4N.size:
+            column_M = other.further_4N[1] - self.left
+            inside = (column_M >= 0) & (column_M < self.top_PTX.shape[2])
+            frame_M, _, top_M, bottom_M = other.further_4N[:, inside]
+            column_M = column_M[inside]
+            tops_PM, bottoms_PM = self.top_PTX[:, frame_M, column_M], self.bottom_PTX[:, frame_M, column_M]
+            for shared_T, rows_M in zip(shared_PT, _common_rows(tops_PM, bottoms_PM, top_M, bottom_M), strict=True):
+                shared_T += np.bincount(frame_M, weights=rows_M, minlength=shared_T.size).astype(np.int64)
         return shared_PT
 
+    def _further_shared(self, other: Track) -> np.ndarray:
+        """(P, T) int64, pixels of the further intervals that are shared with another track.
 
-def _further_and_uppermost(first: Track, second: Track) -> np.ndarray:
-    """(T,) int64, pixels that the further intervals of the first track share with the uppermost of the second."""
-    frame, column, top, bottom = first.further_N4.T
-    column = column - second.left
-    inside = (column >= 0) & (column < second.top_TX.shape[1])
-    frame, column, top, bottom = frame[inside], column[inside], top[inside], bottom[inside]
-    rows = np.minimum(bottom, second.bottom_TX[frame, column]) - np.maximum(top, second.top_TX[frame, column])
-    return _by_frame(frame, np.maximum(rows, 0), len(first.areas_T))
+        The pixels of its further intervals before a place in the video grow linearly between the edges of these.
+        """
+        frame_N, column_N, top_N, bottom_N = self.further_4N
+        column_N = column_N - other.left
+        inside = (column_N >= 0) & (column_N < other.top_TX.shape[1])
+        place = frame_N, np.where(inside, column_N, 0)
+        rows_N = np.zeros(frame_N.size)
+        if other.top_TX.size:
+            rows_N += inside * _common_rows(top_N, bottom_N, other.top_TX[place], other.bottom_TX[place])
+        if other.further_4N.size:
+            edges = _edges(other.further_4N, other.size)
+            covered = np.cumsum(edges[1::2] - edges[::2])
+            before = np.stack([np.concatenate(([0.0], covered[:-1])), covered], axis=1).ravel()
+            rows_N += np.diff(np.interp(_edges(self.further_4N, other.size), edges, before))[::2]
+        frames = other.areas_T.size
+        shared = np.bincount(self.track_N * frames + frame_N, weights=rows_N, minlength=self.areas_PT.size)
+        return shared.astype(np.int64).reshape(self.areas_PT.shape)
 
 
-def _further_and_further(first: Track, second: Track) -> np.ndarray:
-    """(T,) int64, pixels that the further intervals of two tracks share.
-
-    The pixels of the second before a place in the video grow linearly between the edges of its intervals.
-    """
-    edges, own = (_edges(track) for track in (first, second))
-    covered = np.cumsum(own[1::2] - own[::2])
-    before = np.stack([np.concatenate(([0.0], covered[:-1])), covered], axis=1).ravel()
-    shares = np.diff(np.interp(edges, own, before))[::2]
-    return _by_frame(first.further_N4[:, 0], shares, len(first.areas_T))
+def _common_rows(top: np.ndarray, bottom: np.ndarray, other_top: np.ndarray, other_bottom: np.ndarray) -> np.ndarray:
+    """Number of rows that intervals of equal columns have in common."""
+    rows = np.minimum(bottom, other_bottom)
+    rows -= np.maximum(top, other_top)
+    return np.maximum(rows, 0, out=rows)
 
 
-def _edges(track: Track) -> np.ndarray:
-    """(2N,) float64, where the further intervals begin and end, in pixels of the frames laid end to end."""
-    height, width = track.size
-    frame, column, *rows = track.further_N4.T.astype(np.float64)
+def _edges(further_4N: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(2N,) float64, where intervals begin and end, in pixels of the frames laid end to end."""
+    height, width = size
+    frame, column, *rows = further_4N.astype(np.float64)
     return ((frame * width + column) * height + rows).T.ravel()
-
-
-def _by_frame(frame: np.ndarray, pixels: np.ndarray, frames: int) -> np.ndarray:
-    return np.bincount(frame, weights=pixels, minlength=frames).astype(np.int64)
 
 
 def _irregular_pixels(one: dict | None, other: dict | None) -> tuple[int, int]:
