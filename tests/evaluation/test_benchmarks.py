@@ -28,6 +28,16 @@ def test_benchmark_masks_are_refused_or_not_those_it_says(tmp_path):
     assert metrics["warnings"] == []
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_cases_beside_the_public_evaluator_are_refused(tmp_path, monkeypatch, seed):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    truth, predictions = load("evaluation_parity").random_case(np.random.default_rng(seed), lenient=True)
+    (tmp_path / "gt.json").write_text(json.dumps(truth))
+    (tmp_path / "p.json").write_text(json.dumps(predictions))
+    metrics = evaluate(tmp_path / "gt.json", tmp_path / "p.json", tmp_path / "metrics.json", lenient=True)
+    assert metrics["produced_by"]["videos"] == len(truth["videos"])
+
+
 @pytest.mark.parametrize("categories", [1, 5])
 def test_interval_is_far_from_the_simulated_truth(categories):
     simulation = load("statistics_coverage")
