@@ -176,12 +176,15 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a submission list: AP, AR and per-challenge numbers, with the match records beside them."""
-    from mssts import config, tracking
     from mssts import evaluate as stage
     from mssts.checkpoint import read_json
 
     record = read_json(run) if run else None
-    settings = config.resolve(config.load_study(study).scale).evaluation if study else None
+    settings = None
+    if study:
+        from mssts import config, tracking
+
+        settings = config.resolve(config.load_study(study).scale).evaluation
     metrics = stage.evaluate(annotations, predictions, output, record, split, settings, lenient)
     for warning in metrics["warnings"]:
         place = f"{warning['count']} times, first at {warning['first']}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mssts.checkpoint import sha256_file, write_json
-from mssts.config import EvaluationSection
 from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
 from mssts.evaluation.average_precision import overall_and_by_category, twelve_numbers
 from mssts.evaluation.errors import error_gains
@@ -14,6 +13,9 @@ from mssts.evaluation.ground_truth import read_ground_truth
 from mssts.evaluation.matching import match
 from mssts.evaluation.records_file import write_records
 from mssts.evaluation.submission import read_predictions
+
+if TYPE_CHECKING:
+    from mssts.config import EvaluationSection
 
 
 def evaluate(
