@@ -7,6 +7,7 @@ import re
 import pytest
 
 from mssts import plan as planning
+from mssts.complexity import forward_flops, frame_size, parameters
 from mssts.config import load_study, resolve
 from mssts.models import build_model, count_parameters
 
@@ -32,12 +33,21 @@ def test_assumptions_stand_beside_the_hours(text):
 
 
 def test_longer_clips_and_more_modules_cost_more():
-    baseline, full = (resolve("smoke", variant).model for variant in ("baseline", "ms_sts_temporal_fgbg"))
-    short, long = (planning._measured(baseline, "tiny", 5, frames) for frames in (1, 3))
-    modules = planning._measured(full, "tiny", 5, 3)
+    size = (64, 96)
+
+    def measured(variant, frames):
+        run = (resolve("smoke", variant).model, "tiny", "synthvis")
+        return parameters(*run), forward_flops(*run, frames, size), planning.kept_bytes(*run, frames, size)
+
+    short, long, modules = measured("baseline", 1), measured("baseline", 3), measured("ms_sts_temporal_fgbg", 3)
     assert short[0] == long[0] < modules[0]
-    assert 2.5 * short[1] < long[1] < 3.5 * short[1]
+    assert 2.5 * short[1] < long[1] < 3.5 * short[1] and long[1] < modules[1]
     assert short[2] < long[2] < modules[2]
+
+
+def test_frames_are_those_of_the_dataset():
+    assert frame_size(resolve("paper-2019"), "ytvis2019") == (360, 640)
+    assert frame_size(resolve("embedded"), "synthvis") == (64, 96)
 
 
 @pytest.mark.long
