@@ -168,11 +168,11 @@ def ablation_figure(runs: StudyRuns, found: list[Difference]) -> Figure:
                 continue
             draw_differences(axis, family, runs.titles)
             title = _MEASURE_TITLES[metric] if subset == WHOLE else f"{_MEASURE_TITLES[metric]}, {subset}"
-            axis.set_title(title, loc="left")
+            axis.set_title(f"\n{title}", loc="left")  # the empty line keeps the height that the heading takes
             if column:
                 axis.set_yticklabels([])
             else:
-                axis.annotate(
+                heading = axis.annotate(
                     " · ".join(_named(runs, place)),
                     *((0, 1), (0, 18)),
                     xycoords="axes fraction",
@@ -180,6 +180,7 @@ def ablation_figure(runs: StudyRuns, found: list[Difference]) -> Figure:
                     fontweight="bold",
                     fontsize=8.5,
                 )
+                heading.set_in_layout(False)  # it may reach over the panels beside its own
     figure.supxlabel("difference to the baseline (percent points), 95 % interval over videos", fontsize=8.5)
     return figure
 
