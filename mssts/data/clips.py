@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -167,6 +168,12 @@ class _Parts(Dataset):
         return int(self._order[place])
 
 
+def _outlive_a_stop_request(_worker: int) -> None:
+    """A scheduler signals every process of a job, and the training needs this one until it has saved; twice ends it."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda number, _frame: signal.signal(number, signal.SIG_DFL))
+
+
 class ClipLoader:
     """Iterates over the batches of steps start_step..steps-1.
 
@@ -204,6 +211,7 @@ class ClipLoader:
             sampler=self._parts,
             num_workers=self._workers,
             generator=torch.Generator().manual_seed(0),
+            worker_init_fn=_outlive_a_stop_request,
         )
         for batch in loader:
             if isinstance(batch, InputError):

@@ -9,7 +9,9 @@ import time
 
 import pytest
 
+from mssts.evaluate import evaluate
 from mssts.failures import NoSpace, Preempted
+from mssts.predict import predict
 from tests.training.conftest import contents, set_scale, signal_at_line, wait_for_lines
 
 FUTURE = time.time() + 10 * 365 * 86400
@@ -45,7 +47,7 @@ def test_a_training_killed_outright_goes_on_to_the_same_bytes(train, whole, star
 
 
 @pytest.mark.long
-def test_ten_kills_at_random_moments_leave_no_trace(train, start, workplace):
+def test_ten_kills_at_random_moments_leave_no_trace(train, start, workplace, data):
     set_scale(workplace, "{checkpoint_every: 3}", steps=60)
     whole = contents(train("whole"))
     moments = random.Random(5)
@@ -57,6 +59,27 @@ def test_ten_kills_at_random_moments_leave_no_trace(train, start, workplace):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert contents(train("killed")) == whole
+    assert measured(workplace / "killed", data) == measured(workplace / "whole", data)
+
+
+def measured(run, data) -> list[bytes]:
+    """Predictions and metrics of a run's final checkpoint."""
+    predictions, metrics = run / "valid/predictions.json", run / "valid/metrics.json"
+    predict("smoke", run / "checkpoint.pt", data, "synthvis", "valid", predictions)
+    evaluate(data / "valid.json", predictions, metrics, split="valid")
+    return [path.read_bytes() for path in (predictions, metrics)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_scheduler_s_signal_to_all_processes_lets_those_that_prepare_batches_serve_the_training(
+    train, whole, start, workplace, number
+):
+    set_scale(workplace, "{checkpoint_every: 500, workers: 2}")
+    process = start("stopped", start_new_session=True)
+    wait_for_lines(process, workplace / "stopped/log.jsonl", 1)
+    os.killpg(process.pid, number)
+    assert process.wait(timeout=300) == 75, process.stderr.read()
+    assert contents(train("stopped")) == whole
 
 
 def truncated(content: bytes) -> bytes:
