@@ -31,6 +31,7 @@ def start_fabric(runtime: RuntimeSection, execution: ExecutionSection) -> Fabric
     """Fabric on the configured devices; with several on one machine it starts their processes itself.
 
     On several nodes the scheduler starts one process per device (Slurm: srun) and Fabric reads its variables.
+    Raises InputError for fp16 on a CPU, where Fabric would take bf16 instead.
     """
     several = execution.devices * execution.nodes > 1
     fabric = Fabric(
@@ -41,6 +42,11 @@ def start_fabric(runtime: RuntimeSection, execution: ExecutionSection) -> Fabric
         strategy=DDPStrategy(forward_sync_buffers=False) if several else "auto",
         plugins=[LightningEnvironment()] if execution.nodes == 1 else None,
     )
+    if runtime.precision == "16-mixed" and fabric.device.type == "cpu":
+        raise InputError(
+            "ablations: runtime.precision: found 16-mixed on a CPU, which cannot train in it; expected 32-true or "
+            "bf16-mixed there."
+        )
     fabric.launch()
     return fabric
 

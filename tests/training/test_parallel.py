@@ -15,7 +15,7 @@ from mssts.config import ExecutionSection, resolve
 from mssts.data.clips import ClipDataset, ClipLoader
 from mssts.data.datasets import entry
 from mssts.data.youtube_vis import VideoAnnotations
-from mssts.parallel import Parts, in_turn, part_seed
+from mssts.parallel import Parts, in_turn, part_seed, start_fabric
 from mssts.structures import InputError
 from tests.training.conftest import ROOT, set_scale
 
@@ -118,3 +118,21 @@ def test_dropout_draws_belong_to_the_clip():
 def test_a_batch_that_does_not_divide_is_refused(execution):
     with pytest.raises(InputError, match=r"found batch_clips 4 on .* devices"):
         Parts.of(4, ExecutionSection(**execution))
+
+
+def test_half_precision_on_a_cpu_is_refused_rather_than_replaced():
+    config = resolve("smoke")
+    runtime = config.runtime.model_copy(update={"precision": "16-mixed"})
+    with pytest.raises(InputError, match="precision: found 16-mixed on a CPU"):
+        start_fabric(runtime, config.execution)
+
+
+@pytest.mark.long
+def test_bf16_trains_close_to_single_precision(train, workplace):
+    set_scale(workplace, steps=3)
+    single = json.loads((train("single") / "log.jsonl").read_text())
+    scale = workplace / "ablations/scales/smoke.yaml"
+    scale.write_text(scale.read_text().replace("threads: 1}", "threads: 1, precision: bf16-mixed}"))
+    mixed = json.loads((train("mixed") / "log.jsonl").read_text())
+    assert mixed["loss"] != single["loss"]
+    assert mixed["loss"] == pytest.approx(single["loss"], rel=0.02)
