@@ -50,6 +50,7 @@ def long(*values):
         long("r101", 2, 61, 90),
         long("swinl", 2, 61, 90),
         long("swinl", 5, 48, 64),
+        long("swinl", 36, 32, 48),
     ],
 )
 def test_public_figures_at_any_length_and_size(imported, case, frames, height, width):
