@@ -103,7 +103,13 @@ def test_an_interrupt_says_so_in_one_line(root, tmp_path):
     """A real stage, interrupted while it works."""
     (tmp_path / "ablations").symlink_to(root / "ablations")
     command = [sys.executable, "-m", "mssts", "generate", "--study", "ablation", "--dataset", "synthvis"]
-    with subprocess.Popen([*command, "--output", "data"], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*command, "--output", "data"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests run in the background ignore it
+    ) as process:
         deadline = time.monotonic() + 60
         while not any(tmp_path.iterdir()) or len(list(tmp_path.iterdir())) < 2:
             assert process.poll() is None
