@@ -18,7 +18,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scancel")
 INSTALL = "apt-get install --yes --no-install-recommends slurm-wlm slurmctld slurmd slurm-client munge"
-GPUS = 2
+GPUS = ("/dev/null", "/dev/zero")  # devices that every machine has, in place of real ones
 
 # One node that says it has the memory and the GPUs that the shipped profile asks for. A job of partition `urgent` takes
 # the place of jobs of partition `gpu`, which have time to save themselves.
@@ -116,19 +116,17 @@ def one_node_slurm() -> Iterator[Slurm]:
 
 
 def write_configuration(directory: Path) -> None:
-    """Keys, devices and configuration of the daemons."""
+    """Key and configuration of the daemons."""
     for name in ("state", "spool", "bin"):
         (directory / name).mkdir()
     key = directory / "munge.key"
     key.touch(mode=0o400)
     key.write_bytes(secrets.token_bytes(128))
     controller_port, node_port = free_ports(2)
-    values = {"directory": directory, "host": socket.gethostname().split(".")[0], "gpus": GPUS}
+    values = {"directory": directory, "host": socket.gethostname().split(".")[0], "gpus": len(GPUS)}
     values |= {"controller_port": controller_port, "node_port": node_port, "srun": shutil.which("srun")}
     (directory / "slurm.conf").write_text(CONFIGURATION.format(**values))
-    (directory / "gres.conf").write_text(f"Name=gpu File={directory}/gpu[0-{GPUS - 1}]\n")
-    for number in range(GPUS):
-        os.mknod(directory / f"gpu{number}", 0o20666, os.makedev(1, 3))  # as /dev/null
+    (directory / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in GPUS))
     (directory / "bin/srun").write_text(SRUN.format(**values))
     (directory / "bin/srun").chmod(0o755)
 

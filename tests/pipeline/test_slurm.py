@@ -19,7 +19,7 @@ from tests.pipeline.test_after_crash import FINAL_TRAINING, results
 pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 SECONDS = 1800  # for one driver; a minute or two where nothing else runs
-STEPS = 200  # of a training that is to be stopped
+STEPS = 100  # of a training that is to be stopped
 CHECKPOINT = FINAL_TRAINING / "checkpoint.pt"
 # All that a node beside nobody else needs to differ in: a cluster is asked less often.
 ONE_NODE = ["--workflow-profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"]
@@ -116,7 +116,8 @@ def job_in_training(driver: Driver, slurm: Slurm, directory: Path, but: list[str
 
 def preempt(driver: Driver, slurm: Slurm, job: str) -> None:
     """Another job needs all GPUs, and may have them: Slurm asks ours to stop."""
-    other = slurm("sbatch", "--parsable", "--partition=urgent", f"--gpus={GPUS}", "--output=/dev/null", "--wrap=true")
+    all_gpus = f"--gpus={len(GPUS)}"
+    other = slurm("sbatch", "--parsable", "--partition=urgent", all_gpus, "--output=/dev/null", "--wrap=true")
     driver.until(lambda: not {job, other} & set(slurm.jobs()))
 
 
