@@ -52,7 +52,9 @@ def missing_files():
     """What the user has to bring before anything can run, in words."""
     own = [dataset for dataset in STUDY.datasets if not is_generated(dataset)]
     files = [(entry(dataset), data_of(dataset), split) for dataset in own for split in ("train", "valid")]
-    stages = [configuration.TRAIN, configuration.PRETRAIN][: 2 if pretrain_seeds(STUDY, BASELINE) else 1]
+    stages = [configuration.TRAIN]
+    if pretrain_seeds(STUDY, BASELINE):
+        stages.append(configuration.PRETRAIN)
     if any(uses_coco(dataset, BASELINE, stage) for dataset in own for stage in stages):
         files.append((COCO, paths.DATA / COCO_DIRECTORY, STILLS))
     messages = []
