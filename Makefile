@@ -20,7 +20,7 @@ help:  ## Show this list
 
 setup: $(STAMP)  ## Create .venv from requirements.lock
 
-$(STAMP): requirements.lock pyproject.toml workflow/setup.sh
+$(STAMP): requirements.lock pyproject.toml workflow/setup.sh mssts/evaluation/_compiled.c
 	@workflow/setup.sh
 	@touch $@
 

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import types
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +193,8 @@ def main() -> None:
         print(json.dumps(measure_ours(*paths) if whose == "ours" else measure_public(options.public, *paths)))
         return
     with tempfile.TemporaryDirectory() as directory:
-        files = generate(Path(directory), options.videos)
+        with ProcessPoolExecutor(1) as apart:  # a process is said to need at least the memory of the one that starts it
+            files = apart.submit(generate, Path(directory), options.videos).result()
         print(f"{options.videos} videos; {', '.join(f'{p.name} {p.stat().st_size / 2**20:.0f} MiB' for p in files)}")
         rounds = [_one_round(options.public, *files) for _ in range(options.repeats)]
     medians = {

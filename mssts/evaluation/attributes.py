@@ -41,11 +41,12 @@ def _boxes_and_areas(instance: Instance, frames: int) -> tuple[np.ndarray, np.nd
     return instance.track.boxes(frames), areas
 
 
-def _covered(boxes_T4: np.ndarray, other_T4: np.ndarray) -> np.ndarray:
-    """(T,) share of each box that the other object's box covers; 0 where one of them is absent."""
-    low = np.maximum(boxes_T4[:, :2], other_T4[:, :2])
-    high = np.minimum(boxes_T4[:, :2] + boxes_T4[:, 2:], other_T4[:, :2] + other_T4[:, 2:])
-    return np.nan_to_num(np.prod(np.clip(high - low, 0, None), axis=1) / np.prod(boxes_T4[:, 2:], axis=1))
+def _covered(boxes_N4: np.ndarray, other_N4: np.ndarray) -> np.ndarray:
+    """(N,) share of each box that the other object's box covers; 0 where that one is absent."""
+    low = np.maximum(boxes_N4[:, :2], other_N4[:, :2])
+    high = np.minimum(boxes_N4[:, :2] + boxes_N4[:, 2:], other_N4[:, :2] + other_N4[:, 2:])
+    width_N, height_N = np.fmax(high - low, 0).T  # fmax: 0 in place of NaN
+    return width_N * height_N / (boxes_N4[:, 2] * boxes_N4[:, 3])
 
 
 def _measures(boxes_T4: np.ndarray, areas_T: np.ndarray, others: Sequence[np.ndarray], video: Video) -> dict:
@@ -53,18 +54,18 @@ def _measures(boxes_T4: np.ndarray, areas_T: np.ndarray, others: Sequence[np.nda
     frames = np.flatnonzero(present_T)
     if not frames.size:
         return dict.fromkeys(THRESHOLDS, 0.0)
-    boxes = boxes_T4[present_T]
+    boxes, areas = boxes_T4[present_T], areas_T[present_T]
     box_areas, ratios = boxes[:, 2] * boxes[:, 3], boxes[:, 2] / boxes[:, 3]
-    moves = np.linalg.norm(np.diff(boxes_T4[:, :2] + boxes_T4[:, 2:] / 2, axis=0), axis=1)
-    relative_moves = np.nan_to_num(moves / np.sqrt(boxes_T4[:-1, 2] * boxes_T4[:-1, 3]))
+    moves = np.diff(boxes_T4[:, :2] + boxes_T4[:, 2:] / 2, axis=0)
+    relative_moves = np.sqrt((moves**2).sum(axis=1)) / np.sqrt(boxes_T4[:-1, 2] * boxes_T4[:-1, 3])
     vanishes = frames[-1] - frames[0] + 1 > frames.size
-    covered = max((_covered(boxes_T4, other).max() for other in others), default=0.0)
-    touches = (boxes[:, :2] <= 0).any(axis=1) | (boxes[:, :2] + boxes[:, 2:] >= (video.width, video.height)).any(axis=1)
-    hidden = 1 - areas_T[present_T] / areas_T[present_T].max()
+    covered = max((_covered(boxes, other_T4[present_T]).max() for other_T4 in others), default=0.0)
+    touches = ((boxes[:, :2] <= 0) | (boxes[:, :2] + boxes[:, 2:] >= (video.width, video.height))).any(axis=1)
+    hidden = 1 - areas / areas.max()
     return {
         "scale_variation": float(box_areas.max() / box_areas.min()),
         "aspect_ratio_change": float(ratios.max() / ratios.min()),
-        "fast_motion": float(relative_moves.max(initial=0.0)),
+        "fast_motion": float(np.fmax.reduce(relative_moves, initial=0.0)),
         "occlusion": 1.0 if vanishes else float(covered),
         "partial_visibility": float(hidden[touches].max(initial=0.0)),
     }

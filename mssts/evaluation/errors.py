@@ -31,7 +31,7 @@ from mssts.evaluation.matching import IOU_THRESHOLDS, LEAST_OVERLAP, GroupRecord
 from mssts.evaluation.submission import Prediction
 
 KINDS = ("classification", "segmentation", "tracking", "spurious", "missed")
-_CLASSIFICATION, _SEGMENTATION, _TRACKING, _SPURIOUS, _MISSED = range(len(KINDS))
+_CLASSIFICATION, _SEGMENTATION, _TRACKING, _SPURIOUS, _MISSED = range(len(KINDS))  # the first three are about a target
 _RIGHT, _IGNORED = -1, -2
 
 
@@ -64,7 +64,8 @@ def _best(truth: GroundTruth, predictions: Sequence[Prediction], records: MatchR
     for p, iou in enumerate(found.same_iou_P):
         if 0 < iou < IOU_THRESHOLDS[-1]:
             followed_T = overlaps.followed[p]
-            found.switches_P[p] = np.unique(followed_T[followed_T >= 0]).size > 1
+            followed_T = followed_T[followed_T >= 0]
+            found.switches_P[p] = (followed_T != followed_T[:1]).any()
     return found
 
 
@@ -107,7 +108,7 @@ def _at_threshold(truth: GroundTruth, records: MatchRecords, t: int, best: _Best
         kind_N, p = _kinds(group, t, best), group.prediction_N
         target_N = np.where(kind_N == _CLASSIFICATION, best.other_P[p], best.same_P[p])
         found |= {position[int(one)] for one in group.annotation_TN[t][kind_N == _RIGHT]}
-        wanted |= set(target_N[np.isin(kind_N, (_CLASSIFICATION, _SEGMENTATION, _TRACKING))].tolist())
+        wanted |= set(target_N[(kind_N >= _CLASSIFICATION) & (kind_N <= _TRACKING)].tolist())
         kinds_KN.append(kind_N)
         target_KN.append(target_N)
     return _AtThreshold(kinds_KN, target_KN, found, wanted)

@@ -259,4 +259,4 @@ def parse_ground_truth(content: Any, source: str = "annotations", lenient: bool 
 
 def read_ground_truth(path: Path, lenient: bool = False) -> GroundTruth:
     """Ground truth of an annotation file; see `parse_ground_truth`. Raises InputError."""
-    return parse_ground_truth(read_json(path, WHAT, quoted=True), str(path), lenient)
+    return parse_ground_truth(read_json(path, WHAT, plain_runs=True), str(path), lenient)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
+import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 from mssts.structures import InputError
 
 MAX_PROBLEMS_SHOWN = 30
-_RUNS = re.compile(rb'"counts"\s*:\s*\[(\s*\d[^]]*)\]')
+_RUNS_BEGIN = re.compile(rb'"counts"\s*:\s*\[(?=\s*\d)')
 
 
 @dataclass(frozen=True)
@@ -68,26 +70,53 @@ class Problems:
         raise InputError("\n".join(shown))
 
 
-def read_json(path: Path, what: str, quoted: bool = False) -> Any:
+def read_json(path: Path, what: str, plain_runs: bool = False) -> Any:
     """Content of a JSON file. Raises InputError if it is missing, empty or not JSON; `what` names it in words.
 
-    quoted: lists of runs (`"counts": [1, 2]`) become text (",1, 2"), not an object for each of millions of numbers.
+    plain_runs: lists of runs (`"counts": [1, 2]`) stay text (a memoryview of `[1, 2`), unchecked, so that no object is
+        made for each of millions of numbers.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the {what}")
     text = path.read_bytes()
     if not text or text.isspace():
         raise InputError(f"{path}: the file is empty; expected the {what} as JSON")
+    collects = gc.isenabled()
+    gc.disable()  # it would look through all that has been read so far again and again, and nothing of it is garbage
     try:
-        return json.loads((_RUNS.sub(_quoted, text) if quoted else text).decode("utf-8"))
+        return _with_plain_runs(text) if plain_runs else json.loads(text.decode("utf-8"))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; expected the {what} as JSON") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); expected the {what}; write the file again") from None
+    finally:
+        if collects:
+            gc.enable()
 
 
-def _quoted(runs: re.Match[bytes]) -> bytes:
-    return runs[0] if runs[1].translate(None, b"0123456789, ") else b'"counts":",%b"' % runs[1]
+def _with_plain_runs(text: bytes) -> Any:
+    """Content of a JSON text, read with a mark for each list of runs, which is then put in its place."""
+    mark, view = secrets.token_hex(8), memoryview(text)  # no text of the file can be mistaken for such a mark
+    marked, runs, done = [], {}, 0
+    begin = _RUNS_BEGIN.search(text)
+    while begin is not None and (stop := text.find(b"]", begin.end())) >= 0:
+        if not any(text.find(other, begin.end(), stop) >= 0 for other in (b'"', b"[", b"{", b"\n")):
+            name = f"{mark}{len(runs)}"
+            runs[name] = view[begin.end() - 1 : stop]
+            marked += view[done : begin.end() - 1], f'"{name}"'.encode()
+            done = stop + 1
+        begin = _RUNS_BEGIN.search(text, stop)
+
+    def with_runs(record: dict[str, Any]) -> dict[str, Any]:
+        counts = record.get("counts")
+        if isinstance(counts, str) and counts in runs:
+            record["counts"] = runs[counts]
+        return record
+
+    try:
+        return json.loads(b"".join((*marked, view[done:])).decode("utf-8"), object_hook=with_runs)
+    except json.JSONDecodeError:
+        return json.loads(text.decode("utf-8"))  # fails too, and names the place in the file
 
 
 def is_integer(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 A *run-length mask* is everywhere in this room the pycocotools object `{"size": [height, width], "counts": ...}`:
 column-major runs, zeros first. Its counts are a compressed string (base-32 digits of five bits each; 48 is added to
-make them printable) or, of annotations only, the plain run lengths as an array.
+make them printable) or, of annotations only, the plain run lengths: an array, or a memoryview of the text `[1, 2`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,30 @@ _NONE, _NO_RUN = np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64)
 Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def read_runs(counts: Sequence[str | np.ndarray]) -> Runs | None:
-    """Runs of many masks at once; None if a string is no valid encoding.
+def read_runs(counts: Sequence[str | memoryview | np.ndarray]) -> Runs | None:
+    """Runs of many masks at once; None if a text is no valid encoding.
 
     Returns:
         zeros_N, ones_N: (N,) integers, the length of each run of zeros and of the run of ones after it (0 where there
         is none), mask after mask; rows_M: how many of these rows each mask has.
     """
-    parts = [_read(list(same)) if kind is str else _pair(list(same)) for kind, same in groupby(counts, type)]
+    parsed = [_parse(one) if isinstance(one, memoryview) else one for one in counts]
+    if any(one is None for one in parsed):
+        return None
+    parts = [_read(list(same)) if kind is str else _pair(list(same)) for kind, same in groupby(parsed, type)]
     if any(part is None for part in parts):
         return None
     return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip((_NONE, _NONE, _NONE), *parts, strict=True)))
+
+
+def _parse(counts: memoryview) -> np.ndarray | None:
+    """Plain run lengths of a text, (N,) int64, capped where no frame is that large; None if anything else is there."""
+    text = counts[1:].tobytes()
+    try:
+        runs = np.fromstring(text, dtype=np.int64, sep=",")
+    except ValueError:
+        return None
+    return np.minimum(runs, _LONGEST) if runs.size == 1 + text.count(b",") else None
 
 
 def _pair(counts: Sequence[np.ndarray]) -> Runs:
@@ -103,15 +116,17 @@ def mask_problem(mask: Any, size: list[int]) -> str | None:
     named, counts = mask.get("size"), mask.get("counts")
     if named != size and not (isinstance(named, tuple) and list(named) == size):
         return f"size: found {named!r}, expected {size} (height, width of the video)"
-    if not isinstance(counts, str | bytes | np.ndarray):
+    if not isinstance(counts, str | bytes | memoryview | np.ndarray):
         found = "no counts" if counts is None else f"counts of type {type(counts).__name__}"
         return f"found {found}, expected a compressed run-length string (pycocotools.mask.encode)"
     return None
 
 
-def counts_problem(counts: str | np.ndarray, height: int, width: int) -> str | None:
+def counts_problem(counts: str | memoryview | np.ndarray, height: int, width: int) -> str | None:
     """What is wrong with the runs of one mask, in words; None if nothing is."""
     runs = read_runs([counts])
+    if runs is None and isinstance(counts, memoryview):
+        return "counts: found something that is not an integer"
     if runs is None:
         return "counts: not a compressed run-length string (pycocotools.mask.encode)"
     covered = int(runs[0].sum(dtype=np.int64) + runs[1].sum(dtype=np.int64))
@@ -121,32 +136,19 @@ def counts_problem(counts: str | np.ndarray, height: int, width: int) -> str | N
 
 
 def from_annotation(segmentation: Any, height: int, width: int) -> tuple[Any, str | None]:
-    """A frame of an annotation as a run-length mask: polygons, or runs as a list or as the text that `quoted` makes.
+    """A frame of an annotation as a run-length mask: polygons, or runs as a list or as text (`read_json`).
 
     Returns (mask, None) or (None, problem in words); anything else as it is. height, width: of the video; pixels.
     """
     if isinstance(segmentation, list):
         return _from_polygons(segmentation, height, width)
     counts = segmentation.get("counts") if isinstance(segmentation, dict) else None
-    if isinstance(counts, str) and counts.startswith(","):
-        runs = _from_text(counts)
-    elif isinstance(counts, list):
-        whole = set(map(type, counts)) <= {int}
-        runs = np.array([max(min(run, _LONGEST), -_LONGEST) for run in counts or [0]]) if whole else None
-    else:
+    if not isinstance(counts, list):
         return segmentation, None
-    if runs is None:
+    if not set(map(type, counts)) <= {int}:
         return None, "counts: found something that is not an integer"
+    runs = np.array([max(min(run, _LONGEST), -_LONGEST) for run in counts or [0]])
     return {"size": segmentation.get("size"), "counts": runs}, None
-
-
-def _from_text(counts: str) -> np.ndarray | None:
-    """Plain run lengths of a text in which a comma stands before each; None if anything else does."""
-    try:
-        runs = np.fromstring(counts[1:], dtype=np.int64, sep=",")
-    except ValueError:
-        return None
-    return np.minimum(runs, _LONGEST) if runs.size == counts.count(",") else None
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int) -> tuple[dict | None, str | None]:
@@ -159,16 +161,19 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> tuple[dict |
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)), None
 
 
-def counts_of(mask: dict[str, Any]) -> str | np.ndarray:
+def counts_of(mask: dict[str, Any]) -> str | memoryview | np.ndarray:
     """Counts of a mask that has no `mask_problem`, a compressed string as text."""
     return mask["counts"].decode("latin-1") if isinstance(mask["counts"], bytes) else mask["counts"]
 
 
 def compressed(mask: dict[str, Any]) -> dict[str, Any]:
     """A mask as pycocotools takes it everywhere: with a compressed string."""
-    if not isinstance(mask["counts"], np.ndarray):
+    counts = mask["counts"]
+    if isinstance(counts, memoryview):
+        counts = _parse(counts)
+    if not isinstance(counts, np.ndarray):
         return mask
-    return coco_mask.frPyObjects({**mask, "counts": mask["counts"].tolist()}, *mask["size"])
+    return coco_mask.frPyObjects({**mask, "counts": counts.tolist()}, *mask["size"])
 
 
 def areas(masks: list[dict[str, Any]]) -> np.ndarray:

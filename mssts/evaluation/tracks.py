@@ -11,6 +11,11 @@ from pycocotools import mask as coco_mask
 
 from mssts.evaluation import run_length
 
+try:
+    from mssts.evaluation import _compiled
+except ImportError:  # installed without a C compiler
+    _compiled = None
+
 Segmentations = tuple[dict[str, Any] | None, ...]
 
 
@@ -40,8 +45,8 @@ class Track:
     @property
     def mean_area(self) -> float:
         """Mean of the areas that are not zero, pixels [code]."""
-        present = self.areas_T[self.areas_T > 0]
-        return float(present.mean()) if present.size else 0.0
+        present = np.count_nonzero(self.areas_T)
+        return float(self.areas_T.sum()) / present if present else 0.0
 
     def boxes(self, frames: int) -> np.ndarray:
         """(frames, 4) x, y, width, height in pixels around the masks of the first frames; NaN without a pixel."""
@@ -103,12 +108,35 @@ def _first_problem(frames: Sequence[Any], size: list[int]) -> tuple[int, str]:
 
 def read_tracks(frames_BT: Sequence[Sequence[Any]], height: int, width: int) -> list[Track] | None:
     """As `read_track` for B tracks of one video, faster together than alone; None if one has a problem."""
+    if _compiled is not None:
+        tracks = [_read_compiled(frames, height, width) for frames in frames_BT]
+        if all(track is not None for track in tracks):
+            return tracks
+    return _read_with_numpy(frames_BT, height, width)
+
+
+def _read_compiled(frames: Sequence[Any], height: int, width: int) -> Track | None:
+    """As `read_track`, but None also of plain runs that are an array."""
+    found = _compiled.read_track(frames, height, width)
+    if found is None:
+        return None
+    areas, present, left, rows, further = found
+    rows_2TX = np.frombuffer(rows, dtype=_row_type(height)).reshape(2, len(frames), -1)
+    further_4N = np.frombuffer(further, dtype=np.int32).reshape(4, -1)
+    return Track(np.frombuffer(areas), np.frombuffer(present, bool), (height, width), left, *rows_2TX, further_4N)
+
+
+def _read_with_numpy(frames_BT: Sequence[Sequence[Any]], height: int, width: int) -> list[Track] | None:
     present_BT = np.array([[mask is not None for mask in frames] for frames in frames_BT], dtype=bool)
     masks = [mask for frames in frames_BT for mask in frames if mask is not None]
     if any(run_length.mask_problem(mask, [height, width]) for mask in masks):
         return None
     runs = run_length.read_runs([run_length.counts_of(mask) for mask in masks])
     return None if runs is None else _tracks(*runs, present_BT, height, width)
+
+
+def _row_type(height: int) -> type:
+    return np.int16 if height < 2**15 else np.int32
 
 
 def _tracks(
@@ -134,7 +162,7 @@ def _tracks(
     borders = np.searchsorted(track_M[mask_N], np.arange(len(present_BT) + 1))
     if again.size:
         column_N, top_N, bottom_N = (np.delete(part, again) for part in (column_N, top_N, bottom_N))
-    rows = np.zeros((2, masks * width), dtype=np.int16 if height < 2**15 else np.int32)
+    rows = np.zeros((2, masks * width), dtype=_row_type(height))
     top_X, bottom_X = rows
     column_N = column_N.astype(np.intp)  # placing is several times faster with this type, and with one for the rows
     top_X[column_N], bottom_X[column_N] = top_N.astype(rows.dtype), bottom_N.astype(rows.dtype)

@@ -8,12 +8,22 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from mssts.evaluation import tracks
 from mssts.evaluation.average_precision import twelve_numbers
 from mssts.evaluation.ground_truth import parse_ground_truth
 from mssts.evaluation.matching import MatchRecords, match
 from mssts.evaluation.submission import parse_predictions
 
 Box = tuple[int, int, int, int] | None
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def each_reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks are read by compiled code, and by numpy as where there is no C compiler."""
+    if request.param == "numpy":
+        monkeypatch.setattr(tracks, "_compiled", None)
+    elif tracks._compiled is None:
+        pytest.skip("mssts is not installed, or without a C compiler")
 
 
 def rectangle(box: Box, size: tuple[int, int] = (10, 10)) -> dict[str, Any] | None:

@@ -9,6 +9,8 @@ from mssts.evaluation.ground_truth import parse_ground_truth, read_ground_truth
 from mssts.evaluation.submission import parse_predictions, read_predictions
 from mssts.structures import InputError
 
+pytestmark = pytest.mark.usefixtures("each_reader")
+
 LEFT, RIGHT = (0, 0, 5, 10), (5, 0, 10, 10)
 
 
@@ -129,6 +131,15 @@ def test_broken_plain_runs_of_a_file_pass(case, tmp_path, runs):
     case.content["annotations"][0]["segmentations"][0] = {"size": [10, 10], "counts": "here"}
     path.write_text(json.dumps(case.content).replace('"here"', runs))
     with pytest.raises(InputError):
+        read_ground_truth(path)
+
+
+def test_place_of_a_json_error_behind_plain_runs_is_not_that_of_the_file(case, tmp_path):
+    path = tmp_path / "gt.json"
+    case.content["annotations"][0]["segmentations"] = [{"size": [10, 10], "counts": [3, 5, 12, 80]}] * 2
+    text = json.dumps(case.content)
+    path.write_text(text[:-1] + "?}")
+    with pytest.raises(InputError, match=rf"\(char {len(text) - 1}\)"):
         read_ground_truth(path)
 
 

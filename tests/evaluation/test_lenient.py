@@ -17,6 +17,8 @@ from mssts.evaluation.matching import match
 from mssts.evaluation.submission import parse_predictions
 from mssts.structures import InputError
 
+pytestmark = pytest.mark.usefixtures("each_reader")
+
 LEFT, RIGHT, HALF = (0, 0, 5, 10), (5, 0, 10, 10), (0, 0, 5, 5)
 
 

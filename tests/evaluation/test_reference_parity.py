@@ -14,8 +14,8 @@ DATA = Path(__file__).parent / "data"
 EXPECTED = json.loads((DATA / "evaluation_small.expected.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def records():
+@pytest.fixture
+def records(each_reader):
     truth = read_ground_truth(DATA / "evaluation_small.gt.json")
     return match(truth, read_predictions(DATA / "evaluation_small.predictions.json", truth))
 

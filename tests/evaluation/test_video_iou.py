@@ -6,6 +6,8 @@ from mssts.evaluation.run_length import from_annotation, read_runs
 from mssts.evaluation.tracks import read_track
 from mssts.evaluation.video_iou import video_iou as iou_of_tracks
 
+pytestmark = pytest.mark.usefixtures("each_reader")
+
 
 def track(frames):
     found, problem = read_track(frames, 10, 12)

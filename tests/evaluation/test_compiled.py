@@ -1,0 +1,141 @@
+"""The compiled reader of masks beside the one with numpy, which says what is right."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from mssts.evaluation import tracks
+
+ROOT = Path(__file__).parents[2]
+CAN_COMPILE = shutil.which("cc") and Path(sysconfig.get_path("include"), "Python.h").exists()
+needs_compiled = pytest.mark.skipif(tracks._compiled is None, reason="mssts is not installed, or without a C compiler")
+
+
+def assert_same(found, expected):
+    for name in ("areas_T", "present_T", "top_TX", "bottom_TX", "further_4N"):
+        one, other = getattr(found, name), getattr(expected, name)
+        assert one.dtype == other.dtype and one.shape == other.shape, name
+        np.testing.assert_array_equal(one, other, err_msg=name)
+    assert (found.left, found.size, found.irregular) == (expected.left, expected.size, None)
+
+
+def read_both(frames, height, width):
+    found = tracks._read_compiled(frames, height, width)
+    expected = tracks._read_with_numpy([frames], height, width)
+    return found, expected and expected[0]
+
+
+@st.composite
+def plain_masks(draw):
+    """Runs that cover a small frame, zero-length runs and runs over the borders of columns among them."""
+    height, width = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    frames = []
+    for _ in range(draw(st.integers(1, 4))):
+        borders = draw(st.lists(st.integers(0, height * width), max_size=12))
+        runs = np.diff([0, *sorted(borders), height * width]).tolist()
+        frames.append(draw(st.sampled_from([None, runs, runs])))
+    return height, width, frames
+
+
+def text_of(runs, separator):
+    return memoryview(("[" + separator.join(map(str, runs))).encode())
+
+
+def compressed(runs):
+    """As the format is defined: differences to the run two places before from the fourth on, in digits of five bits."""
+    text = ""
+    for n, run in enumerate(runs):
+        number = run - runs[n - 2] if n > 2 else run
+        while True:
+            digit, number = number & 31, number >> 5
+            ends = number == (-1 if digit & 16 else 0)
+            text += chr(48 + digit + (0 if ends else 32))
+            if ends:
+                break
+    return text
+
+
+@needs_compiled
+@given(plain_masks(), st.sampled_from(["compressed", "bytes", ",", ", "]))
+def test_compiled_reader_finds_other_masks(drawn, encoding):
+    height, width, frames = drawn
+    encode = {"compressed": compressed, "bytes": lambda runs: compressed(runs).encode()}.get(encoding)
+    encode = encode or (lambda runs: text_of(runs, encoding))
+    masks = [None if runs is None else {"size": [height, width], "counts": encode(runs)} for runs in frames]
+    found, expected = read_both(masks, height, width)
+    assert_same(found, expected)
+
+
+@needs_compiled
+@pytest.mark.parametrize("height", [720, 2**15 - 1, 2**15, 40_000])
+def test_rows_of_tall_frames_overflow(height):
+    rng = np.random.default_rng(height)
+    drawn = (rng.random((3, height, 5)) < [[[0.1]], [[0.5]], [[0.9]]]).astype(np.uint8)
+    masks = [coco_mask.encode(np.asfortranarray(mask)) for mask in drawn]
+    assert_same(*read_both(masks, height, 5))
+
+
+@needs_compiled
+@settings(max_examples=500)
+@given(st.text(alphabet=[chr(code) for code in (*range(44, 116), 0, 127, 200, 0xD800, 0x20AC)], max_size=12))
+def test_compiled_reader_accepts_what_is_no_mask(text):
+    for counts in (text, text.encode("utf-8", "replace"), memoryview(b"[" + text.encode("utf-8", "replace"))):
+        found, expected = read_both([{"size": [3, 4], "counts": counts}], 3, 4)
+        if found is not None:
+            assert_same(found, expected)
+        elif not isinstance(counts, memoryview):
+            assert expected is None
+
+
+@needs_compiled
+@pytest.mark.parametrize(
+    "mask",
+    [
+        *([], 7, "04;", {}, {"size": [3, 4]}, {"counts": "04;"}, {"size": [4, 3], "counts": "04;"}),
+        *({"size": 12, "counts": "04;"}, {"size": [3], "counts": "04;"}, {"size": [3, 4], "counts": 12}),
+        *({"size": [3, 2**70], "counts": "04;"}, {"size": [3, "4"], "counts": "04;"}, {"size": [3, 4], "counts": None}),
+        *({"size": [3, 4], "counts": np.array([12])}, {"size": [3, 4], "counts": memoryview(b"[ 1 2")[::2]}),
+        *({"size": [3, 4], "counts": memoryview(b"")}, {"size": [3, 4], "counts": memoryview(b"[12 0")}),
+    ],
+)
+def test_compiled_reader_stumbles_over_what_is_no_mask(mask):
+    assert tracks._read_compiled([mask], 3, 4) is None
+
+
+@needs_compiled
+@pytest.mark.parametrize(("digits", "accepted"), [(5, True), (6, True), (7, False)])
+def test_compiled_reader_reads_longer_numbers(digits, accepted):
+    zero = "P" * (digits - 1) + "0"
+    found, expected = read_both([{"size": [3, 4], "counts": zero + "<"}], 3, 4)
+    assert (found is not None, expected is not None) == (accepted, accepted)
+
+
+@pytest.mark.skipif(not CAN_COMPILE, reason="no C compiler, or no headers of Python")
+def test_reader_is_not_compiled_where_it_could_be():
+    assert tracks._compiled is not None, "install again: make setup"
+
+
+@pytest.mark.long
+def test_installation_needs_a_c_compiler(tmp_path):
+    copy = tmp_path / "clone"
+    shutil.copytree(ROOT / "mssts", copy / "mssts", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    target = tmp_path / "installed"
+    command = ["-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", "--target", target, copy]
+    nothing = {"PATH": str(tmp_path / "empty"), "CC": "no-such-compiler", "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, *command], env=nothing, check=True, capture_output=True)
+    asked = "from mssts.evaluation import tracks; print(tracks.__file__, tracks._compiled)"
+    environment = nothing | {"PYTHONPATH": str(target)}
+    answer = subprocess.run(
+        [sys.executable, "-c", asked], env=environment, cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert answer.stdout.split() == [str(target / "mssts" / "evaluation" / "tracks.py"), "None"]
