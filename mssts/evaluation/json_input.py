@@ -7,6 +7,8 @@ import json
 import re
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,14 +83,21 @@ def read_json(path: Path, what: str, plain_runs: bool = False) -> Any:
     text = path.read_bytes()
     if not text or text.isspace():
         raise InputError(f"{path}: the file is empty; expected the {what} as JSON")
-    collects = gc.isenabled()
-    gc.disable()  # it would look through all that has been read so far again and again, and nothing of it is garbage
     try:
         return _with_plain_runs(text) if plain_runs else json.loads(text.decode("utf-8"))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; expected the {what} as JSON") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); expected the {what}; write the file again") from None
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Time in which much is read: the collector would look through it again and again, and nothing of it is garbage."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collects:
             gc.enable()
