@@ -131,15 +131,12 @@ def server_scores(study: Study) -> None:
 
 @app.command()
 def plan(
-    name: Annotated[str | None, typer.Argument(metavar="STUDY", help="Name of the study.")] = None,
-    study: Annotated[str | None, typer.Option(help="The same, as the other stages take it.")] = None,
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a file in ablations/studies, without .yaml.")],
 ) -> None:
     """Say what a study costs: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""
     from mssts import plan as stage
 
-    if (name is None) == (study is None):
-        raise InputError("mssts plan: expected one study: mssts plan STUDY.")
-    print(stage.plan(name or study))
+    print(stage.plan(study))
 
 
 @app.command("check-submission")

@@ -67,9 +67,8 @@ def test_tracking_does_not_start_for_an_unknown_study(root, tmp_path):
 
 
 def test_a_plan_takes_one_study(root):
-    for arguments in ((), ("paper-2019", "--study", "demo")):
-        run = mssts(root, "plan", *arguments)
-        assert run.returncode == 2 and "expected one study" in run.stderr
+    run = mssts(root, "plan")
+    assert run.returncode == 2 and "Missing argument" in run.stderr
     assert "nope.yaml: no such file" in mssts(root, "plan", "nope").stderr
 
 

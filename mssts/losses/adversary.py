@@ -97,12 +97,6 @@ class ForegroundBackgroundAdversary:
         self.discriminator.to(device, dtype)
         return self
 
-    def discriminator_step(self, batch: Batch, output: Output, matches: Matches) -> torch.Tensor:
-        """One step of the discriminator on one batch: `discriminator_backward`, then `step`."""
-        loss = self.discriminator_backward(batch, output, matches)
-        self.step()
-        return loss
-
     def discriminator_backward(
         self, batch: Batch, output: Output, matches: Matches, share: float = 1.0
     ) -> torch.Tensor:
