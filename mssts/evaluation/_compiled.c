@@ -7,6 +7,10 @@
 #include <Python.h>
 #include <stdint.h>
 
+#if SIZE_MAX < UINT64_MAX
+#error "Sizes are computed in 64 bits: elsewhere masks are read with numpy."
+#endif
+
 #define REFUSED (-1)
 #define NO_MEMORY (-2)
 #define INVALID (INT64_MIN / 2) /* negative, and stays so when a run is added */
@@ -42,12 +46,12 @@ static inline int64_t compressed_number(const char **at, const char *end)
     return INVALID;
 }
 
-/* A number of a text like "[1, 2", with what stands before it; more than the pixels of a frame is as good as any. */
-static inline int64_t plain_number(const char **at, const char *end, int64_t pixels)
+/* A number of a text like "[1, 2", with the mark before it; more than the pixels of a frame is as good as any. */
+static inline int64_t plain_number(const char **at, const char *end, char mark, int64_t pixels)
 {
     const char *next = *at;
     int64_t value = 0;
-    if (*next != ',' && *next != '[')
+    if (*next != mark)
         return INVALID;
     do
         next++;
@@ -81,13 +85,13 @@ static int64_t read_mask(Intervals *list, const Py_buffer *text, int plain, int3
     for (int64_t pair = 0; at < end; pair++) {
         /* From its second pair on a compressed string has differences to the runs before; but for the second zeros. */
         const int64_t zeros_before = plain || pair < 2 ? 0 : zeros, ones_before = plain || pair < 1 ? 0 : ones;
-        zeros = zeros_before + (plain ? plain_number(&at, end, pixels) : compressed_number(&at, end));
+        zeros = zeros_before + (plain ? plain_number(&at, end, pair ? ',' : '[', pixels) : compressed_number(&at, end));
         if (zeros < 0 || zeros > pixels - position)
             return REFUSED;
         position += zeros;
         if (at == end)
             break;
-        ones = ones_before + (plain ? plain_number(&at, end, pixels) : compressed_number(&at, end));
+        ones = ones_before + (plain ? plain_number(&at, end, ',', pixels) : compressed_number(&at, end));
         if (ones < 0 || ones > pixels - position)
             return REFUSED;
         if (!ones)

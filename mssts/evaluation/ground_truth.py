@@ -22,6 +22,7 @@ from mssts.structures import InputError
 
 SHORT = "tracks that have not one entry per frame: cut to the shorter of two tracks when these are compared"
 OTHER_SIZE = "masks of another size than the video: frames in which two sizes meet count as empty"
+LARGEST = 2**20  # pixels of a side, or frames
 WHAT = "annotation file in YouTube-VIS format (videos, categories, annotations)"
 
 
@@ -99,8 +100,8 @@ def _indexed(content: dict, key: str, keys: tuple[str, ...], build: Callable, pr
 
 def _video(record: dict[str, Any], where: str, problems: Problems) -> Video | None:
     for key in ("height", "width", "length"):
-        if not is_integer(record[key]) or record[key] <= 0:
-            problems.add(where, f"{key}: found {record[key]!r}, expected an integer above 0")
+        if not is_integer(record[key]) or not 0 < record[key] <= LARGEST:
+            problems.add(where, f"{key}: found {record[key]!r:.40}, expected an integer from 1 to {LARGEST}")
             return None
     return Video(record["id"], record["height"], record["width"], record["length"])
 

@@ -41,6 +41,8 @@ def read_runs(counts: Sequence[str | memoryview | np.ndarray]) -> Runs | None:
 def _parse(counts: memoryview) -> np.ndarray | None:
     """Plain run lengths of a text, (N,) int64, capped where no frame is that large; None if anything else is there."""
     text = counts[1:].tobytes()
+    if b",," in text.translate(None, b" ") + b",":  # numpy would read a missing number as 0
+        return None
     try:
         runs = np.fromstring(text, dtype=np.int64, sep=",")
     except ValueError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,19 @@ from pycocotools import mask as coco_mask
 
 from mssts.evaluation import run_length
 
-try:
-    from mssts.evaluation import _compiled
-except ImportError:  # installed without a C compiler
-    _compiled = None
 
+def _load_compiled() -> ModuleType | None:
+    """The compiled reader; None if it was installed without a C compiler, or its source has changed since."""
+    try:
+        from mssts.evaluation import _compiled
+    except ImportError:
+        return None
+    source = Path(__file__).with_name("_compiled.c")
+    changed = source.exists() and source.stat().st_mtime > Path(_compiled.__file__).stat().st_mtime
+    return None if changed else _compiled
+
+
+_compiled = _load_compiled()
 Segmentations = tuple[dict[str, Any] | None, ...]
 
 
@@ -121,7 +131,8 @@ def _read_compiled(frames: Sequence[Any], height: int, width: int) -> Track | No
     if found is None:
         return None
     areas, present, left, rows, further = found
-    rows_2TX = np.frombuffer(rows, dtype=_row_type(height)).reshape(2, len(frames), -1)
+    rows_N = np.frombuffer(rows, dtype=_row_type(height))
+    rows_2TX = rows_N.reshape(2, len(frames), rows_N.size // max(2 * len(frames), 1))
     further_4N = np.frombuffer(further, dtype=np.int32).reshape(4, -1)
     return Track(np.frombuffer(areas), np.frombuffer(present, bool), (height, width), left, *rows_2TX, further_4N)
 

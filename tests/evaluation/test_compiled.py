@@ -1,5 +1,7 @@
 """The compiled reader of masks beside the one with numpy, which says what is right."""
 
+import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pycocotools import mask as coco_mask
 from mssts.evaluation import tracks
 
 ROOT = Path(__file__).parents[2]
+INSTALLED = any(importlib.metadata.distributions(name="mssts"))
 CAN_COMPILE = shutil.which("cc") and Path(sysconfig.get_path("include"), "Python.h").exists()
 needs_compiled = pytest.mark.skipif(tracks._compiled is None, reason="mssts is not installed, or without a C compiler")
 
@@ -103,7 +106,11 @@ def test_compiled_reader_accepts_what_is_no_mask(text):
         *({"size": 12, "counts": "04;"}, {"size": [3], "counts": "04;"}, {"size": [3, 4], "counts": 12}),
         *({"size": [3, 2**70], "counts": "04;"}, {"size": [3, "4"], "counts": "04;"}, {"size": [3, 4], "counts": None}),
         *({"size": [3, 4], "counts": np.array([12])}, {"size": [3, 4], "counts": memoryview(b"[ 1 2")[::2]}),
-        *({"size": [3, 4], "counts": memoryview(b"")}, {"size": [3, 4], "counts": memoryview(b"[12 0")}),
+        *(
+            {"size": [3, 4], "counts": memoryview(b"")},
+            {"size": [3, 4], "counts": memoryview(b"[12 0")},
+            {"size": [3, 4], "counts": memoryview(b"[1[11")},
+        ),
     ],
 )
 def test_compiled_reader_stumbles_over_what_is_no_mask(mask):
@@ -118,9 +125,25 @@ def test_compiled_reader_reads_longer_numbers(digits, accepted):
     assert (found is not None, expected is not None) == (accepted, accepted)
 
 
-@pytest.mark.skipif(not CAN_COMPILE, reason="no C compiler, or no headers of Python")
+@pytest.mark.skipif(not (INSTALLED and CAN_COMPILE), reason="not installed, no C compiler, or no headers of Python")
 def test_reader_is_not_compiled_where_it_could_be():
     assert tracks._compiled is not None, "install again: make setup"
+
+
+@needs_compiled
+def test_reader_compiled_from_an_earlier_source_is_used(tmp_path):
+    room = tmp_path / "mssts" / "evaluation"
+    shutil.copytree(ROOT / "mssts", room.parent, ignore=shutil.ignore_patterns("__pycache__"))
+    asked = [sys.executable, "-c", "from mssts.evaluation import tracks; print(tracks._compiled is None)"]
+
+    def missing():
+        return subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    built = Path(shutil.copy2(tracks._compiled.__file__, room))
+    os.utime(room / "_compiled.c", (built.stat().st_mtime - 1,) * 2)
+    assert missing() == "False"
+    os.utime(room / "_compiled.c", (built.stat().st_mtime + 1,) * 2)
+    assert missing() == "True"
 
 
 @pytest.mark.long

@@ -125,13 +125,43 @@ def test_bad_annotation_passes_or_is_not_named(case, change, said):
         assert words in str(error.value)
 
 
-@pytest.mark.parametrize("runs", ["[50,,50]", "[50, 50,]", "[5 0, 50]", "[50, 4294967346]", "[50, -50, 100]", "[]"])
+@pytest.mark.parametrize(
+    "runs",
+    [
+        "[50,,50]",
+        "[50, 50,]",
+        "[5 0, 50]",
+        "[50, 4294967346]",
+        "[50, -50, 100]",
+        "[]",
+        "[50, ,100]",
+        "[50, 50, ]",
+        "[50, +50]",
+        "[50, 5e1]",
+        "[50, 50}",
+    ],
+)
 def test_broken_plain_runs_of_a_file_pass(case, tmp_path, runs):
     path = tmp_path / "gt.json"
     case.content["annotations"][0]["segmentations"][0] = {"size": [10, 10], "counts": "here"}
     path.write_text(json.dumps(case.content).replace('"here"', runs))
     with pytest.raises(InputError):
         read_ground_truth(path)
+
+
+def test_number_too_long_for_python_gives_a_library_error(case, tmp_path):
+    path = tmp_path / "gt.json"
+    path.write_text(json.dumps(case.content).replace('"length": 2', '"length": ' + "2" * 5000))
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_ground_truth(path)
+
+
+@pytest.mark.parametrize("key", ["height", "width", "length"])
+@pytest.mark.parametrize("value", [0, 2**20 + 1, 2**70, True, 1.0])
+def test_size_of_a_video_that_no_video_has(case, key, value):
+    case.content["videos"][0][key] = value
+    with pytest.raises(InputError, match=f"{key}: found .*, expected an integer from 1 to 1048576"):
+        parse_ground_truth(case.content)
 
 
 def test_place_of_a_json_error_behind_plain_runs_is_not_that_of_the_file(case, tmp_path):
