@@ -83,8 +83,6 @@ rule attention:
 
 # Of the models as configured: it waits for no training.
 rule complexity:
-    input:
-        modules=modules("mssts/complexity.py", "mssts/models/*.py", "mssts/ops/*.py"),
     output:
         REPORT / "complexity.csv",
     log:
