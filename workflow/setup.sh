@@ -6,10 +6,10 @@ cd "$(dirname "$0")/.."
 oldest=11
 newest=13
 
-# Prints the first suitable interpreter; explains what is missing when there is none.
+# Prints the first suitable interpreter, 3.12 last (see README.md); explains what is missing when there is none.
 find_python() {
     local name version found="" without_venv=""
-    for name in python3.11 python3.12 python3.13 python3; do
+    for name in python3.11 python3.13 python3.12 python3; do
         command -v "$name" >/dev/null || continue
         version=$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || continue
         found+=" $name ($version)"
