@@ -10,6 +10,7 @@ from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
 from mssts.evaluation.average_precision import overall_and_by_category, twelve_numbers
 from mssts.evaluation.errors import error_gains
 from mssts.evaluation.ground_truth import read_ground_truth
+from mssts.evaluation.json_input import uncollected
 from mssts.evaluation.matching import match
 from mssts.evaluation.records_file import write_records
 from mssts.evaluation.submission import read_predictions
@@ -44,8 +45,9 @@ def evaluate(
         InputError: with one line for each problem of the files.
     """
     annotations, predictions, output = Path(annotations), Path(predictions), Path(output)
-    truth = read_ground_truth(annotations, lenient)
-    found = read_predictions(predictions, truth, lenient)
+    with uncollected():
+        truth = read_ground_truth(annotations, lenient)
+        found = read_predictions(predictions, truth, lenient)
     records = match(truth, found, challenge_attributes(truth))
     overall, by_category = overall_and_by_category(records)
     metrics = {

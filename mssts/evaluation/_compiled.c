@@ -14,7 +14,6 @@
 #define REFUSED (-1)
 #define NO_MEMORY (-2)
 #define INVALID (INT64_MIN / 2) /* negative, and stays so when a run is added */
-#define TALLEST_NARROW 32767 /* rows of frames up to this height are kept in 16 bits */
 
 /* Rows from top to before bottom of one column of one frame. */
 typedef struct {
@@ -109,7 +108,7 @@ static int64_t read_mask(Intervals *list, const Py_buffer *text, int plain, int3
         *next++ = (Interval){frame, (int32_t)column, (int32_t)(position - begin), (int32_t)(stop - begin)};
         position = stop;
     }
-    if (!text->len || position != pixels)
+    if (position != pixels)
         return REFUSED;
     if (next > first) {
         list->left = first->column < list->left ? first->column : list->left;
@@ -138,11 +137,10 @@ static int64_t read_mask(Intervals *list, const Py_buffer *text, int plain, int3
     } while (0)
 
 /* What read_track returns. */
-static PyObject *as_arrays(const Intervals *list, PyObject *areas, PyObject *present, Py_ssize_t frames, Frame size)
+static PyObject *as_arrays(const Intervals *list, PyObject *areas, PyObject *present, Py_ssize_t frames, int row_bytes)
 {
     const Py_ssize_t columns = list->right - list->left, others = list->others;
-    const int narrow = size.height <= TALLEST_NARROW;
-    const Py_ssize_t bytes = 2 * frames * columns * (narrow ? sizeof(int16_t) : sizeof(int32_t));
+    const Py_ssize_t bytes = 2 * frames * columns * row_bytes;
     Py_ssize_t next = 0;
     PyObject *rows_object = PyBytes_FromStringAndSize(NULL, bytes);
     PyObject *further_object = PyBytes_FromStringAndSize(NULL, 4 * others * sizeof(int32_t));
@@ -153,7 +151,7 @@ static PyObject *as_arrays(const Intervals *list, PyObject *areas, PyObject *pre
     }
     char *rows = memset(PyBytes_AS_STRING(rows_object), 0, bytes);
     int32_t *further = (int32_t *)PyBytes_AS_STRING(further_object);
-    if (narrow)
+    if (row_bytes == sizeof(int16_t))
         SPREAD(int16_t);
     else
         SPREAD(int32_t);
@@ -185,16 +183,17 @@ static int text_of(PyObject *mask, Frame size, Py_buffer *text, int *plain)
 }
 
 PyDoc_STRVAR(read_track_doc,
-             "read_track(frames, height, width)\n--\n\n"
+             "read_track(frames, height, width, row_bytes)\n--\n\n"
              "Areas, presence, left, rows of the first and further intervals of a `tracks.Track`, arrays as bytes.\n\n"
              "frames: sequence with None or a run-length mask for each frame. Returns None if these are not masks of\n"
-             "height x width pixels, or plain runs that are no text.");
+             "height x width pixels, or plain runs that are no text. row_bytes: of a row's number, 2 or 4.");
 
 static PyObject *read_track(PyObject *module, PyObject *arguments)
 {
     PyObject *given;
     Py_ssize_t height, width;
-    if (!PyArg_ParseTuple(arguments, "Onn", &given, &height, &width))
+    int row_bytes;
+    if (!PyArg_ParseTuple(arguments, "Onni", &given, &height, &width, &row_bytes))
         return NULL;
     if (height <= 0 || width <= 0 || height > INT32_MAX / width)
         Py_RETURN_NONE;
@@ -229,7 +228,7 @@ static PyObject *read_track(PyObject *module, PyObject *arguments)
     }
     if (!list.count)
         list.left = 0;
-    result = as_arrays(&list, areas, present, frames, size);
+    result = as_arrays(&list, areas, present, frames, row_bytes);
 done:
     PyMem_Free(list.items);
     Py_XDECREF(areas);

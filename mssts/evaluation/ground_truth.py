@@ -8,15 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mssts.evaluation import run_length
-from mssts.evaluation.json_input import (
-    Notice,
-    Problems,
-    is_finite_number,
-    is_integer,
-    missing_keys,
-    read_json,
-    uncollected,
-)
+from mssts.evaluation.json_input import Notice, Problems, is_finite_number, is_integer, missing_keys, read_json
 from mssts.evaluation.tracks import Segmentations, Track, named_size, read_irregular_track, read_track
 from mssts.structures import InputError
 
@@ -266,7 +258,6 @@ def parse_ground_truth(content: Any, source: str = "annotations", lenient: bool 
     return GroundTruth(videos, categories, tuple(instances), problems.notices, tuple(pooled))
 
 
-@uncollected()
 def read_ground_truth(path: Path, lenient: bool = False) -> GroundTruth:
     """Ground truth of an annotation file; see `parse_ground_truth`. Raises InputError."""
     return parse_ground_truth(read_json(path, WHAT, plain_runs=True), str(path), lenient)

@@ -22,17 +22,16 @@ _NONE, _NO_RUN = np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64)
 Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def read_runs(counts: Sequence[str | memoryview | np.ndarray]) -> Runs | None:
-    """Runs of many masks at once; None if a text is no valid encoding.
+def read_runs(counts: Sequence[str | np.ndarray | None]) -> Runs | None:
+    """Runs of many masks at once, from what `counts_of` gives; None if one of them is no valid encoding.
 
     Returns:
         zeros_N, ones_N: (N,) integers, the length of each run of zeros and of the run of ones after it (0 where there
         is none), mask after mask; rows_M: how many of these rows each mask has.
     """
-    parsed = [_parse(one) if isinstance(one, memoryview) else one for one in counts]
-    if any(one is None for one in parsed):
+    if any(one is None for one in counts):
         return None
-    parts = [_read(list(same)) if kind is str else _pair(list(same)) for kind, same in groupby(parsed, type)]
+    parts = [_read(list(same)) if kind is str else _pair(list(same)) for kind, same in groupby(counts, type)]
     if any(part is None for part in parts):
         return None
     return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip((_NONE, _NONE, _NONE), *parts, strict=True)))
@@ -124,11 +123,11 @@ def mask_problem(mask: Any, size: list[int]) -> str | None:
     return None
 
 
-def counts_problem(counts: str | memoryview | np.ndarray, height: int, width: int) -> str | None:
-    """What is wrong with the runs of one mask, in words; None if nothing is."""
-    runs = read_runs([counts])
-    if runs is None and isinstance(counts, memoryview):
+def counts_problem(counts: str | np.ndarray | None, height: int, width: int) -> str | None:
+    """What is wrong with the runs of one mask, from what `counts_of` gives, in words; None if nothing is."""
+    if counts is None:
         return "counts: found something that is not an integer"
+    runs = read_runs([counts])
     if runs is None:
         return "counts: not a compressed run-length string (pycocotools.mask.encode)"
     covered = int(runs[0].sum(dtype=np.int64) + runs[1].sum(dtype=np.int64))
@@ -163,16 +162,17 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> tuple[dict |
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)), None
 
 
-def counts_of(mask: dict[str, Any]) -> str | memoryview | np.ndarray:
-    """Counts of a mask that has no `mask_problem`, a compressed string as text."""
-    return mask["counts"].decode("latin-1") if isinstance(mask["counts"], bytes) else mask["counts"]
+def counts_of(mask: dict[str, Any]) -> str | np.ndarray | None:
+    """Counts of a mask that has no `mask_problem`: a compressed str, or plain runs; None if their text holds others."""
+    counts = mask["counts"]
+    if isinstance(counts, memoryview):
+        return _parse(counts)
+    return counts.decode("latin-1") if isinstance(counts, bytes) else counts
 
 
 def compressed(mask: dict[str, Any]) -> dict[str, Any]:
     """A mask as pycocotools takes it everywhere: with a compressed string."""
-    counts = mask["counts"]
-    if isinstance(counts, memoryview):
-        counts = _parse(counts)
+    counts = counts_of(mask)
     if not isinstance(counts, np.ndarray):
         return mask
     return coco_mask.frPyObjects({**mask, "counts": counts.tolist()}, *mask["size"])

@@ -5,8 +5,8 @@ sign-flip test says whether the difference goes one way over *training seeds* on
 seeds that start from one pre-trained checkpoint share its luck, so the second speaks for the checkpoints at hand.
 
 Calibration of the 95 % interval, simulated by `benchmarks/statistics_coverage.py` with 300 videos (+- is the standard
-error of the simulation): it covers the true difference in AP in 94.6 +- 0.7 % of 1,000 data sets of 5 categories, and
-excludes 0 in 5.0 +- 0.7 % of comparisons of two equal methods (1,000 replicates). With 40 categories these are 95.2 +-
+error of the simulation): it covers the true difference in AP in 94.1 +- 0.7 % of 1,000 data sets of 5 categories, and
+excludes 0 in 4.8 +- 0.7 % of comparisons of two equal methods (1,000 replicates). With 40 categories these are 95.2 +-
 0.6 % and 4.4 +- 0.5 % of 1,400 (199 replicates); there the differences themselves come out 2 to 3 % too small, since AP
 has a bias where a category has few instances.
 """

@@ -10,15 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mssts.evaluation.ground_truth import SHORT, GroundTruth, checked_track
-from mssts.evaluation.json_input import (
-    Notice,
-    Problems,
-    is_finite_number,
-    is_integer,
-    missing_keys,
-    read_json,
-    uncollected,
-)
+from mssts.evaluation.json_input import Notice, Problems, is_finite_number, is_integer, missing_keys, read_json
 from mssts.evaluation.tracks import Track, read_tracks
 from mssts.structures import InputError
 
@@ -161,7 +153,6 @@ def _check_list(content: Any, source: str) -> None:
         raise InputError(f"{source}: found {type(content).__name__} at the top, expected the {WHAT}")
 
 
-@uncollected()
 def read_predictions(path: Path, truth: GroundTruth, lenient: bool = False) -> Predictions:
     """Predictions of a submission file; see `parse_predictions`. Raises InputError."""
     content = read_json(path, WHAT)

@@ -127,11 +127,12 @@ def read_tracks(frames_BT: Sequence[Sequence[Any]], height: int, width: int) -> 
 
 def _read_compiled(frames: Sequence[Any], height: int, width: int) -> Track | None:
     """As `read_track`, but None also of plain runs that are an array."""
-    found = _compiled.read_track(frames, height, width)
+    row_type = _row_type(height)
+    found = _compiled.read_track(frames, height, width, row_type.itemsize)
     if found is None:
         return None
     areas, present, left, rows, further = found
-    rows_N = np.frombuffer(rows, dtype=_row_type(height))
+    rows_N = np.frombuffer(rows, dtype=row_type)
     rows_2TX = rows_N.reshape(2, len(frames), rows_N.size // max(2 * len(frames), 1))
     further_4N = np.frombuffer(further, dtype=np.int32).reshape(4, -1)
     return Track(np.frombuffer(areas), np.frombuffer(present, bool), (height, width), left, *rows_2TX, further_4N)
@@ -146,8 +147,8 @@ def _read_with_numpy(frames_BT: Sequence[Sequence[Any]], height: int, width: int
     return None if runs is None else _tracks(*runs, present_BT, height, width)
 
 
-def _row_type(height: int) -> type:
-    return np.int16 if height < 2**15 else np.int32
+def _row_type(height: int) -> np.dtype:
+    return np.dtype(np.int16 if height < 2**15 else np.int32)
 
 
 def _tracks(
