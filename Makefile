@@ -20,7 +20,7 @@ help:  ## Show this list
 
 setup: $(STAMP)  ## Create .venv from requirements.lock
 
-$(STAMP): requirements.lock pyproject.toml workflow/setup.sh mssts/evaluation/_compiled.c
+$(STAMP): requirements.lock pyproject.toml workflow/setup.sh mssts/ytvis/_compiled.c
 	@workflow/setup.sh
 	@touch $@
 

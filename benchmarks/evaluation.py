@@ -140,9 +140,9 @@ def measure_public(checkout: Path, annotations: Path, predictions: Path) -> dict
 def measure_ours(annotations: Path, predictions: Path) -> dict[str, float]:
     """Seconds of matching and of the twelve numbers, and the AP, of our evaluator in this process."""
     from mssts.evaluation.average_precision import twelve_numbers
-    from mssts.evaluation.ground_truth import read_ground_truth
     from mssts.evaluation.matching import match
-    from mssts.evaluation.submission import read_predictions
+    from mssts.ytvis.ground_truth import read_ground_truth
+    from mssts.ytvis.submission import read_predictions
 
     truth = read_ground_truth(annotations)
     found = read_predictions(predictions, truth)

@@ -24,11 +24,11 @@ import numpy as np
 from evaluation import public_modules
 from pycocotools import mask as coco_mask
 
+from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import METRICS, twelve_numbers
-from mssts.evaluation.ground_truth import read_ground_truth
 from mssts.evaluation.matching import match
-from mssts.evaluation.submission import read_predictions
-from mssts.structures import InputError
+from mssts.ytvis.ground_truth import read_ground_truth
+from mssts.ytvis.submission import read_predictions
 
 HEIGHT, WIDTH = 24, 30
 

@@ -18,6 +18,6 @@ def load_model(checkpoint: str | Path) -> MsStsVis:
     `out.logits` (B, N, K), `out.boxes` (B, T, N, 4; cx, cy, w, h relative to the unpadded frame), and
     `out.mask_logits(-1, clip, queries)` (n, T, H/4, W/4) for chosen instances. Raises InputError.
     """
-    from mssts.predict import load_run_model
+    from mssts.inference.predict import load_run_model
 
     return load_run_model(Path(checkpoint))[0]

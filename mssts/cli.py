@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from mssts.failures import RunFailure
-from mssts.structures import InputError
+from mssts.core.errors import InputError
+from mssts.training.failures import RunFailure
 
 INTERRUPTED = 130
 
@@ -41,7 +41,7 @@ Output = Annotated[Path, typer.Option(help="Where to write.")]
 def generate(study: Study, dataset: Dataset, output: Output) -> None:
     """Generate an embedded dataset at the study's scale."""
     from mssts import config
-    from mssts.data import synthvis
+    from mssts.data.synthvis import generate as synthvis
 
     settings = config.resolve(config.load_study(study).scale).data.synthetic
     synthvis.generate(settings, dataset, output)
@@ -50,7 +50,7 @@ def generate(study: Study, dataset: Dataset, output: Output) -> None:
 @app.command()
 def prepare(dataset: Dataset, data: Data) -> None:
     """Check a dataset of your own (or coco), make its fingerprint and, of videos, the local split."""
-    from mssts import prepare as stage
+    from mssts.data import prepare as stage
     from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 
     if dataset == COCO_DIRECTORY:
@@ -66,7 +66,7 @@ def prepare(dataset: Dataset, data: Data) -> None:
 @app.command()
 def pretrain(study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output) -> None:
     """Train the baseline on still images: the checkpoint that all variants start from."""
-    from mssts import train as stage
+    from mssts.training import run as stage
 
     stage.pretrain(study, dataset, backbone, seed, data, output)
 
@@ -83,7 +83,7 @@ def train(
     output: Output,
 ) -> None:
     """Train one variant on videos."""
-    from mssts import train as stage
+    from mssts.training import run as stage
 
     stage.train(study, dataset, backbone, variant, seed, data, init, output)
 
@@ -98,7 +98,7 @@ def predict(
     output: Output,
 ) -> None:
     """Predict every video of a split: the official submission list, and the same list zipped beside it."""
-    from mssts import predict as stage
+    from mssts.inference import predict as stage
 
     stage.predict(study, checkpoint, data, dataset, split, output)
 
@@ -113,7 +113,7 @@ def import_weights(
     dataset: Annotated[str, typer.Option(help="Dataset whose category ids the public logits are.")] = "ytvis2019",
 ) -> None:
     """Turn a public SeqFormer checkpoint into one of ours: every entry is used, or named as dropped."""
-    from mssts import import_weights as stage
+    from mssts.inference import import_weights as stage
 
     dropped = stage.import_weights(file, output, class_head, dataset)
     for name in dropped:
@@ -124,7 +124,7 @@ def import_weights(
 @app.command("server-scores")
 def server_scores(study: Study) -> None:
     """Show the official scores that were entered by hand in server_scores.yaml."""
-    from mssts import server_scores as stage
+    from mssts.study import server_scores as stage
 
     print(stage.server_table(study))
 
@@ -134,7 +134,7 @@ def plan(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a file in ablations/studies, without .yaml.")],
 ) -> None:
     """Say what a study costs: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""
-    from mssts import plan as stage
+    from mssts.study import plan as stage
 
     print(stage.plan(study))
 
@@ -147,7 +147,7 @@ def check_submission(
     split: Split = "valid",
 ) -> None:
     """Check a submission against every rule of the YouTube-VIS format."""
-    from mssts import submission_check as stage
+    from mssts.ytvis import submission_check as stage
 
     problems, remarks = stage.check_submission(file, dataset or data.resolve().name, data, split)
     for remark in remarks:
@@ -173,13 +173,14 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a submission list: AP, AR and per-challenge numbers, with the match records beside them."""
-    from mssts import evaluate as stage
-    from mssts.checkpoint import read_json
+    from mssts.core.files import read_json
+    from mssts.evaluation import evaluate as stage
 
     record = read_json(run) if run else None
     settings = None
     if study:
-        from mssts import config, tracking
+        from mssts import config
+        from mssts.study import mlflow_mirror as tracking
 
         settings = config.resolve(config.load_study(study).scale).evaluation
     metrics = stage.evaluate(annotations, predictions, output, record, split, settings, lenient)
@@ -193,8 +194,8 @@ def evaluate(
 @app.command()
 def complexity(study: Study) -> None:
     """Write the table of the study's models: parameters, and FLOPs of a clip."""
-    from mssts.complexity import write_complexity
-    from mssts.paths import report_dir
+    from mssts.study.complexity import write_complexity
+    from mssts.study.paths import report_dir
 
     write_complexity(study, report_dir(study))
 
@@ -202,8 +203,8 @@ def complexity(study: Study) -> None:
 @app.command()
 def table(study: Study) -> None:
     """Write the study's tables as CSV, Markdown and LaTeX."""
-    from mssts.paths import report_dir
     from mssts.report.tables import write_tables
+    from mssts.study.paths import report_dir
 
     write_tables(study, report_dir(study))
 
@@ -211,8 +212,8 @@ def table(study: Study) -> None:
 @app.command()
 def figures(study: Study) -> None:
     """Draw the study's training curves."""
-    from mssts.paths import report_dir
     from mssts.report.curves import write_curves
+    from mssts.study.paths import report_dir
 
     write_curves(study, report_dir(study))
 
@@ -220,8 +221,8 @@ def figures(study: Study) -> None:
 @app.command()
 def attention(study: Study) -> None:
     """Draw the study's attention maps, baseline against MS-STS."""
-    from mssts.paths import report_dir
     from mssts.report.attention import write_attention
+    from mssts.study.paths import report_dir
 
     write_attention(study, report_dir(study))
 
@@ -229,8 +230,9 @@ def attention(study: Study) -> None:
 @app.command()
 def document(study: Study, output: Output) -> None:
     """Typeset the study's report as one PDF."""
-    from mssts import paths, tracking
     from mssts.report.document import write_document
+    from mssts.study import mlflow_mirror as tracking
+    from mssts.study import paths
 
     write_document(study, output)
     if tracking.enabled():
@@ -240,8 +242,8 @@ def document(study: Study, output: Output) -> None:
 @app.command("stop-trainings")
 def stop_trainings() -> None:
     """Ask the trainings that a crashed driver left alive on this machine to save and stop."""
-    from mssts.paths import RESULTS
-    from mssts.run_lock import stop_owners
+    from mssts.study.paths import RESULTS
+    from mssts.training.run_lock import stop_owners
 
     print(f"{stop_owners(RESULTS)} trainings were alive; what they had done is saved")
 
@@ -249,7 +251,8 @@ def stop_trainings() -> None:
 @tracking_app.command("init")
 def tracking_init(study: Study) -> None:
     """Create the MLflow store and the study's experiment; safe to repeat."""
-    from mssts import config, tracking
+    from mssts import config
+    from mssts.study import mlflow_mirror as tracking
 
     config.load_study(study)
     tracking.initialise(study)
@@ -258,7 +261,7 @@ def tracking_init(study: Study) -> None:
 @tracking_app.command("sync")
 def tracking_sync(study: Study) -> None:
     """Send MLflow what it misses of a study's finished runs, from their own files; safe to repeat."""
-    from mssts import tracking
+    from mssts.study import mlflow_mirror as tracking
 
     there, complete = tracking.sync(study)
     print(f"{complete} of {there} trainings and evaluations of study {study} are complete in MLflow")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mssts.structures import InputError
+from mssts.core.errors import InputError
 
 ABLATIONS = Path("ablations")
 PRETRAIN = "pretrain"

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mssts import cli
-from mssts.structures import InputError
+from mssts.core.errors import InputError
 
 HEAVY = ("torch", "mlflow", "transformers", "timm", "pandas", "matplotlib", "scipy")
 

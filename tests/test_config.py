@@ -10,7 +10,7 @@ import yaml
 
 from mssts import config as configuration
 from mssts.config import STAGE_SECTIONS, canonical, digest, load_study, load_variant, pretrain_seed, resolve
-from mssts.structures import InputError
+from mssts.core.errors import InputError
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
 SCALES, STUDIES, VARIANTS = (

@@ -6,8 +6,8 @@ import csv
 from pathlib import Path
 from typing import Literal
 
+from mssts.core.errors import InputError
 from mssts.data.datasets import entry
-from mssts.structures import InputError
 
 COCO_MAP_CSV = Path(__file__).with_name("coco_to_ytvis.csv")
 CORRECTED: Literal["corrected"] = "corrected"

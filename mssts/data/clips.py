@@ -10,11 +10,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mssts.config import DataSection
+from mssts.core.errors import InputError
+from mssts.core.records import Batch, Clip, Instances
 from mssts.data.augmentation import augment, normalise, photometric_distortion
 from mssts.data.frames import FrameStore
-from mssts.data.segmentation import boxes_of_masks
-from mssts.data.youtube_vis import Video, VideoAnnotations
-from mssts.structures import Batch, Clip, InputError, Instances
+from mssts.ytvis.annotations import Video, VideoAnnotations
+from mssts.ytvis.segmentation import boxes_of_masks
 
 NEIGHBOUR_REACH = 3
 MAX_DRAWS = 100

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mssts.config import PRETRAIN, Config
+from mssts.core.errors import InputError
 from mssts.data.categories import CORRECTED, coco_map, coco_names
 from mssts.data.datasets import STILLS, DatasetEntry, is_generated
-from mssts.data.youtube_vis import StillAnnotations
-from mssts.structures import InputError
+from mssts.ytvis.annotations import StillAnnotations
 
 DIRECTORY = "coco"
 COCO = DatasetEntry(

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mssts.structures import InputError
+from mssts.core.errors import InputError
 
 if TYPE_CHECKING:
-    from mssts.data.youtube_vis import VideoAnnotations
+    from mssts.ytvis.annotations import VideoAnnotations
 
 CATEGORIES_CSV = Path(__file__).with_name("categories.csv")
 STILLS = "stills"
@@ -141,7 +141,7 @@ def split_annotations(dataset: str, directory: Path, split: str, truth: bool = T
 
     truth: whether a split of videos has to have annotations; without, they are not read.
     """
-    from mssts.data.youtube_vis import StillAnnotations, VideoAnnotations
+    from mssts.ytvis.annotations import StillAnnotations, VideoAnnotations
 
     files = entry(dataset).files(directory, split)
     return StillAnnotations.read(*files, dataset) if split == STILLS else VideoAnnotations.read(*files, dataset, truth)

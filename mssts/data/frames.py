@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mssts.data.segmentation import decode
-from mssts.data.youtube_vis import Track, Video, VideoAnnotations
-from mssts.structures import InputError
+from mssts.core.errors import InputError
+from mssts.ytvis.annotations import Track, Video, VideoAnnotations
+from mssts.ytvis.segmentation import decode
 
 CACHE_BYTES = 512 * 2**20
 

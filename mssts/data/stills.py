@@ -10,9 +10,9 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from mssts.config import DataSection
+from mssts.core.records import Clip
 from mssts.data.clips import ClipDataset
-from mssts.data.youtube_vis import StillAnnotations, Video
-from mssts.structures import Clip
+from mssts.ytvis.annotations import StillAnnotations, Video
 
 MAX_INSTANCES = 25
 ROTATION_DEGREES = 20.0

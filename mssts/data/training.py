@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from mssts.config import Config
+from mssts.core.records import Clip
 from mssts.data.clips import ClipDataset
 from mssts.data.coco import read_coco
 from mssts.data.datasets import LOCAL, STILLS, is_generated, split_annotations
 from mssts.data.stills import StillClipDataset
-from mssts.structures import Clip
 
 
 class JointClips:

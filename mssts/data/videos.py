@@ -7,7 +7,7 @@ import torch
 from mssts.config import DataSection
 from mssts.data.augmentation import normalise, resize_frames, resized_size
 from mssts.data.frames import read_image
-from mssts.data.youtube_vis import Video, VideoAnnotations
+from mssts.ytvis.annotations import Video, VideoAnnotations
 
 
 def read_video(

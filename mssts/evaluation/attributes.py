@@ -21,8 +21,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mssts.evaluation.average_precision import metric
-from mssts.evaluation.ground_truth import GroundTruth, Instance, Video
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, MatchRecords
+from mssts.ytvis.ground_truth import GroundTruth, Instance, Video
 
 THRESHOLDS = {
     "scale_variation": 2.0,

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mssts.evaluation.average_precision import average_precision, average_precision_of, mean_over_categories
-from mssts.evaluation.ground_truth import GroundTruth
 from mssts.evaluation.matching import IOU_THRESHOLDS, LEAST_OVERLAP, GroupRecords, MatchRecords
-from mssts.evaluation.submission import Prediction
+from mssts.ytvis.ground_truth import GroundTruth
+from mssts.ytvis.submission import Prediction
 
 KINDS = ("classification", "segmentation", "tracking", "spurious", "missed")
 _CLASSIFICATION, _SEGMENTATION, _TRACKING, _SPURIOUS, _MISSED = range(len(KINDS))  # the first three are about a target

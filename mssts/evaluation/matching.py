@@ -14,9 +14,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from mssts.evaluation.ground_truth import GroundTruth, Instance
-from mssts.evaluation.submission import MAX_DETECTIONS, Prediction
 from mssts.evaluation.video_iou import ratio, shared_and_united
+from mssts.ytvis.ground_truth import GroundTruth, Instance
+from mssts.ytvis.submission import MAX_DETECTIONS, Prediction
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 LEAST_OVERLAP = 0.1

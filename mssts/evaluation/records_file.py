@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mssts.checkpoint import atomic_write
+from mssts.core.errors import InputError
+from mssts.core.files import atomic_write
 from mssts.evaluation.matching import GroupRecords, MatchRecords
-from mssts.structures import InputError
 
 _PER_DETECTION = (
     *("video_N", "rank_N", "score_N", "prediction_N"),

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import THRESHOLDS_OF, average_precision, mean_over_categories
 from mssts.evaluation.matching import MatchRecords
-from mssts.structures import InputError
 
 RESAMPLED_METRICS = ("AP", "AP75", "AP_agnostic")
 LEAST_SEEDS = 6  # 2 / 2**5 > 0.05 >= 2 / 2**6

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mssts.evaluation.tracks import Track
+from mssts.ytvis.tracks import Track
 
 
 def shared_and_united(predicted: Sequence[Track], annotated: Sequence[Track]) -> tuple[np.ndarray, np.ndarray]:

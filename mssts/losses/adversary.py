@@ -17,9 +17,9 @@ from torch import nn
 from torch.nn.utils import skip_init
 
 from mssts.config import ForegroundBackgroundSection
+from mssts.core.records import Batch
 from mssts.losses.criterion import MASK_STRIDE, subsampled_masks
 from mssts.losses.matcher import Matches, in_full_precision
-from mssts.structures import Batch
 
 if TYPE_CHECKING:
     from mssts.models import Output

@@ -12,10 +12,11 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from mssts.config import LossSection
+from mssts.core.errors import InputError
+from mssts.core.records import Batch
 from mssts.losses.matcher import Matcher, Matches, in_full_precision
 from mssts.losses.terms import dice, focal
 from mssts.ops.boxes import cxcywh_to_xyxy, generalized_iou
-from mssts.structures import Batch, InputError
 
 if TYPE_CHECKING:
     from mssts.models import Output

@@ -15,8 +15,9 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn.utils.rnn import pad_sequence
 
 from mssts.config import LossSection
+from mssts.core.errors import InputError
+from mssts.core.records import Batch, Instances
 from mssts.ops.boxes import cxcywh_to_xyxy, generalized_iou
-from mssts.structures import Batch, InputError, Instances
 
 if TYPE_CHECKING:
     from mssts.models import Output

@@ -12,7 +12,7 @@ from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from mssts.structures import InputError
+from mssts.core.errors import InputError
 
 IMAGENET, RANDOM = "imagenet", "random"
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mssts.config import ModelSection, MsStsSection
+from mssts.core.errors import InputError
 from mssts.models.backbones import BACKBONES, build_backbone
 from mssts.models.decoder import Decoder, DecoderLayer
 from mssts.models.deformable_attention import DeformableAttention
@@ -19,7 +20,6 @@ from mssts.models.model import MsStsVis
 from mssts.models.ms_sts import InterScaleAttention, IntraScaleAttention, MsSts, OwnFrame, WholeClip
 from mssts.models.position import TokenGeometry
 from mssts.models.temporal import TemporalAttention
-from mssts.structures import InputError
 
 
 def build_model(

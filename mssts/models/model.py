@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mssts.core.errors import InputError
 from mssts.models.decoder import Decoder
 from mssts.models.encoder import Encoder
 from mssts.models.input_projection import InputProjection
 from mssts.models.mask_features import MaskFeatures
 from mssts.models.position import TokenGeometry
 from mssts.ops.masks import double_aligned, dynamic_masks
-from mssts.structures import InputError
 
 MASK_STRIDE = 8  # of the mask features [code]
 

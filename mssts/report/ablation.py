@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from mssts.core.errors import InputError
 from mssts.report.conclusions import conclusions
-from mssts.report.differences import MEASURES, WHOLE, Difference
 from mssts.report.formats import (
     NO_VALUE,
     NOT_RUN,
@@ -20,8 +20,8 @@ from mssts.report.formats import (
     write_csv,
     write_text,
 )
-from mssts.report.runs import StudyRuns
-from mssts.structures import InputError
+from mssts.study.differences import MEASURES, WHOLE, Difference
+from mssts.study.runs import StudyRuns
 
 NOTE = (
     "Mean paired difference to the baseline over training seeds, in percent points, "

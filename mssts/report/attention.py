@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 from pycocotools import mask as run_length
 
 from mssts import config as configuration
-from mssts.checkpoint import write_json
 from mssts.config import Config
+from mssts.core.files import write_json
 from mssts.data.datasets import entry, split_annotations
 from mssts.data.videos import read_video
-from mssts.data.youtube_vis import VideoAnnotations
-from mssts.evaluation.ground_truth import read_ground_truth
-from mssts.paths import dataset_dir
-from mssts.predict import load_run_model
-from mssts.report.attention_cases import (
+from mssts.inference.attention_maps import MAP_STRIDE, look, query_map, temporal_map
+from mssts.inference.predict import load_run_model
+from mssts.report.formats import NOT_RUN
+from mssts.report.style import TEXT_WIDTH, paper_style, save
+from mssts.study.attention_cases import (
     CHALLENGES,
     FRAMES_SHOWN,
     Case,
@@ -31,10 +31,10 @@ from mssts.report.attention_cases import (
     looking_pixel,
     shown_frames,
 )
-from mssts.report.attention_maps import MAP_STRIDE, look, query_map, temporal_map
-from mssts.report.formats import NOT_RUN
-from mssts.report.runs import Result, StudyRuns, collect
-from mssts.report.style import TEXT_WIDTH, paper_style, save
+from mssts.study.paths import dataset_dir
+from mssts.study.runs import Result, StudyRuns, collect
+from mssts.ytvis.annotations import VideoAnnotations
+from mssts.ytvis.ground_truth import read_ground_truth
 
 QUERY_QUANTILE = 0.99  # of a query's map over the clip: its colour scale ends there
 MAX_CELL_ASPECT = 0.8  # height / width of a drawn frame: portrait videos are drawn smaller

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from mssts.core.errors import InputError
 from mssts.report.formats import NO_VALUE, read_csv, signed
-from mssts.report.runs import BASELINE, StudyRuns
-from mssts.structures import InputError
+from mssts.study.runs import BASELINE, StudyRuns
 
 FILE = "complexity.csv"
 COLUMNS = ["dataset", "backbone", "variant", "frames", "height", "width", "parameters", "flops"]

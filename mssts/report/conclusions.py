@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mssts.evaluation.statistics import LEAST_SEEDS
-from mssts.report.differences import WHOLE, Difference
 from mssts.report.formats import plural, signed
-from mssts.report.runs import StudyRuns
+from mssts.study.differences import WHOLE, Difference
+from mssts.study.runs import StudyRuns
 
 LEVEL = 0.05
 CONTROL_SPLIT = "control"

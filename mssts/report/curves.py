@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mssts.core.errors import InputError
 from mssts.report import ablation
-from mssts.report.differences import MEASURES, WHOLE, Difference
 from mssts.report.formats import NOT_RUN
-from mssts.report.runs import StudyRuns, collect
 from mssts.report.style import INK, PALETTE, TEXT_WIDTH, colour_and_dash, paper_style, save
-from mssts.structures import InputError
+from mssts.study.differences import MEASURES, WHOLE, Difference
+from mssts.study.runs import StudyRuns, collect
 
 SMOOTHING = 0.1
 _RUN = ["dataset", "backbone", "variant", "seed"]

@@ -10,22 +10,22 @@ from typing import Any
 
 import pandas as pd
 
-from mssts.checkpoint import atomic_write, read_json
+from mssts.core.errors import InputError
+from mssts.core.files import atomic_write, read_json
 from mssts.data.datasets import LOCAL
-from mssts.paths import report_dir
 from mssts.report import ablation
 from mssts.report.complexity import complexity_table
 from mssts.report.conclusions import conclusions
 from mssts.report.curves import SMOOTHING
-from mssts.report.differences import Difference
 from mssts.report.formats import NO_VALUE, NOT_RUN, plural, read_csv
 from mssts.report.published import METRICS as PUBLISHED_METRICS
 from mssts.report.published import read_published
-from mssts.report.runs import StudyRuns, collect
 from mssts.report.tables import ERRORS_NOTE, FOREIGN, attributes, errors, provenance, summary, summary_note, table
-from mssts.server_scores import METRICS as SERVER_METRICS
-from mssts.server_scores import read_server_scores
-from mssts.structures import InputError
+from mssts.study.differences import Difference
+from mssts.study.paths import report_dir
+from mssts.study.runs import StudyRuns, collect
+from mssts.study.server_scores import METRICS as SERVER_METRICS
+from mssts.study.server_scores import read_server_scores
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "reports" / "templates" / "report.typ"
 _FIGURES = {

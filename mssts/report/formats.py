@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mssts.checkpoint import atomic_write
+from mssts.core.files import atomic_write
 
 NOT_RUN = "not run"
 NO_VALUE = "-"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from mssts.core.errors import InputError
 from mssts.report.formats import read_csv
-from mssts.structures import InputError
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "reports" / "published"
 METRICS = ("AP", "AP50", "AP75", "AR1", "AR10")

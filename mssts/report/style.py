@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from mssts.checkpoint import atomic_write
+from mssts.core.files import atomic_write
 
 TEXT_WIDTH = 6.9  # inches: the text of an A4 page of the report
 PALETTE = sns.color_palette("colorblind").as_hex()

@@ -8,24 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from mssts.checkpoint import read_json
 from mssts.config import PRETRAIN
+from mssts.core.files import read_json
 from mssts.data.datasets import is_generated
 from mssts.evaluation.errors import KINDS
 from mssts.report import ablation
-from mssts.report.differences import MEASURES, differences
-from mssts.report.formats import (
-    NO_VALUE,
-    NOT_RUN,
-    decimals,
-    latex,
-    markdown,
-    mean_and_deviation,
-    write_csv,
-    write_text,
-)
+from mssts.report.formats import NO_VALUE, NOT_RUN, decimals, latex, markdown, mean_and_deviation, write_csv, write_text
 from mssts.report.published import read_published
-from mssts.report.runs import METRICS, Foreign, Result, StudyRuns, collect
+from mssts.study.differences import MEASURES, differences
+from mssts.study.runs import METRICS, Foreign, Result, StudyRuns, collect
 
 TABLE_FILES = (
     *("table.csv", "table.md", "table.tex", "ablation.csv", "ablation.md", "ablation.tex"),

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mssts.config import DataSection, SyntheticSection
-from mssts.data import synthvis
 from mssts.data.clips import ClipDataset
 from mssts.data.datasets import split_annotations
+from mssts.data.synthvis import generate as synthvis
 
 SIZES = SyntheticSection(train_videos=6, valid_videos=240, control_videos=6, still_images=24, height=64, width=96)
 

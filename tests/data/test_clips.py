@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mssts.core.errors import InputError
 from mssts.data.augmentation import photometric_distortion, resized_size
 from mssts.data.clips import ClipDataset, ClipLoader, collate, sample_frames
 from mssts.data.datasets import split_annotations
-from mssts.data.segmentation import boxes_of_masks, decode
-from mssts.structures import InputError
+from mssts.ytvis.segmentation import boxes_of_masks, decode
 
 
 def generator(seed=0):

@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
+from mssts.core.errors import InputError
 from mssts.data import datasets
 from mssts.data.datasets import DATASETS, entry, is_generated, split_annotations
-from mssts.structures import InputError
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -45,6 +45,6 @@ def test_unknown_names_list_the_known_ones(tmp_path):
 
 
 def test_the_registry_imports_no_torch():
-    modules = f"{datasets.__name__}, mssts.data.synthvis, mssts.data.youtube_vis"
+    modules = f"{datasets.__name__}, mssts.data.synthvis.generate, mssts.ytvis.annotations"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

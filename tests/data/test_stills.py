@@ -6,7 +6,7 @@ from pycocotools import mask as coco_mask
 
 from mssts.data.datasets import split_annotations
 from mssts.data.stills import MAX_INSTANCES, StillClipDataset, homography_of_corners, motion_blur, warp_corners
-from mssts.data.youtube_vis import StillAnnotations, Track, Video
+from mssts.ytvis.annotations import StillAnnotations, Track, Video
 
 
 def generator(seed=0):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mssts.data import synthvis
+from mssts.core.errors import InputError
 from mssts.data.datasets import DATASETS, split_annotations
-from mssts.data.synthvis_attributes import ATTRIBUTES
-from mssts.data.synthvis_scene import video_scene
-from mssts.evaluate import evaluate
-from mssts.structures import InputError
+from mssts.data.synthvis import generate as synthvis
+from mssts.data.synthvis.attributes import ATTRIBUTES
+from mssts.data.synthvis.scene import video_scene
+from mssts.evaluation.evaluate import evaluate
 
 from .conftest import SIZES
 

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from mssts.config import resolve
+from mssts.core.errors import InputError
 from mssts.data.categories import coco_map
 from mssts.data.coco import read_coco
 from mssts.data.datasets import entry
+from mssts.data.prepare import prepare
 from mssts.data.training import JointClips, pretraining_clips, training_clips
-from mssts.prepare import prepare
-from mssts.structures import InputError
 from tests.data import fake_youtube_vis as fake
 
 COCO_NAMES = {1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 7: "train", 8: "truck", 9: "boat"}

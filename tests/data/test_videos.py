@@ -3,9 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
+from mssts.core.errors import InputError
 from mssts.data.datasets import split_annotations
 from mssts.data.videos import read_video
-from mssts.structures import InputError
 
 
 def test_a_video_of_the_wanted_size_is_only_normalised(synthvis_dir, settings):

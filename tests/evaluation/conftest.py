@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mssts.evaluation import tracks
 from mssts.evaluation.average_precision import twelve_numbers
-from mssts.evaluation.ground_truth import parse_ground_truth
 from mssts.evaluation.matching import MatchRecords, match
-from mssts.evaluation.submission import parse_predictions
+from mssts.ytvis import tracks
+from mssts.ytvis.ground_truth import parse_ground_truth
+from mssts.ytvis.submission import parse_predictions
 
 Box = tuple[int, int, int, int] | None
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mssts.evaluation.attributes import THRESHOLDS, attribute_measures, attribute_metrics, challenge_attributes
-from mssts.evaluation.ground_truth import parse_ground_truth
+from mssts.ytvis.ground_truth import parse_ground_truth
 
 STILL = (3, 3, 6, 6)
 

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from mssts.evaluation.average_precision import (
-    RECALL_POINTS,
-    _points_reached,
-    average_precision,
-    average_recall,
-    metric,
-)
+from mssts.evaluation.average_precision import RECALL_POINTS, _points_reached, average_precision, average_recall, metric
 from mssts.evaluation.matching import match_greedily
 
 WHOLE, LEFT, RIGHT = (0, 0, 10, 10), (0, 0, 5, 10), (5, 0, 10, 10)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mssts.evaluate import evaluate
+from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.statistics import bootstrap_over_videos
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from mssts.evaluation import tracks
+from mssts.ytvis import tracks
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = any(importlib.metadata.distributions(name="mssts"))
@@ -140,9 +140,9 @@ def test_reader_is_not_compiled_where_it_could_be():
 
 @needs_compiled
 def test_reader_compiled_from_an_earlier_source_is_used(tmp_path):
-    room = tmp_path / "mssts" / "evaluation"
+    room = tmp_path / "mssts" / "ytvis"
     shutil.copytree(ROOT / "mssts", room.parent, ignore=shutil.ignore_patterns("__pycache__"))
-    asked = [sys.executable, "-c", "from mssts.evaluation import tracks; print(tracks._compiled is None)"]
+    asked = [sys.executable, "-c", "from mssts.ytvis import tracks; print(tracks._compiled is None)"]
 
     def missing():
         return subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
@@ -169,4 +169,4 @@ def test_installation_needs_a_c_compiler(tmp_path):
     answer = subprocess.run(
         [sys.executable, "-c", asked], env=environment, cwd=tmp_path, check=True, capture_output=True, text=True
     )
-    assert answer.stdout.split() == [str(target / "mssts" / "evaluation" / "tracks.py"), "None"]
+    assert answer.stdout.split() == [str(target / "mssts" / "ytvis" / "tracks.py"), "None"]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mssts.evaluation.errors import KINDS, error_gains
-from mssts.evaluation.ground_truth import parse_ground_truth
 from mssts.evaluation.matching import match
-from mssts.evaluation.submission import parse_predictions
+from mssts.ytvis.ground_truth import parse_ground_truth
+from mssts.ytvis.submission import parse_predictions
 
 LEFT, RIGHT, QUARTER, CORNER = (0, 0, 5, 10), (5, 0, 10, 10), (0, 0, 2, 10), (0, 0, 1, 1)
 HALF = 51 / 101  # AP if the first of two instances is found before any mistake: recall points 0 to 0.5

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mssts.config import EvaluationSection
-from mssts.evaluate import evaluate
+from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import METRICS, twelve_numbers
+from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.records_file import read_records, write_records
-from mssts.structures import InputError
 
 DATA = Path(__file__).parent / "data"
 ANNOTATIONS, PREDICTIONS = DATA / "evaluation_small.gt.json", DATA / "evaluation_small.predictions.json"

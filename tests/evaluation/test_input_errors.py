@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from mssts.evaluation.ground_truth import parse_ground_truth, read_ground_truth
-from mssts.evaluation.submission import parse_predictions, read_predictions
-from mssts.structures import InputError
+from mssts.core.errors import InputError
+from mssts.ytvis.ground_truth import parse_ground_truth, read_ground_truth
+from mssts.ytvis.submission import parse_predictions, read_predictions
 
 pytestmark = pytest.mark.usefixtures("each_reader")
 

@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from mssts.cli import app
-from mssts.evaluate import evaluate
+from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import twelve_numbers
-from mssts.evaluation.ground_truth import parse_ground_truth
+from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.matching import match
-from mssts.evaluation.submission import parse_predictions
-from mssts.structures import InputError
+from mssts.ytvis.ground_truth import parse_ground_truth
+from mssts.ytvis.submission import parse_predictions
 
 pytestmark = pytest.mark.usefixtures("each_reader")
 

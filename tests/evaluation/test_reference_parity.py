@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mssts.evaluation.average_precision import METRICS, twelve_numbers
-from mssts.evaluation.ground_truth import read_ground_truth
 from mssts.evaluation.matching import match
-from mssts.evaluation.submission import read_predictions
+from mssts.ytvis.ground_truth import read_ground_truth
+from mssts.ytvis.submission import read_predictions
 
 DATA = Path(__file__).parent / "data"
 EXPECTED = json.loads((DATA / "evaluation_small.expected.json").read_text())

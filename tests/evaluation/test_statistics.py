@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import twelve_numbers
 from mssts.evaluation.statistics import bootstrap_over_videos, compare_seeds, holm, sign_flip_p_value
-from mssts.structures import InputError
 
 LEFT, RIGHT = (0, 0, 5, 10), (5, 0, 10, 10)
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mssts.evaluation.run_length import from_annotation, read_runs
-from mssts.evaluation.tracks import read_track
 from mssts.evaluation.video_iou import video_iou as iou_of_tracks
+from mssts.ytvis.run_length import from_annotation, read_runs
+from mssts.ytvis.tracks import read_track
 
 pytestmark = pytest.mark.usefixtures("each_reader")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mssts.structures import Batch, Instances
+from mssts.core.records import Batch, Instances
 
 
 @dataclass

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from mssts.config import resolve
+from mssts.core.records import Instances
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.losses.adversary import predicted_foreground, true_foreground
-from mssts.structures import Instances
 from tests.losses.stand_in import batch_of, no_instances, random_batch, random_output
 
 CONFIG = resolve("embedded", "fgbg").loss

@@ -6,9 +6,10 @@ import torch
 import torch.distributed as dist
 
 from mssts.config import resolve
+from mssts.core.errors import InputError
+from mssts.core.records import Instances
 from mssts.losses import Criterion
 from mssts.losses.criterion import mean_num_boxes, subsampled_masks
-from mssts.structures import InputError, Instances
 from tests.losses.stand_in import Layer, StandIn, batch_of, clip_of, no_instances, random_batch, random_output
 
 CONFIG = resolve("embedded").loss

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mssts.config import resolve
+from mssts.core.errors import InputError
+from mssts.core.records import Instances
 from mssts.losses.matcher import Matcher
-from mssts.structures import InputError, Instances
 from tests.losses.stand_in import batch_of, clip_of, no_instances, random_batch, random_output
 
 CONFIG = resolve("embedded").loss

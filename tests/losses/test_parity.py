@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from mssts.config import ABLATIONS, Config, read_yaml
+from mssts.core.records import Batch, Instances
+from mssts.inference.public_names import import_public, our_names
 from mssts.losses import Criterion
 from mssts.models import build_model
-from mssts.models.public_names import import_public, our_names
-from mssts.structures import Batch, Instances
 from tests.models.data import fill
 
 CLASSES, FRAMES, HEIGHT, WIDTH = 42, 2, 96, 160

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
+from mssts.core.errors import InputError
 from mssts.models.backbones import IMAGENET, RANDOM, build_backbone
-from mssts.structures import InputError
 
 
 def test_a_local_file_in_torchvisions_format_is_taken_whole(tmp_path):

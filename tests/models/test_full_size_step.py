@@ -9,10 +9,10 @@ import torch
 from mssts.config import recipe, resolve
 from mssts.data.clips import ClipDataset, collate
 from mssts.data.datasets import entry
-from mssts.data.youtube_vis import VideoAnnotations
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model, count_parameters
-from mssts.optimisation import build_optimizer
+from mssts.training.optimizer import build_optimizer
+from mssts.ytvis.annotations import VideoAnnotations
 from tests.data import fake_youtube_vis as fake
 
 ALL = "ms_sts_temporal_fgbg"

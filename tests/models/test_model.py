@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from mssts.config import ABLATIONS, Config, read_yaml, resolve
+from mssts.core.errors import InputError
 from mssts.models import build_model, count_parameters
 from mssts.models.ms_sts import resample
 from mssts.models.position import frame_code, padded_grid, unpadded_grid
 from mssts.ops.attention import DeformableSampling, ScaledDotProduct
-from mssts.structures import InputError
 from tests.models.small_model import clips, filled, small_model
 
 

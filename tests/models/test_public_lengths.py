@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import mssts
-from mssts.import_weights import import_weights
+from mssts.inference.import_weights import import_weights
 from tests.models.data import fill
 
 DATA = Path(__file__).parent / "data"

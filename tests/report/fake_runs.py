@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from mssts import config as configuration
-from mssts.checkpoint import write_json
-from mssts.complexity import parameters
+from mssts.core.files import write_json
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import twelve_numbers
 from mssts.evaluation.errors import KINDS
 from mssts.evaluation.matching import AREA_RANGES, ATTRIBUTE_VIEW, GroupRecords, MatchRecords
 from mssts.evaluation.records_file import write_records
-from mssts.paths import run_dir, split_dir
+from mssts.study.complexity import parameters
+from mssts.study.paths import run_dir, split_dir
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VIDEOS = 8

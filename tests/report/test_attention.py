@@ -10,13 +10,8 @@ import torch
 from pycocotools import mask as run_length
 
 from mssts import config as configuration
-from mssts.checkpoint import read_json
-from mssts.evaluation.ground_truth import parse_ground_truth
-from mssts.models import build_model
-from mssts.ops.attention import DeformableSampling, ScaledDotProduct
-from mssts.report.attention import write_attention
-from mssts.report.attention_cases import choose_cases, chosen_variant, found_instances, looking_pixel, shown_frames
-from mssts.report.attention_maps import (
+from mssts.core.files import read_json
+from mssts.inference.attention_maps import (
     attention_weights,
     cell_footprint,
     look,
@@ -26,7 +21,12 @@ from mssts.report.attention_maps import (
     temporal_weights,
     token_indices,
 )
-from mssts.report.runs import collect
+from mssts.models import build_model
+from mssts.ops.attention import DeformableSampling, ScaledDotProduct
+from mssts.report.attention import write_attention
+from mssts.study.attention_cases import choose_cases, chosen_variant, found_instances, looking_pixel, shown_frames
+from mssts.study.runs import collect
+from mssts.ytvis.ground_truth import parse_ground_truth
 from tests.report import fake_runs
 
 ROOT = fake_runs.REPOSITORY / "ablations"

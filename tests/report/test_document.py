@@ -9,19 +9,19 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from mssts.complexity import write_complexity
 from mssts.config import resolve
+from mssts.core.errors import InputError
 from mssts.models import build_model, count_parameters
 from mssts.report import document
 from mssts.report.attention import write_attention
 from mssts.report.complexity import read_complexity
 from mssts.report.curves import draw_differences, read_logs, training_figure, write_curves
-from mssts.report.differences import Difference
 from mssts.report.document import report_data, write_document
 from mssts.report.formats import write_csv
-from mssts.report.runs import collect
 from mssts.report.tables import table, write_tables
-from mssts.structures import InputError
+from mssts.study.complexity import write_complexity
+from mssts.study.differences import Difference
+from mssts.study.runs import collect
 from tests.report import fake_runs
 
 

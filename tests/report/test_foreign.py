@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from mssts.checkpoint import read_json, sha256_file, write_json
-from mssts.complexity import write_complexity
 from mssts.config import load_study
+from mssts.core.errors import InputError
+from mssts.core.files import read_json, sha256_file, write_json
 from mssts.evaluation.errors import KINDS
-from mssts.paths import foreign_dir, run_dir, split_dir
 from mssts.report.document import report_data
-from mssts.report.runs import collect
 from mssts.report.tables import errors, evaluation, summary, table, write_tables
-from mssts.structures import InputError
+from mssts.study.complexity import write_complexity
+from mssts.study.paths import foreign_dir, run_dir, split_dir
+from mssts.study.runs import collect
 
 STUDY = Path("ablations/studies/fake.yaml")
 

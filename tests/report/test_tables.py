@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mssts.checkpoint import read_json, write_json
+from mssts.core.errors import InputError
+from mssts.core.files import read_json, write_json
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import metric
 from mssts.report import ablation
 from mssts.report.conclusions import conclusions
-from mssts.report.differences import Difference, differences, restricted
 from mssts.report.formats import decimals, escape_latex, latex, markdown, mean_and_deviation, signed
 from mssts.report.published import read_published
-from mssts.report.runs import collect
 from mssts.report.tables import TABLE_FILES, provenance, summary, table, write_tables
-from mssts.structures import InputError
+from mssts.study.differences import Difference, differences, restricted
+from mssts.study.runs import collect
 from tests.report import fake_runs
 
 # found / 8 objects -> share of the 101 recall points 0, 0.01, ..., 1 that are reached, in percent

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from mssts import config as configuration
-from mssts.complexity import write_complexity
+from mssts.core.errors import InputError
 from mssts.report.document import report_data, write_document
-from mssts.report.runs import collect
 from mssts.report.tables import attributes, provenance, summary, write_tables
-from mssts.structures import InputError
+from mssts.study.complexity import write_complexity
+from mssts.study.runs import collect
 from tests.report import fake_runs
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from mssts import train as stage
 from mssts.config import ABLATIONS, resolve
-from mssts.data import synthvis
+from mssts.data.synthvis import generate as synthvis
+from mssts.training import run as stage
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIANT = "ms_sts_temporal_fgbg"

@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 
 from mssts.config import Config, resolve
+from mssts.core.distributed import start_fabric
 from mssts.data.clips import ClipDataset, ClipLoader
 from mssts.data.datasets import entry
-from mssts.data.youtube_vis import VideoAnnotations
-from mssts.failures import Position
 from mssts.models import build_model
-from mssts.parallel import Parts, start_fabric
-from mssts.trainer import Generators, Trainer
+from mssts.training.failures import Position
+from mssts.training.micro_batches import Parts
+from mssts.training.trainer import Generators, Trainer
+from mssts.ytvis.annotations import VideoAnnotations
 
 
 def main(devices: int, precision: str, steps: int, recompute: bool, data: Path, output: Path) -> None:
@@ -26,7 +27,7 @@ def main(devices: int, precision: str, steps: int, recompute: bool, data: Path, 
     tree["train"]["batch_clips"] = 4
     tree["execution"] |= {"devices": devices, "clips_per_device": 1, "checkpoint_encoder": recompute}
     config = Config.model_validate(tree)
-    fabric = start_fabric(config.runtime, config.execution)
+    fabric = start_fabric("cpu", precision, devices)
     torch.set_num_threads(1)
     generators = Generators.of("train", 1)
     parts = Parts.of(4, config.execution, fabric.global_rank)

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mssts import failures
-from mssts import train as stage
-from mssts.checkpoint import load_checkpoint, save_checkpoint
+from mssts.core.checkpoint import load_checkpoint, save_checkpoint
+from mssts.core.errors import InputError
 from mssts.data.clips import ClipLoader
-from mssts.failures import DeadWorker, NonFinite, NoSpace, OutOfMemory, Position, explained
-from mssts.structures import InputError
+from mssts.training import failures
+from mssts.training import run as stage
+from mssts.training.failures import DeadWorker, NonFinite, NoSpace, OutOfMemory, Position, explained
 from tests.training.conftest import contents, set_scale
 
 

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from mssts.evaluate import evaluate
-from mssts.failures import NoSpace, Preempted
-from mssts.predict import predict
+from mssts.evaluation.evaluate import evaluate
+from mssts.inference.predict import predict
+from mssts.training.failures import NoSpace, Preempted
 from tests.training.conftest import contents, set_scale, signal_at_line, wait_for_lines
 
 FUTURE = time.time() + 10 * 365 * 86400

@@ -13,14 +13,14 @@ import time
 
 import pytest
 
-from mssts.run_lock import run_lock
-from mssts.structures import InputError
+from mssts.core.errors import InputError
+from mssts.training.run_lock import run_lock
 from tests.training.conftest import ROOT
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from mssts.run_lock import run_lock
+from mssts.training.run_lock import run_lock
 with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

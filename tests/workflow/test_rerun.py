@@ -74,7 +74,7 @@ def test_size_of_the_generated_data_reruns_everything(clone, rerun):
 def test_a_comment_in_the_code_never_costs_training(clone, rerun):
     files = [path for room in ("models", "losses", "data", "ops") for path in (clone / "mssts" / room).glob("*.py")]
     assert files
-    for path in [*files, clone / "mssts/train.py"]:
+    for path in [*files, clone / "mssts/training/run.py"]:
         append(path, "\n# a remark\n")
     assert rerun(clone) == {}
 

@@ -12,13 +12,13 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(workflow.basedir))  # the clone's own package, installed or not
 
 from mssts import config as configuration
-from mssts import paths
+from mssts.study import paths
 from mssts.data.coco import COCO
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.coco import uses_coco
 from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
-from mssts.matrix import is_measured, pretrain_seeds, run_keys
-from mssts.structures import InputError
+from mssts.study.matrix import is_measured, pretrain_seeds, run_keys
+from mssts.core.errors import InputError
 
 CONDA = "../../environment.yml"  # only used with --software-deployment-method conda
 STUDY_NAME = config.get("study", "demo")

@@ -27,7 +27,7 @@ rule evaluate:
         annotations=annotations,
         predictions=SPLIT / "predictions.json",
         run=RUN / "run.json",
-        modules=modules("mssts/evaluate.py", "mssts/evaluation/*.py", "mssts/evaluation/*.c"),
+        modules=modules("mssts/evaluation/*.py", "mssts/ytvis/*.py", "mssts/ytvis/*.c"),
     output:
         metrics=SPLIT / "metrics.json",
         matches=SPLIT / "matches.npz",
@@ -51,7 +51,7 @@ rule evaluate_foreign:
     input:
         annotations=annotations,
         predictions=lambda wildcards: FOREIGN_RESULTS[wildcards.method],
-        modules=modules("mssts/evaluate.py", "mssts/evaluation/*.py", "mssts/evaluation/*.c"),
+        modules=modules("mssts/evaluation/*.py", "mssts/ytvis/*.py", "mssts/ytvis/*.c"),
     output:
         metrics=FOREIGN / "metrics.json",
         matches=FOREIGN / "matches.npz",

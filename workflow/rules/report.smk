@@ -4,7 +4,7 @@ rule tables:
         foreign=of_foreign("metrics.json"),
         matches=of_splits("matches.npz"),
         records=of_runs("run.json"),
-        modules=modules("mssts/report/*.py"),
+        modules=modules("mssts/report/*.py", "mssts/study/*.py"),
         published=modules("reports/published/*"),
     output:
         [
@@ -40,7 +40,7 @@ rule curves:
     input:
         logs=of_runs("log.jsonl"),
         tables=rules.tables.output,
-        modules=modules("mssts/report/*.py"),
+        modules=modules("mssts/report/*.py", "mssts/study/*.py"),
     output:
         directory(REPORT / "figures"),
     log:
@@ -63,7 +63,7 @@ rule attention:
         checkpoints=of_runs("checkpoint.pt"),
         predictions=of_splits("predictions.json"),
         matches=of_splits("matches.npz"),
-        modules=modules("mssts/report/*.py"),
+        modules=modules("mssts/report/*.py", "mssts/study/*.py"),
     output:
         directory(REPORT / "attention"),
     log:
@@ -105,7 +105,7 @@ rule document:
         complexity=rules.complexity.output,
         figures=rules.curves.output,
         attention=rules.attention.output,
-        modules=modules("mssts/report/*.py", "reports/templates/**/*"),
+        modules=modules("mssts/report/*.py", "mssts/study/*.py", "reports/templates/**/*"),
         server_scores=modules("server_scores.yaml"),
     output:
         paths.TABLE_PDF,

@@ -1,0 +1,40 @@
+"""Checkpoints: mappings of tensors and plain values, written atomically and loaded without running code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mssts.core.errors import InputError
+from mssts.core.files import atomic_write
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Save a mapping of tensors and plain values; the same content gives the same bytes."""
+    buffer = io.BytesIO()  # written in one go: torch hides the error of a full disk behind one of its own
+    torch.save(content, buffer)
+    with atomic_write(path, "wb") as file:
+        file.write(buffer.getbuffer())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a mapping of tensors and plain values onto the CPU. Raises InputError if missing, damaged or unsafe."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint. Train it first.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: damaged or not a checkpoint ({reason}). Delete it and run the stage again."
+        ) from None
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path}: expected a mapping, found {type(content).__name__}. Delete it and run the stage again."
+        )
+    return content

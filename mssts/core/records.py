@@ -1,0 +1,65 @@
+"""Tensor records that are handed from room to room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The ground-truth instances of one clip.
+
+    labels_N: (N,) int64, index of the class logit, 0..K-1.
+    boxes_NT4: (N, T, 4) float32, centre x, centre y, width, height relative to the unpadded frame;
+        (1e-6, 1e-6, 1e-6, 1e-6) in a frame from which the instance is absent [code].
+    masks_NTHW: (N, T, H, W) bool, in pixels of the (unpadded) frame; zeros where absent.
+    """
+
+    labels_N: torch.Tensor
+    boxes_NT4: torch.Tensor
+    masks_NTHW: torch.Tensor
+
+    def to(self, device: torch.device) -> Instances:
+        """The same record on another device."""
+        return Instances(self.labels_N.to(device), self.boxes_NT4.to(device), self.masks_NTHW.to(device))
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One training clip.
+
+    video_id: id in the annotation file. frame_indices: (T,) sorted positions in the video.
+    frames_T3HW: (T, 3, H, W) float32, normalised by the mean and deviation of the config.
+    """
+
+    video_id: int
+    frame_indices: tuple[int, ...]
+    frames_T3HW: torch.Tensor
+    instances: Instances
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips of one length, padded at right and bottom to a common size.
+
+    frames_BT3HW: float32, zeros in the padding. padding_mask_BTHW: bool, True where padded.
+    sizes: unpadded (height, width) in pixels of each clip. instances: one record per clip, masks unpadded.
+    video_ids: the video of each clip, for messages.
+    """
+
+    frames_BT3HW: torch.Tensor
+    padding_mask_BTHW: torch.Tensor
+    sizes: tuple[tuple[int, int], ...]
+    instances: tuple[Instances, ...]
+    video_ids: tuple[int, ...] = ()
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            frames_BT3HW=self.frames_BT3HW.to(device),
+            padding_mask_BTHW=self.padding_mask_BTHW.to(device),
+            instances=tuple(instances.to(device) for instances in self.instances),
+        )

@@ -1,0 +1,1 @@
+"""SynthVIS, the generated dataset."""

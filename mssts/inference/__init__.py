@@ -1,0 +1,1 @@
+"""Prediction of videos, attention maps, and import of public weights."""

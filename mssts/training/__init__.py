@@ -1,0 +1,1 @@
+"""Training: the run, the trainer, the optimizer, resume checkpoints, the lock and the log."""

@@ -1,0 +1,119 @@
+"""Failures of a training that are no mistake in a file: each with its own exit code and a message that says what to do.
+
+Exit codes: 3 a loss is not finite, 4 out of memory, 5 no space left, 6 a data-loader worker died, 75 stopped by a
+signal with everything saved (run the same command again). Bad input stays 2.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mssts.core.errors import InputError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc")
+DEAD_WORKER = "DataLoader worker"
+
+
+class RunFailure(RuntimeError):
+    """A training ended before its last step; `exit_code` is what the command line exits with."""
+
+    exit_code = 1
+
+
+class NonFinite(RunFailure):
+    """A prediction or a loss is NaN or infinite."""
+
+    exit_code = 3
+
+
+class OutOfMemory(RunFailure):
+    """Memory of the device or of the machine ran out."""
+
+    exit_code = 4
+
+
+class NoSpace(RunFailure):
+    """A file could not be written: disk full, quota or size limit reached."""
+
+    exit_code = 5
+
+
+class DeadWorker(RunFailure):
+    """A process that prepares batches died."""
+
+    exit_code = 6
+
+
+class Preempted(RunFailure):
+    """Stopped by SIGTERM or SIGUSR1 after saving everything; 75 is the usual code for "try again"."""
+
+    exit_code = 75
+
+
+@dataclass
+class Position:
+    """Where a training is, for messages. step counts from 0; saved: optimiser steps in the last resume checkpoint."""
+
+    run: str
+    output: Path
+    step: int = 0
+    saved: int = 0
+    videos: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.run}: step {self.step}"
+
+    @property
+    def kept(self) -> str:
+        """What is left to go on from."""
+        if not self.saved:
+            return "no resume checkpoint had been written yet"
+        return f"the last good checkpoint, of step {self.saved}, is kept in {self.output / 'resume.pt'}"
+
+    def non_finite(self, names: list[str]) -> NonFinite:
+        """The failure to raise when `names` (of losses or predictions) are NaN or infinite."""
+        where = f"on videos {list(self.videos)}" if self.videos else "on another device"
+        return NonFinite(
+            f"{self}: {', '.join(names)} not finite {where}; {self.kept}. Lower the learning rate or the loss "
+            f"weights, or check these videos' annotations; the same command again would come to the same step."
+        )
+
+
+@contextmanager
+def explained(position: Position) -> Iterator[None]:
+    """Turns what the system and libraries raise in a training into a message with run, step and remedy."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if isinstance(error, RunFailure):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, MemoryError) or any(mark in reason for mark in NO_MEMORY):
+            raise OutOfMemory(
+                f"{position}: out of memory ({reason}); {position.kept}. Lower execution.clips_per_device (the total "
+                "batch stays), set execution.checkpoint_encoder to true or use more devices; then data.max_long_side "
+                "or the number of frames, which change the result. Then run the same command again."
+            ) from None
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise NoSpace(
+                f"{position}: no space left to write in {position.output} ({reason}); {position.kept}. Free some space "
+                "or raise the limit, then run the same command again."
+            ) from None
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or (
+            isinstance(error, OSError) and error.errno == errno.EROFS
+        ):
+            raise InputError(
+                f"{position.output}: cannot be written ({reason}). Give this user the right to write there, or choose "
+                "another place; then run the same command again."
+            ) from None
+        if DEAD_WORKER in reason:
+            raise DeadWorker(
+                f"{position}: a process that prepares batches died ({reason}); {position.kept}. If the system killed "
+                "it for memory, lower execution.workers. Then run the same command again."
+            ) from None
+        raise

@@ -1,0 +1,1 @@
+"""The YouTube-VIS format: annotations, submissions and run-length masks."""

@@ -1,0 +1,142 @@
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from mssts.core.errors import InputError
+from mssts.ytvis.annotations import StillAnnotations, VideoAnnotations
+from mssts.ytvis.segmentation import decode
+
+NAMES = ["disc", "square", "triangle", "cross", "ring"]
+
+
+def rle(height=4, width=6):
+    mask = np.zeros((height, width), np.uint8, order="F")
+    mask[1:3, 2:4] = 1
+    encoded = coco_mask.encode(mask)
+    return {"size": [height, width], "counts": encoded["counts"].decode()}
+
+
+def content():
+    video = {"id": 7, "height": 4, "width": 6, "length": 2, "file_names": ["v/0.jpg", "v/1.jpg"]}
+    item = {"id": 1, "video_id": 7, "category_id": 2, "iscrowd": 0, "segmentations": [rle(), None]}
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate(NAMES)]
+    return {"videos": [video], "categories": categories, "annotations": [item]}
+
+
+def read(tmp_path, found, reader=VideoAnnotations):
+    text = found if isinstance(found, str) else json.dumps(found)
+    (tmp_path / "a.json").write_text(text)
+    return reader.read(tmp_path / "a.json", tmp_path, "synthvis")
+
+
+def set_in(*path_and_value):
+    *path, last, value = path_and_value
+
+    def change(found):
+        for key in path:
+            found = found[key]
+        found[last] = value
+
+    return change
+
+
+POISON = {
+    "annotations null": (set_in("annotations", None), "annotations: found null.*without ground truth"),
+    "no annotations": (lambda c: c.pop("annotations"), "annotations: found nothing, expected a list"),
+    "empty list": (set_in("annotations", []), "annotations: the list is empty"),
+    "wrong name": (set_in("categories", 3, "name", "star"), "id 4 is 'star', expected 'cross'"),
+    "missing category": (lambda c: c["categories"].pop(), "id 5 is missing; expected 'ring'"),
+    "foreign category": (lambda c: c["categories"].append({"id": 9, "name": "x"}), "9 .'x'. does not belong"),
+    "wrong category id": (set_in("annotations", 0, "category_id", 6), "category_id: found 6, expected one of"),
+    "duplicate video": (lambda c: c["videos"].append(c["videos"][0]), r"videos\[1\] \(id 7\): the id stands twice"),
+    "duplicate annotation": (lambda c: c["annotations"].append(c["annotations"][0]), "stands twice"),
+    "too few masks": (set_in("annotations", 0, "segmentations", [None]), "segmentations: found 1, expected 2"),
+    "wrong size": (set_in("annotations", 0, "segmentations", 0, rle(6, 4)), r"frame 0.*\[6, 4\], expected \[4, 6\]"),
+    "runs too long": (
+        set_in("annotations", 0, "segmentations", 1, {"size": [4, 6], "counts": [20, 5]}),
+        "frame 1.*add up to 25 px, expected 24",
+    ),
+    "mask of another type": (set_in("annotations", 0, "segmentations", 1, 3), "frame 1: .*found int"),
+    "short polygon": (set_in("annotations", 0, "segmentations", 0, [[1, 2, 3, 4]]), "three finite x, y pairs"),
+    "no such video": (set_in("annotations", 0, "video_id", 8), "no such video_id"),
+    "climbing": (set_in("videos", 0, "file_names", 1, "v/../../x.jpg"), "'v/../../x.jpg' leads out of the image"),
+    "absolute": (set_in("videos", 0, "file_names", 1, "/etc/x.jpg"), "'/etc/x.jpg' leads out of the image folder"),
+    "length": (set_in("videos", 0, "length", 3), "length is 3, but there are 2 file names"),
+    "height": (set_in("videos", 0, "height", 0), r"found \[0, 6\], expected positive"),
+    "no file names": (lambda c: c["videos"][0].pop("file_names"), "file_names is missing"),
+}
+
+
+@pytest.mark.parametrize("name", POISON)
+def test_each_poison_is_named(tmp_path, name):
+    change, message = POISON[name]
+    found = content()
+    change(found)
+    with pytest.raises(InputError, match=message) as caught:
+        read(tmp_path, found)
+    assert "a.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "the file is empty"), ("{", "malformed JSON"), ("[]", "found list, expected an object")],
+)
+def test_a_file_that_is_no_annotation_file_is_named(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, text)
+
+
+def test_a_missing_file_and_a_missing_folder_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"b\.json: no such file"):
+        VideoAnnotations.read(tmp_path / "b.json", tmp_path, "synthvis")
+    (tmp_path / "a.json").write_text(json.dumps(content()))
+    with pytest.raises(InputError, match="frames/: no such folder"):
+        VideoAnnotations.read(tmp_path / "a.json", tmp_path / "frames", "synthvis")
+
+
+def test_all_problems_are_listed_at_once(tmp_path):
+    found = content()
+    for name in ("wrong name", "climbing", "too few masks", "length"):
+        POISON[name][0](found)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, found)
+    assert "4 problem(s)" in str(caught.value)
+
+
+def test_labels_are_positions_of_the_sorted_ids(tmp_path):
+    found = content()
+    found["categories"].reverse()
+    annotations = read(tmp_path, found)
+    assert annotations.categories == tuple((i + 1, name) for i, name in enumerate(NAMES))
+    [track] = annotations.tracks[7]
+    assert (track.category_id, track.label) == (2, 1)
+
+
+def test_run_lengths_and_polygons_decode_to_the_same_mask():
+    runs = {"size": [4, 6], "counts": [9, 2, 2, 2, 9]}
+    polygon = [[2, 1, 4, 1, 4, 3, 2, 3]]
+    expected = decode(rle(), 4, 6, "here")
+    assert expected.sum() == 4 and expected[1:3, 2:4].all()
+    assert (decode(runs, 4, 6, "here") == expected).all() and (decode(polygon, 4, 6, "here") == expected).all()
+    assert not decode(None, 4, 6, "here").any()
+
+
+@pytest.mark.parametrize("counts", ["zzzz", "5", "52203zzz", "", "S"])
+def test_compressed_runs_that_do_not_fill_the_frame_are_named(counts):
+    with pytest.raises(InputError, match="annotation 3: the run lengths"):
+        decode({"size": [4, 6], "counts": counts}, 4, 6, "annotation 3")
+
+
+def test_stills_are_read_as_videos_of_one_frame(tmp_path):
+    found = content()
+    image = {"id": 7, "height": 4, "width": 6, "file_name": "0.jpg"}
+    item = {"id": 1, "image_id": 7, "category_id": 5, "iscrowd": 1, "segmentation": [[2, 1, 4, 1, 4, 3]]}
+    found = {"images": [image], "categories": found["categories"], "annotations": [item]}
+    annotations = read(tmp_path, found, StillAnnotations)
+    assert annotations.videos[0].length == 1 and annotations.tracks[7][0].iscrowd
+    item["segmentation"] = None
+    item["image_id"] = 8
+    with pytest.raises(InputError, match="no such image_id among the images"):
+        read(tmp_path, found, StillAnnotations)

@@ -1,0 +1,177 @@
+"""A user's dataset: found in the layouts people have, split the same everywhere, refused with every reason at once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from mssts.core.errors import InputError
+from mssts.data.datasets import entry
+from mssts.data.prepare import local_split, prepare, prepare_coco, read_fingerprint
+from mssts.ytvis.annotations import Track, Video, VideoAnnotations
+from tests.data import fake_youtube_vis as fake
+from tests.data.test_training import COCO_NAMES, write_coco
+
+LAYOUTS = [
+    ("train.json", "train/JPEGImages", "valid.json", "valid/JPEGImages"),
+    ("instances_train_sub.json", "train/JPEGImages", "instances_val_sub.json", "val/JPEGImages"),
+    (
+        "annotations/instances_train_sub.json",
+        "train/JPEGImages",
+        "annotations/instances_val_sub.json",
+        "val/JPEGImages",
+    ),
+    ("train/instances.json", "train/JPEGImages", "valid/instances.json", "valid/JPEGImages"),
+    ("annotations_train.json", "train", "annotations_valid.json", "valid"),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_that_people_have_give_one_split(tmp_path, layout):
+    files = {"train": layout[:2], "valid": layout[2:]}
+    record = prepare("ytvis2019", fake.write(tmp_path, "ytvis2019", files))
+    assert record["digest"] == "5e83a53a0ddc1ff2f223c0a1a030dadfc34ecad3e922379f893472b6c2734cb9"
+    local = VideoAnnotations.read(*entry("ytvis2019").files(tmp_path, "local_valid"), "ytvis2019", frames=True)
+    assert sorted(video.file_names[0].split("/")[0] for video in local.videos) == record["valid"]
+    assert json.loads((tmp_path / "fingerprint.json").read_text())["splits"] == {
+        "train": {"videos": 12, "instances": 12},
+        "valid": {"videos": 2, "instances": 0},
+    }
+
+
+def numbered(videos: int, categories) -> VideoAnnotations:
+    """Annotations of videos v0.. of one object each; categories: number of a video -> category id."""
+    records = tuple(Video(n, 4, 4, (f"v{n}/0.jpg",)) for n in range(videos))
+    tracks = {n: (Track(n, categories(n), 0, False, (None,), {}),) for n in range(videos)}
+    return VideoAnnotations("train.json", "", entry("ytvis2019").categories, records, tracks)
+
+
+def test_held_out_videos_are_as_many_as_the_issue_asks():
+    assert len(local_split(numbered(2238, lambda n: n % 40 + 1), entry("ytvis2019").local_share)["valid"]) == 302
+    assert len(local_split(numbered(2985, lambda n: n % 40 + 1), entry("ytvis2021").local_share)["valid"]) == 421
+
+
+def test_rare_categories_are_on_both_sides_and_exceptions_are_listed():
+    rare = {**dict.fromkeys(range(4), 7), **dict.fromkeys(range(4, 7), 8), 7: 9}
+    annotations = numbered(200, lambda n: rare.get(n, 1))
+    record = local_split(annotations, 0.1)
+    assert len(record["valid"]) == 20 and not set(record["valid"]) & set(record["train"])
+    counts = Counter(rare.get(int(name[1:]), 1) for name in record["valid"])
+    assert counts[7] == 2
+    names = dict(annotations.categories)
+    assert {names[8], names[9]} < set(record["exceptions"])
+    assert names[1] not in record["exceptions"] and names[7] not in record["exceptions"]
+
+
+def test_the_split_depends_on_names_and_not_on_ids_or_order():
+    plain = local_split(numbered(50, lambda n: n % 5 + 1), 0.2)
+    turned = numbered(50, lambda n: n % 5 + 1)
+    turned.videos = tuple(reversed(turned.videos))
+    assert local_split(turned, 0.2) == plain
+
+
+def test_the_fingerprint_sees_annotations_and_frames(tmp_path):
+    fake.write(tmp_path, "ytvis2021")
+
+    def fingerprint():
+        prepare("ytvis2021", tmp_path)
+        return json.loads((tmp_path / "fingerprint.json").read_text())["fingerprint"]
+
+    first = fingerprint()
+    assert fingerprint() == first
+    frame = tmp_path / "train/JPEGImages/train0001/00005.jpg"
+    frame.write_bytes(frame.read_bytes() + b"0")
+    second = fingerprint()
+    (tmp_path / "train.json").write_text((tmp_path / "train.json").read_text() + "\n")
+    assert len({first, second, fingerprint()}) == 3
+
+
+def test_every_poison_of_both_parts_is_listed_at_once(tmp_path):
+    fake.write(tmp_path, "ytvis2021")
+    path = tmp_path / "train.json"
+    content = json.loads(path.read_text())
+    content["categories"] = [{"id": number, "name": name} for number, name in entry("ytvis2019").categories]
+    content["videos"][1]["id"] = 1
+    content["videos"][4]["file_names"][0] = "../../etc/passwd"
+    content["annotations"][2]["segmentations"] = content["annotations"][2]["segmentations"][:2]
+    content["annotations"][3]["segmentations"][1] = fake.rle((1, 1, 4, 4), 96, 64)
+    content["annotations"][7]["segmentations"][2]["counts"] += "5"
+    path.write_text(json.dumps(content))
+    (tmp_path / "train/JPEGImages/train0006/00010.jpg").unlink()
+    (tmp_path / "valid/JPEGImages/valid0001/00000.jpg").unlink()
+    with pytest.raises(InputError) as caught:
+        prepare("ytvis2021", tmp_path)
+    message = str(caught.value)
+    for said in (
+        "categories: id 1 is 'person', expected 'airplane'",
+        "these are the categories of ytvis2019",
+        "videos[1] (id 1): the id stands twice",
+        "leads out of the image folder",
+        "segmentations: found 2, expected 3",
+        "frame 1: segmentation: size [96, 64], expected [64, 96]",
+        "annotation 8: frame 2: the run lengths do not fill 64 x 96 px",
+        "train0006/00010.jpg: no such frame",
+        "valid0001/00000.jpg: no such frame",
+    ):
+        assert said in message
+    assert not (tmp_path / "fingerprint.json").exists()
+
+
+def test_the_fingerprint_of_coco_sees_annotations_and_images(tmp_path):
+    directory = write_coco(tmp_path) / "coco"
+    first = prepare_coco(directory)
+    assert first["splits"] == {"stills": {"videos": 25, "instances": 25}}
+    assert prepare_coco(directory) == first == json.loads((directory / "fingerprint.json").read_text())
+    image = directory / "train2017/000000000018.jpg"
+    image.write_bytes(image.read_bytes() + b"0")
+    second = prepare_coco(directory)["fingerprint"]
+    annotations = directory / "annotations/instances_train2017.json"
+    annotations.write_text(annotations.read_text() + "\n")
+    assert len({first["fingerprint"], second, prepare_coco(directory)["fingerprint"]}) == 3
+
+
+def test_every_poison_of_coco_is_listed_at_once(tmp_path):
+    directory = write_coco(tmp_path) / "coco"
+    path = directory / "annotations/instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["images"][3]["file_name"] = "../../secret.jpg"
+    content["annotations"][5]["segmentation"] = [[1.0, 2.0]]
+    path.write_text(json.dumps(content))
+    (directory / "train2017/000000000018.jpg").unlink()
+    with pytest.raises(InputError) as caught:
+        prepare_coco(directory)
+    for said in ("leads out of the image folder", "polygon", "000000000018.jpg: no such frame"):
+        assert said in str(caught.value)
+    assert not (directory / "fingerprint.json").exists()
+
+
+def test_other_categories_than_cocos_are_found_before_training(tmp_path):
+    with pytest.raises(InputError, match="id 17 is 'dog', expected 'cat'"):
+        prepare_coco(write_coco(tmp_path, COCO_NAMES | {18: "cat", 17: "dog"}) / "coco")
+
+
+def test_data_that_is_not_prepared_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"fingerprint\.json: no such file\. Run `mssts prepare`"):
+        read_fingerprint(tmp_path)
+
+
+def test_training_annotations_that_are_null_are_explained(tmp_path):
+    fake.write(tmp_path, "ytvis2019")
+    content = json.loads((tmp_path / "train.json").read_text())
+    content["videos"][1]["id"] = 1
+    (tmp_path / "train.json").write_text(json.dumps(content | {"annotations": None}))
+    with pytest.raises(InputError, match=r"(?s)2 problem.*annotations: found null.*the id stands twice"):
+        prepare("ytvis2019", tmp_path)
+
+
+def test_missing_parts_are_all_named_with_where_to_get_them(tmp_path):
+    with pytest.raises(InputError) as caught:
+        prepare("ytvis2019", tmp_path)
+    message = str(caught.value)
+    assert "train.json" in message and "valid.json" in message and "youtube-vos.org" in message
+    assert "instances_train_sub.json" in message
+    fake.write(tmp_path, "ytvis2019")
+    with pytest.raises(InputError, match="mssts prepare"):
+        entry("ytvis2019").files(tmp_path, "local_train")

@@ -1,0 +1,57 @@
+"""A plan counts what would run, and its numbers are those of the models."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mssts.config import load_study, resolve
+from mssts.models import build_model, count_parameters
+from mssts.study import plan as planning
+from mssts.study.complexity import forward_flops, frame_size, parameters
+
+
+def test_jobs_are_those_that_the_workflow_lists():
+    assert planning.jobs(load_study("paper-2019")) == {"pretrain": 3, "train": 36, "predict": 72, "evaluate": 36}
+    assert planning.jobs(load_study("paper-2019-official")) == {"pretrain": 3, "train": 6, "predict": 6, "evaluate": 0}
+    assert planning.jobs(load_study("demo")) == {"pretrain": 1, "train": 4, "predict": 5, "evaluate": 5}
+
+
+@pytest.fixture(scope="module")
+def text():
+    return planning.plan("smoke")
+
+
+def test_parameters_are_those_of_the_model(text):
+    parameters = count_parameters(build_model(resolve("smoke", "ms_sts_temporal_fgbg").model, "tiny", 5))
+    assert re.search(rf"tiny +ms_sts_temporal_fgbg +1 +3 +{parameters / 1e6:.2f} ", text)
+
+
+def test_assumptions_stand_beside_the_hours(text):
+    assert "GPU hours of training" in text and "Assumptions:" in text and "issues 13 and 16" in text
+
+
+def test_longer_clips_and_more_modules_cost_more():
+    size = (64, 96)
+
+    def measured(variant, frames):
+        run = (resolve("smoke", variant).model, "tiny", "synthvis")
+        return parameters(*run), forward_flops(*run, frames, size), planning.kept_bytes(*run, frames, size)
+
+    short, long, modules = measured("baseline", 1), measured("baseline", 3), measured("ms_sts_temporal_fgbg", 3)
+    assert short[0] == long[0] < modules[0]
+    assert 2.5 * short[1] < long[1] < 3.5 * short[1] and long[1] < modules[1]
+    assert short[2] < long[2] < modules[2]
+
+
+def test_frames_are_those_of_the_dataset():
+    assert frame_size(resolve("paper-2019"), "ytvis2019") == (360, 640)
+    assert frame_size(resolve("embedded"), "synthvis") == (64, 96)
+
+
+@pytest.mark.long
+def test_the_contributions_add_what_was_published():
+    text = planning.plan("paper-2019")
+    sizes = dict(re.findall(r"resnet50 +(\w+) +\d+ +\d+ +([\d.]+)", text))
+    assert float(sizes["ms_sts_temporal_fgbg"]) - float(sizes["baseline"]) == pytest.approx(1.3, abs=0.15)

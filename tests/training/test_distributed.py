@@ -1,0 +1,137 @@
+"""A step, and a prediction, is the same however its clips or videos are spread over processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mssts.config import ExecutionSection, resolve
+from mssts.core.distributed import in_turn, start_fabric
+from mssts.core.errors import InputError
+from mssts.data.clips import ClipDataset, ClipLoader
+from mssts.data.datasets import entry
+from mssts.inference import predict as prediction
+from mssts.training.micro_batches import Parts, part_seed
+from mssts.ytvis.annotations import VideoAnnotations
+from tests.training.conftest import ROOT, set_scale
+
+
+@pytest.fixture
+def spread(data, environment, tmp_path):
+    """A function that runs steps on some processes: their losses and sums of weights."""
+
+    def run(devices: int, precision: str, steps: int, recompute: bool = False) -> dict:
+        output = tmp_path / f"{devices}-{precision}-{recompute}.json"
+        arguments = [str(devices), precision, str(steps), str(int(recompute)), str(data), str(output)]
+        program = [sys.executable, str(ROOT / "tests/training/spread_steps.py"), *arguments]
+        done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(output.read_text())
+
+    return run
+
+
+@pytest.mark.long
+def test_two_processes_give_the_losses_and_weights_of_one_with_twice_the_accumulation(spread):
+    one, two = spread(1, "64-true", 20), spread(2, "64-true", 20)
+    assert len(one["losses"]) == 20 and {"loss_adversary", "loss_discriminator"} < one["losses"][0].keys()
+    for step, (alone, together) in enumerate(zip(one["losses"], two["losses"], strict=True)):
+        assert together == pytest.approx(alone, rel=1e-9, abs=1e-9), step
+    assert two["weights"] == pytest.approx(one["weights"], rel=1e-9, abs=1e-9)
+    assert one["losses"][0]["loss"] != pytest.approx(one["losses"][19]["loss"], rel=1e-3)
+
+
+@pytest.mark.long
+def test_two_processes_agree_with_one_in_single_precision_at_the_first_step(spread):
+    (alone,), (together,) = spread(1, "32-true", 1)["losses"], spread(2, "32-true", 1)["losses"]
+    assert together == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.long
+def test_computing_the_encoder_again_changes_no_number(spread):
+    again, kept = spread(1, "64-true", 3, recompute=True), spread(1, "64-true", 3)
+    assert again["weights"] == pytest.approx(kept["weights"], rel=1e-12, abs=1e-12)
+    for once_more, once in zip(again["losses"], kept["losses"], strict=True):
+        assert once_more == pytest.approx(once, rel=1e-12)
+
+
+def test_all_devices_together_see_each_clip_once(data):
+    annotations = VideoAnnotations.read(*entry("synthvis").files(data, "train"), "synthvis")
+    clips = ClipDataset(annotations, 3, resolve("smoke").data)
+    whole = list(ClipLoader(clips, 4, 3, 7, 32))
+    execution = ExecutionSection(devices=2, clips_per_device=1)
+    seen = {}
+    for rank in range(2):
+        parts = Parts.of(4, execution, rank)
+        loader = iter(ClipLoader(clips, 4, 3, 7, 32, part_clips=1, firsts=parts.own))
+        seen |= {(step, first): next(loader) for step in range(3) for first in parts.own}
+        assert next(loader, None) is None
+    assert sorted(seen) == [(step, first) for step in range(3) for first in range(4)]
+    for (step, first), part in seen.items():
+        height, width = part.sizes[0]  # a part is padded less than the whole batch may be
+        frames = part.frames_BT3HW[0, ..., :height, :width]
+        assert torch.equal(frames, whole[step].frames_BT3HW[first, ..., :height, :width])
+        assert torch.equal(part.instances[0].masks_NTHW, whole[step].instances[first].masks_NTHW)
+
+
+@pytest.mark.long
+def test_two_processes_predict_every_video_once_and_write_what_one_writes(data, pretrained, workplace, environment):
+    split = json.loads((data / "valid.json").read_text())
+    split["videos"] = split["videos"][:5]
+    shutil.copytree(data, workplace / "data")
+    (workplace / "data/valid.json").write_text(json.dumps(split))
+    where = {"checkpoint": pretrained, "data": workplace / "data", "dataset": "synthvis", "split": "valid"}
+    alone, together = workplace / "alone/predictions.json", workplace / "together/predictions.json"
+    prediction.predict("smoke", **where, output=alone)
+    set_scale(workplace, "{devices: 2}")
+    options = [text for key, value in where.items() for text in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "mssts", "predict", "--study", "smoke", *options, "--output", str(together)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "GLOBAL_RANK: 1, MEMBER: 2/2" in done.stderr
+    videos = [entry["video_id"] for entry in json.loads(together.read_text())]
+    assert list(dict.fromkeys(videos)) == [video["id"] for video in split["videos"]]
+    assert together.read_bytes() == alone.read_bytes()
+    assert together.with_suffix(".zip").read_bytes() == alone.with_suffix(".zip").read_bytes()
+
+
+def test_a_result_that_is_lost_or_doubled_is_noticed():
+    items = list(range(7))
+    shares = [items[rank::3] for rank in range(3)]
+    assert in_turn(shares, 7) == items
+    for wrong in ([*shares[:2], [*shares[2], 5]], [shares[0][1:], *shares[1:]]):
+        with pytest.raises(ValueError, match="sequence"):
+            in_turn(wrong, 7)
+
+
+def test_dropout_draws_belong_to_the_clip():
+    seeds = {part_seed(seed, step, first) for seed in (1, 2) for step in range(50) for first in range(4)}
+    assert len(seeds) == 400
+    assert part_seed(1, 3, 2) == part_seed(1, 3, 2)
+
+
+@pytest.mark.parametrize("execution", [{"devices": 3}, {"clips_per_device": 3}, {"devices": 8}])
+def test_a_batch_that_does_not_divide_is_refused(execution):
+    with pytest.raises(InputError, match=r"found batch_clips 4 on .* devices"):
+        Parts.of(4, ExecutionSection(**execution))
+
+
+def test_half_precision_on_a_cpu_is_refused_rather_than_replaced():
+    with pytest.raises(InputError, match="precision: found 16-mixed on a CPU"):
+        start_fabric("cpu", "16-mixed")
+
+
+@pytest.mark.long
+def test_bf16_trains_close_to_single_precision(train, workplace):
+    set_scale(workplace, steps=3)
+    single = json.loads((train("single") / "log.jsonl").read_text())
+    scale = workplace / "ablations/scales/smoke.yaml"
+    scale.write_text(scale.read_text().replace("threads: 1}", "threads: 1, precision: bf16-mixed}"))
+    mixed = json.loads((train("mixed") / "log.jsonl").read_text())
+    assert mixed["loss"] != single["loss"]
+    assert mixed["loss"] == pytest.approx(single["loss"], rel=0.02)

@@ -1,0 +1,126 @@
+"""Real training of the smoke scale on generated data: what it writes, what it repeats, what it refuses."""
+
+import json
+
+import pytest
+import torch
+
+from mssts.config import ABLATIONS, load_variant, resolve
+from mssts.core.checkpoint import load_checkpoint, save_checkpoint
+from mssts.core.errors import InputError
+from mssts.core.files import read_json, sha256_file
+from mssts.data.synthvis import generate as synthvis
+from mssts.data.training import training_clips
+from mssts.inference.predict import load_run_model
+from mssts.losses import Criterion, ForegroundBackgroundAdversary
+from mssts.models import build_model
+from mssts.training import run as stage
+from mssts.training.optimizer import build_optimizer
+
+RUN_FILES = ("checkpoint.pt", "run.json", "log.jsonl")
+ZERO_OUTPUTS = ("widen.weight", "temporal.output_projection.weight")
+VARIANTS = sorted(path.stem for path in (ABLATIONS / "variants").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_tracking():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MSSTS_TRACKING", "off")
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("data") / "synthvis"
+    synthvis.generate(resolve("smoke").data.synthetic, "synthvis", directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def pretrained(data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("pretrain")
+    stage.pretrain("smoke", "synthvis", "tiny", 1, data, output)
+    return output / "checkpoint.pt"
+
+
+def train(data, pretrained, output, variant="ms_sts_temporal_fgbg", seed=1):
+    stage.train("smoke", "synthvis", "tiny", variant, seed, data, pretrained, output)
+    return output
+
+
+def test_the_same_run_gives_the_same_bytes_and_another_seed_does_not(data, pretrained, tmp_path):
+    first = train(data, pretrained, tmp_path / "first")
+    torch.rand(7)  # whatever was drawn before must not matter
+    second = train(data, pretrained, tmp_path / "second")
+    other = train(data, pretrained, tmp_path / "other", seed=2)
+    for name in RUN_FILES:
+        assert sha256_file(first / name) == sha256_file(second / name), name
+    assert sha256_file(first / "checkpoint.pt") != sha256_file(other / "checkpoint.pt")
+
+
+def test_a_run_says_where_it_comes_from(data, pretrained, tmp_path):
+    output = train(data, pretrained, tmp_path, seed=4)
+    record = read_json(output / "run.json")
+    assert (record["variant"], record["seed"], record["pretrain_seed"]) == ("ms_sts_temporal_fgbg", 4, 2)
+    assert record["initial_checkpoint_sha256"] == sha256_file(pretrained)
+    assert record["checkpoint_sha256"] == sha256_file(output / "checkpoint.pt")
+    assert record["data_fingerprint"] == read_json(data / "fingerprint.json")["fingerprint"]
+    assert not [key for key in record if "time" in key or "path" in key]
+
+
+def test_the_log_holds_every_term_at_every_interval(data, pretrained, tmp_path):
+    output = train(data, pretrained, tmp_path)
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    settings = resolve("smoke").train
+    assert [line["step"] for line in lines] == list(range(settings.log_every, settings.steps + 1, settings.log_every))
+    terms = {"class", "l1", "giou", "mask", "dice", "adversary", "discriminator"}
+    assert all({f"loss_{term}" for term in terms} < line.keys() for line in lines)
+
+
+def test_a_run_is_read_back_with_its_own_config(data, pretrained, tmp_path):
+    output = train(data, pretrained, tmp_path)
+    model, config, categories = load_run_model(output / "checkpoint.pt")
+    assert config == resolve("smoke", "ms_sts_temporal_fgbg")
+    assert [number for number, _ in categories] == list(range(1, len(categories) + 1))
+    assert not model.training
+
+
+def test_weights_that_do_not_fit_are_named(data, pretrained, tmp_path):
+    content = load_checkpoint(pretrained)
+    content["model"]["decoder.of_another_house"] = torch.zeros(1)
+    save_checkpoint(tmp_path / "foreign.pt", content)
+    with pytest.raises(InputError, match=r"foreign\.pt: 1 weights do not fit.*of_another_house"):
+        train(data, tmp_path / "foreign.pt", tmp_path / "run")
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if load_variant(name).changes])
+def test_one_optimiser_step_sets_a_variant_apart_from_the_baseline(variant, data):
+    """After one step from the same weights on the same batch, shared or added weights differ from the baseline's."""
+    batch = next(iter(stage.ClipLoader(clips(data), 2, 1, seed=0, pad_multiple=32)))
+    start = build_model(resolve("smoke").model, "tiny", 5, torch.Generator().manual_seed(0)).state_dict()
+    after = {name: one_step(resolve("smoke", name), start, batch) for name in ("baseline", variant)}
+    shared = [key for key in start if not torch.equal(after["baseline"][key], after[variant][key])]
+    outputs = [key for key in after[variant].keys() - start.keys() if key.endswith(ZERO_OUTPUTS)]
+    assert shared or any(after[variant][key].abs().sum() > 0 for key in outputs)
+
+
+def clips(data):
+    return training_clips("synthvis", data, resolve("smoke"))
+
+
+def one_step(config, start, batch):
+    """Weights after one step from `start`; zero-initialised outputs are still zero before it."""
+    model = build_model(config.model, "tiny", 5, torch.Generator().manual_seed(0)).train()
+    model.load_state_dict(start, strict=False)
+    optimizer = build_optimizer(model, config.train)
+    criterion = Criterion(config.loss, 5)
+    output = model(batch.frames_BT3HW, batch.padding_mask_BTHW)
+    loss = criterion.total(criterion(output, batch))
+    if config.loss.foreground_background.enabled:
+        adversary = ForegroundBackgroundAdversary(
+            config.loss.foreground_background, config.model.hidden_dim, torch.Generator().manual_seed(0)
+        )
+        loss = loss + adversary.generator_loss(batch, output, criterion.matches, step=10)
+    loss.backward()
+    optimizer.step()
+    return model.state_dict()
