@@ -59,14 +59,14 @@ def test_bad_input_is_one_message_and_exit_code_2(root, stage):
     assert "Traceback" not in run.stderr
 
 
-def test_tracking_does_not_start_for_an_unknown_study(root, tmp_path):
+def test_mlflow_does_not_start_for_an_unknown_study(root, tmp_path):
     (tmp_path / "ablations").symlink_to(root / "ablations")
     run = mssts(tmp_path, "tracking", "init", "--study", "nope")
     assert run.returncode == 2
     assert not (tmp_path / "mlruns").exists()
 
 
-def test_a_plan_takes_one_study(root):
+def test_a_plan_without_a_known_study_is_refused(root):
     run = mssts(root, "plan")
     assert run.returncode == 2 and "Missing argument" in run.stderr
     assert "nope.yaml: no such file" in mssts(root, "plan", "nope").stderr
@@ -98,7 +98,7 @@ def test_input_errors_of_any_stage_are_caught(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: file: found this, expected that\n"
 
 
-def test_an_interrupt_says_so_in_one_line(root, tmp_path):
+def test_an_interrupt_is_reported_in_one_line(root, tmp_path):
     """A real stage, interrupted while it works."""
     (tmp_path / "ablations").symlink_to(root / "ablations")
     command = [sys.executable, "-m", "mssts", "generate", "--study", "ablation", "--dataset", "synthvis"]

@@ -94,13 +94,13 @@ def test_an_unknown_key_of_a_variant_is_named_with_a_suggestion(ablations):
     )
 
 
-def test_an_unknown_key_without_a_likeness_lists_the_known_ones(ablations):
+def test_an_unknown_key_that_resembles_none_is_refused_with_the_known_ones(ablations):
     message = variant_message(ablations, changes={"evaluation.zzz": 7})
     assert "evaluation.zzz: unknown key; known here: bootstrap_replicates, bootstrap_seed" in message
 
 
 @pytest.mark.parametrize("key", ["model", "model.encoder", "model.queries.more", "nothing.at.all"])
-def test_a_section_or_a_path_through_a_value_is_no_key(ablations, key):
+def test_a_section_or_a_path_through_a_value_is_refused_as_an_unknown_key(ablations, key):
     assert f"{key}: unknown key" in variant_message(ablations, changes={key: 7})
 
 
@@ -127,7 +127,7 @@ def test_a_wrong_value_is_named_with_what_was_found_and_expected(ablations, key,
     assert complaint in message
 
 
-def test_the_baselines_own_value_is_no_change(ablations):
+def test_a_change_to_the_baselines_own_value_is_refused(ablations):
     message = variant_message(ablations, changes={"model.queries": 300})
     assert "model.queries: found 300, which is the baseline's own value; remove the line" in message
 
@@ -137,11 +137,11 @@ def test_a_missing_key_of_a_variant_is_asked_for(ablations, key):
     assert f"{key}: missing; add it" in variant_message(ablations, **{key: None})
 
 
-def test_an_empty_question_is_no_question(ablations):
+def test_an_empty_question_is_refused(ablations):
     assert "question: found ''" in variant_message(ablations, question="")
 
 
-def test_a_variant_other_than_the_baseline_changes_something(ablations):
+def test_a_variant_without_changes_is_refused(ablations):
     assert "changes: found nothing" in variant_message(ablations, changes={})
 
 
@@ -150,35 +150,35 @@ def test_a_misspelt_key_beside_the_changes_is_found(ablations):
     assert "qestion: unknown key; did you mean 'question'?" in message
 
 
-def test_all_problems_of_a_file_come_at_once(ablations):
+def test_all_problems_of_a_file_are_listed_at_once(ablations):
     message = variant_message(ablations, question=None, source=None)
     assert len(message.splitlines()) == 2
 
 
-def test_an_unknown_variant_lists_the_known_ones(ablations):
+def test_an_unknown_variant_is_refused_with_the_known_ones(ablations):
     with pytest.raises(InputError, match=r"variants/nope\.yaml: no such file\. There are: baseline, "):
         load_variant("nope", ablations)
 
 
-def test_an_unknown_scale_lists_the_known_ones(ablations):
+def test_an_unknown_scale_is_refused_with_the_known_ones(ablations):
     with pytest.raises(InputError, match=r"scales/nope\.yaml: no such file\. There are: "):
         resolve("nope", root=ablations)
 
 
-def test_a_file_that_is_no_yaml_says_so(ablations):
+def test_a_file_that_is_no_yaml_is_refused_with_the_line(ablations):
     (ablations / "variants/new.yaml").write_text("title: [")
     with pytest.raises(InputError, match=r"variants/new\.yaml: not valid YAML: .*line 1"):
         load_variant("new", ablations)
 
 
-def test_bytes_that_are_no_text_say_so(ablations):
+def test_bytes_that_are_no_text_are_refused_as_invalid_yaml(ablations):
     (ablations / "variants/new.yaml").write_bytes(b"title: \xff\xfe\x00")
     with pytest.raises(InputError, match=r"variants/new\.yaml: not valid YAML"):
         load_variant("new", ablations)
 
 
 @pytest.mark.parametrize(("text", "found"), [("", "NoneType"), ("- a\n- b\n", "list"), ("word", "str")])
-def test_a_file_that_holds_no_mapping_says_what_it_holds(ablations, text, found):
+def test_a_file_that_holds_no_mapping_is_refused_with_what_it_holds(ablations, text, found):
     (ablations / "variants/new.yaml").write_text(text)
     with pytest.raises(InputError, match=f"expected a mapping of keys to values, found {found}"):
         load_variant("new", ablations)
@@ -242,7 +242,7 @@ def test_digests_follow_values_not_spelling(ablations):
     assert digest(resolve("smoke", root=ablations)) != before
 
 
-def test_evaluation_and_inference_settings_do_not_name_another_run(ablations):
+def test_evaluation_settings_do_not_change_the_digest_of_a_run(ablations):
     before = digest(resolve("smoke", root=ablations))
     path = ablations / "scales/smoke.yaml"
     path.write_text(path.read_text().replace("bootstrap_replicates: 50", "bootstrap_replicates: 51"))

@@ -110,7 +110,7 @@ def test_too_new_a_python_is_refused(root, tmp_path):
     assert "Python 3.11 to 3.13 is needed" in run.stderr
 
 
-def test_no_python_at_all_is_said(root, tmp_path):
+def test_a_missing_python_is_reported(root, tmp_path):
     run = run_setup(root, tmp_path, "")
     assert run.returncode != 0
     assert "found: none" in run.stderr

@@ -70,7 +70,7 @@ POISON = {
 
 
 @pytest.mark.parametrize("name", POISON)
-def test_each_poison_is_named(tmp_path, name):
+def test_every_annotation_error_is_refused_with_its_file_and_reason(tmp_path, name):
     change, message = POISON[name]
     found = content()
     change(found)

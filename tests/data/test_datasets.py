@@ -37,7 +37,7 @@ def test_missing_files_are_all_named_with_where_to_get_them(tmp_path):
         split_annotations("synthvis", tmp_path, "stills")
 
 
-def test_unknown_names_list_the_known_ones(tmp_path):
+def test_unknown_names_are_refused_with_the_known_ones(tmp_path):
     with pytest.raises(InputError, match="'davis': unknown; known: synthvis"):
         is_generated("davis")
     with pytest.raises(InputError, match="split 'test', expected one of train, valid"):

@@ -29,7 +29,7 @@ LAYOUTS = [
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_that_people_have_give_one_split(tmp_path, layout):
+def test_all_known_layouts_give_the_same_split(tmp_path, layout):
     files = {"train": layout[:2], "valid": layout[2:]}
     record = prepare("ytvis2019", fake.write(tmp_path, "ytvis2019", files))
     assert record["digest"] == "5e83a53a0ddc1ff2f223c0a1a030dadfc34ecad3e922379f893472b6c2734cb9"
@@ -48,7 +48,7 @@ def numbered(videos: int, categories) -> VideoAnnotations:
     return VideoAnnotations("train.json", "", entry("ytvis2019").categories, records, tracks)
 
 
-def test_held_out_videos_are_as_many_as_the_issue_asks():
+def test_as_many_videos_are_held_out_as_the_official_validation_split_has():
     assert len(local_split(numbered(2238, lambda n: n % 40 + 1), entry("ytvis2019").local_share)["valid"]) == 302
     assert len(local_split(numbered(2985, lambda n: n % 40 + 1), entry("ytvis2021").local_share)["valid"]) == 421
 
@@ -88,7 +88,7 @@ def test_the_fingerprint_sees_annotations_and_frames(tmp_path):
     assert len({first, second, fingerprint()}) == 3
 
 
-def test_every_poison_of_both_parts_is_listed_at_once(tmp_path):
+def test_all_errors_of_both_splits_are_listed_at_once(tmp_path):
     fake.write(tmp_path, "ytvis2021")
     path = tmp_path / "train.json"
     content = json.loads(path.read_text())
@@ -132,7 +132,7 @@ def test_the_fingerprint_of_coco_sees_annotations_and_images(tmp_path):
     assert len({first["fingerprint"], second, prepare_coco(directory)["fingerprint"]}) == 3
 
 
-def test_every_poison_of_coco_is_listed_at_once(tmp_path):
+def test_all_errors_of_coco_are_listed_at_once(tmp_path):
     directory = write_coco(tmp_path) / "coco"
     path = directory / "annotations/instances_train2017.json"
     content = json.loads(path.read_text())

@@ -35,7 +35,7 @@ def test_warped_masks_stay_on_the_warped_object(bright_square, settings):
             assert (frame[~mask] < 0.55).float().mean() > 0.97
 
 
-def test_what_comes_in_from_outside_has_the_mean_colour(bright_square, settings):
+def test_pixels_from_outside_the_image_get_the_mean_colour(bright_square, settings):
     dataset = StillClipDataset(bright_square, 3, settings)
     frames = torch.cat([dataset.clip(0, generator(seed)).frames_T3HW for seed in range(5)])
     assert (frames.abs() < 0.01).any() and frames.min() > -1.9  # mean colour is 0, black would be -2

@@ -180,7 +180,7 @@ def test_the_control_split_repeats_one_frame(synthvis_dir):
         assert not any(item["attributes"][name] for name in ("fog", "fast_motion", "scale_variation"))
 
 
-def test_the_first_frames_masks_repeated_are_no_solution(synthvis_dir, objects, tmp_path):
+def test_repeating_the_masks_of_the_first_frame_scores_an_ap_below_one_half(synthvis_dir, objects, tmp_path):
     entries = [
         {
             "video_id": item["video_id"],

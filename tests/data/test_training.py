@@ -85,7 +85,7 @@ def test_joint_set_is_videos_then_images_each_drawn_once_an_epoch(data, config):
 
 
 @pytest.mark.parametrize(("which", "mouse"), [("corrected", None), ("seqformer", "fox")])
-def test_a_computer_mouse_is_a_fox_only_on_request(data, which, mouse):
+def test_the_computer_mouse_of_coco_becomes_a_fox_only_with_the_seqformer_map(data, which, mouse):
     stills = read_coco(data, "ytvis2019", which)
     names = dict(stills.categories)
     found = {track.id: names[track.category_id] for tracks in stills.tracks.values() for track in tracks}
@@ -95,7 +95,7 @@ def test_a_computer_mouse_is_a_fox_only_on_request(data, which, mouse):
 
 
 @pytest.mark.parametrize("dataset", ["ytvis2019", "ytvis2021", "ytvis2022"])
-def test_corrected_map_never_changes_the_kind_of_a_thing(dataset):
+def test_the_corrected_map_merges_near_kinds_and_gives_fox_and_mouse_no_source(dataset):
     names = dict(entry(dataset).categories)
     pairs = Counter(names[number] for number in coco_map(dataset).values())
     assert pairs["snowboard"] == 2 and pairs["motorbike"] == 2
@@ -108,7 +108,7 @@ def test_pretraining_takes_all_categories_of_coco(data, config):
     assert clips.categories[-1] == (90, "toothbrush")
 
 
-def test_annotations_that_are_not_cocos_are_named(tmp_path):
+def test_annotations_with_other_categories_than_coco_are_refused(tmp_path):
     write_coco(tmp_path, COCO_NAMES | {18: "cat", 17: "dog"})
     with pytest.raises(InputError, match="id 17 is 'dog', expected 'cat'"):
         read_coco(tmp_path, "ytvis2019")
@@ -116,6 +116,6 @@ def test_annotations_that_are_not_cocos_are_named(tmp_path):
         read_coco(tmp_path, "ovis")
 
 
-def test_missing_coco_says_where_to_get_it(tmp_path):
+def test_missing_coco_files_are_refused_with_where_to_get_them(tmp_path):
     with pytest.raises(InputError, match=r"(?s)instances_train2017\.json.*train2017/.*cocodataset\.org"):
         read_coco(tmp_path, "ytvis2019")

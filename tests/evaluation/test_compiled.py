@@ -77,7 +77,7 @@ def loose_text(runs):
 
 @needs_compiled
 @given(plain_masks(), st.sampled_from([compressed, as_bytes, dense_text, loose_text]))
-def test_compiled_reader_finds_other_masks(drawn, encode):
+def test_the_compiled_reader_finds_the_masks_that_numpy_finds(drawn, encode):
     height, width, frames = drawn
     masks = [None if runs is None else {"size": [height, width], "counts": encode(runs)} for runs in frames]
     found, expected = read_both(masks, height, width)
@@ -86,7 +86,7 @@ def test_compiled_reader_finds_other_masks(drawn, encode):
 
 @needs_compiled
 @pytest.mark.parametrize("height", [720, 2**15 - 1, 2**15, 40_000])
-def test_rows_of_tall_frames_overflow(height):
+def test_rows_of_tall_frames_do_not_overflow(height):
     rng = np.random.default_rng(height)
     drawn = (rng.random((3, height, 5)) < [[[0.1]], [[0.5]], [[0.9]]]).astype(np.uint8)
     masks = [coco_mask.encode(np.asfortranarray(mask)) for mask in drawn]
@@ -96,7 +96,7 @@ def test_rows_of_tall_frames_overflow(height):
 @needs_compiled
 @settings(max_examples=500)
 @given(st.text(alphabet=[chr(code) for code in (*range(44, 116), 0, 127, 200, 0xD800, 0x20AC)], max_size=12))
-def test_compiled_reader_accepts_what_is_no_mask(text):
+def test_the_compiled_reader_accepts_no_counts_that_numpy_refuses(text):
     raw = text.encode("utf-8", "replace")
     for counts in (text, raw, memoryview(b"[" + raw)):
         found, expected = read_both([{"size": [3, 4], "counts": counts}], 3, 4)
@@ -121,25 +121,25 @@ def test_compiled_reader_accepts_what_is_no_mask(text):
         ),
     ],
 )
-def test_compiled_reader_stumbles_over_what_is_no_mask(mask):
+def test_the_compiled_reader_reads_nothing_from_what_is_no_mask(mask):
     assert tracks._read_compiled([mask], 3, 4) is None
 
 
 @needs_compiled
 @pytest.mark.parametrize(("digits", "accepted"), [(5, True), (6, True), (7, False)])
-def test_compiled_reader_reads_longer_numbers(digits, accepted):
+def test_both_readers_accept_numbers_of_up_to_six_digits_only(digits, accepted):
     zero = "P" * (digits - 1) + "0"
     found, expected = read_both([{"size": [3, 4], "counts": zero + "<"}], 3, 4)
     assert (found is not None, expected is not None) == (accepted, accepted)
 
 
 @pytest.mark.skipif(not (INSTALLED and CAN_COMPILE), reason="not installed, no C compiler, or no headers of Python")
-def test_reader_is_not_compiled_where_it_could_be():
+def test_the_reader_is_compiled_where_it_can_be():
     assert tracks._compiled is not None, "install again: make setup"
 
 
 @needs_compiled
-def test_reader_compiled_from_an_earlier_source_is_used(tmp_path):
+def test_a_reader_compiled_from_an_earlier_source_is_not_used(tmp_path):
     room = tmp_path / "mssts" / "ytvis"
     shutil.copytree(ROOT / "mssts", room.parent, ignore=shutil.ignore_patterns("__pycache__"))
     asked = [sys.executable, "-c", "from mssts.ytvis import tracks; print(tracks._compiled is None)"]
@@ -155,7 +155,7 @@ def test_reader_compiled_from_an_earlier_source_is_used(tmp_path):
 
 
 @pytest.mark.long
-def test_installation_needs_a_c_compiler(tmp_path):
+def test_installation_succeeds_without_a_c_compiler(tmp_path):
     copy = tmp_path / "clone"
     shutil.copytree(ROOT / "mssts", copy / "mssts", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):

@@ -23,12 +23,12 @@ def done(tmp_path_factory):
     return output, evaluate(ANNOTATIONS, PREDICTIONS, output, run, "valid", settings)
 
 
-def test_file_is_not_what_is_returned(done):
+def test_the_file_holds_what_is_returned(done):
     output, metrics = done
     assert json.loads(output.read_text()) == metrics
 
 
-def test_layout_changed(done):
+def test_the_metrics_have_the_agreed_layout(done):
     _, metrics = done
     expected = json.loads((DATA / "evaluation_small.expected.json").read_text())
     assert set(metrics) == {
@@ -49,7 +49,7 @@ def test_layout_changed(done):
         assert set(numbers) == {"AP", "AP75", "AP_agnostic", "instances"}
 
 
-def test_file_does_not_say_what_produced_it(done):
+def test_the_file_says_what_produced_it(done):
     assert done[1]["produced_by"] == {
         "annotations_sha256": hashlib.sha256(ANNOTATIONS.read_bytes()).hexdigest(),
         "predictions_sha256": hashlib.sha256(PREDICTIONS.read_bytes()).hexdigest(),
@@ -61,7 +61,7 @@ def test_file_does_not_say_what_produced_it(done):
     }
 
 
-def test_second_evaluation_gives_other_bytes(done, tmp_path):
+def test_a_second_evaluation_gives_the_same_bytes(done, tmp_path):
     output, _ = done
     evaluate(ANNOTATIONS, PREDICTIONS, tmp_path / "metrics.json")
     evaluate(ANNOTATIONS, PREDICTIONS, tmp_path / "again" / "metrics.json")
@@ -70,14 +70,14 @@ def test_second_evaluation_gives_other_bytes(done, tmp_path):
     assert (tmp_path / "matches.npz").read_bytes() == output.with_name("matches.npz").read_bytes()
 
 
-def test_match_records_on_disk_give_other_numbers(done):
+def test_match_records_on_disk_give_the_same_numbers(done):
     output, metrics = done
     records = read_records(output.with_name("matches.npz"))
     assert twelve_numbers(records, records.categories) == metrics["overall"]
     assert twelve_numbers(records, [records.pooled]) == metrics["class_agnostic"]
 
 
-def test_records_change_on_their_way_through_the_file(random_case, tmp_path):
+def test_records_are_read_back_as_they_were_written(random_case, tmp_path):
     records = random_case(np.random.default_rng(0)).records()
     write_records(tmp_path / "m.npz", records)
     again = read_records(tmp_path / "m.npz")
@@ -92,7 +92,7 @@ def test_records_change_on_their_way_through_the_file(random_case, tmp_path):
             assert getattr(new, name).dtype == array.dtype
 
 
-def test_records_do_not_name_prediction_and_instance(new_case):
+def test_records_name_prediction_and_instance(new_case):
     case = new_case().video(1).video(2).instance((0, 0, 5, 10), video=2)
     case.predict((5, 0, 9, 10), video=2, score=0.2).predict((0, 0, 5, 9), video=2, score=0.9)
     group = case.records().pooled
@@ -102,7 +102,7 @@ def test_records_do_not_name_prediction_and_instance(new_case):
     assert group.video_N.tolist() == [1, 1]
 
 
-def test_empty_list_of_predictions_is_not_ap_0(new_case, tmp_path):
+def test_an_empty_list_of_predictions_gives_ap_0(new_case, tmp_path):
     case = new_case(2).video().instance((0, 0, 5, 10))
     (tmp_path / "gt.json").write_text(json.dumps(case.content))
     (tmp_path / "p.json").write_text("[]")
@@ -112,7 +112,7 @@ def test_empty_list_of_predictions_is_not_ap_0(new_case, tmp_path):
     assert read_records(tmp_path / "matches.npz").pooled.video_N.size == 0
 
 
-def test_bad_predictions_leave_a_metrics_file(new_case, tmp_path):
+def test_bad_predictions_leave_no_metrics_file(new_case, tmp_path):
     (tmp_path / "p.json").write_text("{}")
     with pytest.raises(InputError):
         evaluate(ANNOTATIONS, tmp_path / "p.json", tmp_path / "metrics.json")
@@ -120,7 +120,7 @@ def test_bad_predictions_leave_a_metrics_file(new_case, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK nonsense"])
-def test_damaged_records_give_a_library_error(tmp_path, content):
+def test_damaged_records_are_refused_with_the_advice_to_evaluate_again(tmp_path, content):
     if content is not None:
         (tmp_path / "m.npz").write_bytes(content)
     with pytest.raises(InputError, match="evaluate the run again"):

@@ -50,14 +50,14 @@ def message_for(case, content):
         ("segmentations", [None, 3], ["segmentations[1]: found int"]),
     ],
 )
-def test_bad_prediction_passes_or_is_not_named(case, key, bad, said):
+def test_a_bad_prediction_is_refused_with_its_place_and_what_was_found(case, key, bad, said):
     case.predictions[1][key] = bad
     message = message_for(case, case.predictions)
     for words in ["p.json: [1]", *said]:
         assert words in message
 
 
-def test_all_problems_of_predictions_are_not_listed_at_once(case):
+def test_all_problems_of_predictions_are_listed_at_once(case):
     del case.predictions[0]["score"], case.predictions[0]["video_id"]
     case.predictions[1] |= {"video_id": 3, "category_id": 9, "score": None}
     lines = message_for(case, [*case.predictions, "x"]).splitlines()
@@ -66,15 +66,15 @@ def test_all_problems_of_predictions_are_not_listed_at_once(case):
     assert "found str" in lines[4]
 
 
-def test_a_flood_of_problems_hides_how_many_there_are(case):
+def test_problems_beyond_the_listed_ones_are_counted(case):
     assert message_for(case, [3] * 100).splitlines()[-1] == "p.json: and 70 more problems"
 
 
-def test_predictions_that_are_no_list_pass(case):
+def test_predictions_that_are_no_list_are_refused(case):
     assert "found dict at the top, expected the list of predictions" in message_for(case, {"results": []})
 
 
-def test_empty_list_of_predictions_is_an_error(case):
+def test_an_empty_list_of_predictions_is_accepted(case):
     assert parse_predictions([], parse_ground_truth(case.content)) == ()
 
 
@@ -116,7 +116,7 @@ def _set(*path_and_value):
         (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": []}), ["cover 0 pixels"]),
     ],
 )
-def test_bad_annotation_passes_or_is_not_named(case, change, said):
+def test_a_bad_annotation_is_refused_with_its_place_and_what_was_found(case, change, said):
     content = copy.deepcopy(case.content)
     change(content)
     with pytest.raises(InputError) as error:
@@ -141,7 +141,7 @@ def test_bad_annotation_passes_or_is_not_named(case, change, said):
         "[50, 50}",
     ],
 )
-def test_broken_plain_runs_of_a_file_pass(case, tmp_path, runs):
+def test_broken_plain_runs_of_a_file_are_refused(case, tmp_path, runs):
     path = tmp_path / "gt.json"
     case.content["annotations"][0]["segmentations"][0] = {"size": [10, 10], "counts": "here"}
     path.write_text(json.dumps(case.content).replace('"here"', runs))
@@ -149,7 +149,7 @@ def test_broken_plain_runs_of_a_file_pass(case, tmp_path, runs):
         read_ground_truth(path)
 
 
-def test_number_too_long_for_python_gives_a_library_error(case, tmp_path):
+def test_a_number_too_long_for_python_is_refused_as_invalid_json(case, tmp_path):
     path = tmp_path / "gt.json"
     path.write_text(json.dumps(case.content).replace('"length": 2', '"length": ' + "2" * 5000))
     with pytest.raises(InputError, match="not valid JSON"):
@@ -158,13 +158,13 @@ def test_number_too_long_for_python_gives_a_library_error(case, tmp_path):
 
 @pytest.mark.parametrize("key", ["height", "width", "length"])
 @pytest.mark.parametrize("value", [0, 2**20 + 1, 2**70, True, 1.0])
-def test_size_of_a_video_that_no_video_has(case, key, value):
+def test_an_impossible_size_of_a_video_is_refused(case, key, value):
     case.content["videos"][0][key] = value
     with pytest.raises(InputError, match=f"{key}: found .*, expected an integer from 1 to 1048576"):
         parse_ground_truth(case.content)
 
 
-def test_place_of_a_json_error_behind_plain_runs_is_not_that_of_the_file(case, tmp_path):
+def test_a_json_error_behind_plain_runs_is_reported_at_its_place_in_the_file(case, tmp_path):
     path = tmp_path / "gt.json"
     case.content["annotations"][0]["segmentations"] = [{"size": [10, 10], "counts": [3, 5, 12, 80]}] * 2
     text = json.dumps(case.content)
@@ -174,7 +174,7 @@ def test_place_of_a_json_error_behind_plain_runs_is_not_that_of_the_file(case, t
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-def test_plain_runs_of_a_file_are_not_those_of_its_content(case, tmp_path, indent):
+def test_plain_runs_of_a_file_are_those_of_its_content(case, tmp_path, indent):
     path = tmp_path / "gt.json"
     case.content["annotations"][0]["segmentations"] = [{"size": [10, 10], "counts": [3, 5, 12, 80]}, None]
     path.write_text(json.dumps(case.content, indent=indent))
@@ -187,7 +187,7 @@ def test_plain_runs_of_a_file_are_not_those_of_its_content(case, tmp_path, inden
     ("text", "said"),
     [(None, "no such file"), ("", "the file is empty"), ("[1, ", "not valid JSON"), ("\udcff", "not UTF-8")],
 )
-def test_unreadable_file_gives_a_library_error(case, tmp_path, text, said):
+def test_an_unreadable_file_is_refused_with_its_path(case, tmp_path, text, said):
     path = tmp_path / "file.json"
     if text is not None:
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -198,7 +198,7 @@ def test_unreadable_file_gives_a_library_error(case, tmp_path, text, said):
         assert str(path) in str(error.value)
 
 
-def test_nan_written_by_python_is_read_as_a_score(case, tmp_path):
+def test_nan_written_by_python_is_refused_as_a_score(case, tmp_path):
     case.predictions[0]["score"] = float("nan")
     path = tmp_path / "p.json"
     path.write_text(json.dumps(case.predictions))

@@ -37,7 +37,7 @@ def refused(case, *words):
     return all(word in str(error.value) for word in words)
 
 
-def test_short_track_is_not_compared_over_its_own_frames_only(new_case):
+def test_a_short_track_is_compared_over_its_own_frames_only(new_case):
     case = new_case().video(1, 3).instance(LEFT, LEFT, RIGHT).predict(LEFT, LEFT)
     assert refused(case, "found 2 frames, but video 1 has 3")
     numbers, notices = lenient_numbers(case)
@@ -45,12 +45,12 @@ def test_short_track_is_not_compared_over_its_own_frames_only(new_case):
     assert notices == {"tracks that have not one entry per frame": 1}
 
 
-def test_frames_beyond_the_end_of_the_annotation_count(new_case):
+def test_frames_beyond_the_end_of_the_annotation_do_not_count(new_case):
     case = new_case().video(1, 1).instance(LEFT).predict(LEFT, RIGHT, RIGHT)
     assert lenient_numbers(case)[0]["AP"] == pytest.approx(1)
 
 
-def test_frame_of_another_size_adds_to_intersection_or_union(new_case, rectangle_of):
+def test_an_annotated_frame_of_another_size_adds_to_neither_intersection_nor_union(new_case, rectangle_of):
     case = new_case().video(1, 2).instance(LEFT, LEFT).predict(HALF, LEFT)
     case.predictions[0]["segmentations"][0] = rectangle_of((0, 0, 9, 9), (9, 11))
     assert refused(case, "segmentations[0]: size: found [9, 11], expected [10, 10]")
@@ -59,13 +59,13 @@ def test_frame_of_another_size_adds_to_intersection_or_union(new_case, rectangle
     assert notices == {"masks of another size than the video": 1}
 
 
-def test_frame_of_another_size_alone_does_not_add_to_the_union(new_case, rectangle_of):
+def test_a_frame_of_another_size_without_annotation_adds_to_the_union(new_case, rectangle_of):
     case = new_case().video(1, 2).instance(None, LEFT).predict(None, LEFT)
     case.predictions[0]["segmentations"][0] = rectangle_of((0, 0, 5, 5), (9, 11))  # 25 pixels beside 50
     assert lenient_numbers(case)[0]["AP"] == pytest.approx(0.4)  # IoU 50 / 75 passes four thresholds of ten
 
 
-def test_prediction_of_unknown_category_counts(new_case):
+def test_a_prediction_of_an_unknown_category_does_not_count(new_case):
     case = new_case().video().instance(LEFT).predict(LEFT, score=0.5).predict(RIGHT, category=41, score=0.9)
     assert refused(case, "category_id: found 41")
     numbers, notices = lenient_numbers(case)
@@ -73,13 +73,13 @@ def test_prediction_of_unknown_category_counts(new_case):
     assert notices == {"predictions of a category that the annotations do not have": 1}
 
 
-def test_nan_does_not_rank_last(new_case):
+def test_a_nan_score_ranks_last(new_case):
     case = new_case().video().instance(LEFT).predict(RIGHT, score=float("nan")).predict(LEFT, score=-5.0)
     assert refused(case, "score: found nan")
     assert lenient_numbers(case)[0]["AP"] == pytest.approx(1)
 
 
-def test_repeated_annotation_id_does_not_count_the_last_twice(new_case):
+def test_a_repeated_annotation_id_counts_the_last_instance_twice(new_case):
     case = new_case().video().instance(LEFT).instance(RIGHT, id=1).predict(RIGHT)
     assert refused(case, "id 1 occurs twice")
     numbers, notices = lenient_numbers(case)
@@ -87,7 +87,7 @@ def test_repeated_annotation_id_does_not_count_the_last_twice(new_case):
     assert notices == {"annotations with one id": 1}
 
 
-def test_repeated_id_of_an_unknown_category_counts_once_where_categories_are_pooled(new_case):
+def test_a_repeated_id_of_an_unknown_category_counts_twice_class_agnostically(new_case):
     case = new_case().video().instance(RIGHT, category=9).instance(LEFT, id=1).predict(LEFT)
     truth = parse_ground_truth(case.content, lenient=True)
     records = match(truth, parse_predictions(case.predictions, truth, lenient=True))
@@ -95,20 +95,20 @@ def test_repeated_id_of_an_unknown_category_counts_once_where_categories_are_poo
     assert twelve_numbers(records, [records.pooled])["AR100"] == pytest.approx(0.5)  # both names stand for the last
 
 
-def test_match_to_annotation_zero_counts_as_right(new_case):
+def test_a_match_to_annotation_id_zero_does_not_count_as_right(new_case):
     case = new_case().video().instance(LEFT, id=0).predict(LEFT)
     assert refused(case, "id: found 0")
     assert lenient_numbers(case)[0]["AP"] == 0
 
 
-def test_annotations_outside_the_lists_count(new_case):
+def test_annotations_of_unknown_videos_or_categories_do_not_count(new_case):
     case = new_case().video().instance(LEFT).instance(RIGHT, video=7).instance(RIGHT, category=9).predict(LEFT)
     assert refused(case, "video_id: found 7", "category_id: found 9")
     numbers, notices = lenient_numbers(case)
     assert (numbers["AP"], len(notices)) == (pytest.approx(1), 2)
 
 
-def test_falsy_entries_are_not_null(new_case):
+def test_empty_entries_are_read_as_null(new_case):
     case = new_case().video(1, 3).instance(LEFT, None, None).predict(LEFT, None, None)
     case.predictions[0]["segmentations"][1:] = [{}, []]
     assert refused(case, "segmentations[1]")
@@ -117,7 +117,7 @@ def test_falsy_entries_are_not_null(new_case):
     assert notices == {"empty entries that are not null": 2}
 
 
-def test_no_annotation_is_zero_instead_of_undefined(new_case):
+def test_all_numbers_are_undefined_without_an_annotation(new_case):
     case = new_case().video().predict(LEFT)
     assert refused(case, "annotations: found []")
     numbers, notices = lenient_numbers(case)
@@ -125,7 +125,7 @@ def test_no_annotation_is_zero_instead_of_undefined(new_case):
     assert notices == {"no annotation at all": 1}
 
 
-def test_empty_list_and_the_hundred_and_first_pass_without_a_word(new_case):
+def test_an_empty_list_and_predictions_beyond_the_hundredth_give_a_warning(new_case):
     case = new_case().video().instance(LEFT)
     assert lenient_numbers(case)[1] == {"no prediction at all": 1}
     for _ in range(103):
@@ -133,14 +133,14 @@ def test_empty_list_and_the_hundred_and_first_pass_without_a_word(new_case):
     assert lenient_numbers(case)[1] == {"predictions beyond the 100 best of their video and category": 3}
 
 
-def test_damaged_runs_are_forgiven(new_case):
+def test_damaged_runs_are_refused_even_leniently(new_case):
     case = new_case().video().instance(LEFT).predict(LEFT)
     case.predictions[0]["segmentations"][0]["counts"] = "0" * 9  # the public code never ends on these
     with pytest.raises(InputError, match="runs cover 0 pixels"):
         lenient_numbers(case)
 
 
-def test_command_hides_its_warnings(new_case, tmp_path):
+def test_the_command_prints_and_records_its_warnings(new_case, tmp_path):
     case = new_case().video(1, 2).instance(LEFT, LEFT).predict(LEFT).predict(LEFT)
     (tmp_path / "gt.json").write_text(json.dumps(case.content))
     (tmp_path / "p.json").write_text(json.dumps(case.predictions))
@@ -156,7 +156,7 @@ def test_command_hides_its_warnings(new_case, tmp_path):
     assert metrics["produced_by"]["lenient"] is True
 
 
-def test_lenient_changes_the_numbers_of_a_clean_file(random_case, tmp_path):
+def test_lenient_changes_no_number_of_a_clean_file(random_case, tmp_path):
     case = random_case(np.random.default_rng(4))
     (tmp_path / "gt.json").write_text(json.dumps(case.content))
     (tmp_path / "p.json").write_text(json.dumps(case.predictions))

@@ -17,7 +17,7 @@ def counted(case):
 
 @quickly
 @given(seeds)
-def test_order_of_videos_changes_ap(random_case, seed):
+def test_the_order_of_videos_does_not_change_ap(random_case, seed):
     rng = np.random.default_rng(seed)
     case = random_case(rng, distinct_scores=True)
     before = case.numbers(), case.agnostic_numbers()
@@ -34,7 +34,7 @@ def test_order_of_videos_changes_ap(random_case, seed):
 
 @quickly
 @given(seeds)
-def test_perfect_predictions_do_not_give_1(random_case, seed):
+def test_perfect_predictions_give_1(random_case, seed):
     rng = np.random.default_rng(seed)
     case = random_case(rng)
     keys = ("video_id", "category_id", "segmentations")
@@ -51,7 +51,7 @@ def test_perfect_predictions_do_not_give_1(random_case, seed):
 
 @quickly
 @given(seeds)
-def test_lower_scored_duplicate_raises_ap(random_case, seed):
+def test_a_lower_scored_duplicate_does_not_raise_ap(random_case, seed):
     rng = np.random.default_rng(seed)
     case = random_case(rng, distinct_scores=True)
     if not case.predictions:
@@ -67,7 +67,7 @@ def test_lower_scored_duplicate_raises_ap(random_case, seed):
 
 @quickly
 @given(seeds)
-def test_numbers_leave_their_range_or_order(random_case, seed):
+def test_numbers_keep_their_range_and_order(random_case, seed):
     numbers = {name: value(number) for name, number in random_case(np.random.default_rng(seed)).numbers().items()}
     assert all(number == -1 or 0 <= number <= 1 + 1e-12 for number in numbers.values())
     assert numbers["AP75"] <= numbers["AP50"] + 1e-12 and numbers["AP"] <= numbers["AP50"] + 1e-12
@@ -76,7 +76,7 @@ def test_numbers_leave_their_range_or_order(random_case, seed):
 
 @quickly
 @given(seeds)
-def test_scores_count_by_more_than_their_order(random_case, seed):
+def test_scores_count_by_their_order_only(random_case, seed):
     case = random_case(np.random.default_rng(seed))
     before = case.numbers()
     for prediction in case.predictions:
@@ -86,7 +86,7 @@ def test_scores_count_by_more_than_their_order(random_case, seed):
 
 @quickly
 @given(seeds)
-def test_class_agnostic_numbers_depend_on_predicted_categories(random_case, seed):
+def test_class_agnostic_numbers_do_not_depend_on_predicted_categories(random_case, seed):
     rng = np.random.default_rng(seed)
     case = random_case(rng, distinct_scores=True)
     before = case.agnostic_numbers()

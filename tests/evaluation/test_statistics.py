@@ -22,13 +22,13 @@ def hits(new_case, found):
     return case.records()
 
 
-def test_identical_runs_differ(random_case):
+def test_identical_runs_do_not_differ(random_case):
     records = random_case(np.random.default_rng(0), videos=12).records()
     for interval in bootstrap_over_videos([records], [records], 200, np.random.default_rng(0)).values():
         assert (interval.difference, interval.low, interval.high) == (0, 0, 0)
 
 
-def test_difference_is_not_second_minus_first_on_all_videos(random_case):
+def test_the_difference_is_second_minus_first_on_all_videos(random_case):
     case = random_case(np.random.default_rng(5), videos=10)
     first = case.records()
     case.predictions = case.predictions[::2]
@@ -42,7 +42,7 @@ def test_difference_is_not_second_minus_first_on_all_videos(random_case):
         assert result[name].low <= result[name].high
 
 
-def test_interval_is_not_that_of_the_binomial_share(new_case):
+def test_the_interval_is_that_of_the_binomial_share(new_case):
     # AP of `hits` is floor(100 share) + 1 of 101 points; resampled shares are binomial
     found = [video % 2 for video in range(100)]
     interval = bootstrap_over_videos(
@@ -54,7 +54,7 @@ def test_interval_is_not_that_of_the_binomial_share(new_case):
     assert interval.high == pytest.approx(0.5 + 1.96 * deviation, abs=0.02)
 
 
-def test_interval_of_few_replicates_is_narrower_than_its_confidence(new_case):
+def test_an_interval_of_few_replicates_is_as_wide_as_its_confidence_asks(new_case):
     # one more resample lies below 19 others with probability 1/20, above with as much: they span a 90 % interval
     runs = hits(new_case, [0] * 100), hits(new_case, [video % 2 for video in range(100)])
     for seed in range(5):
@@ -65,7 +65,7 @@ def test_interval_of_few_replicates_is_narrower_than_its_confidence(new_case):
         assert (within.low, within.high) == pytest.approx((all_draws.low, all_draws.high))
 
 
-def test_intervals_do_not_cover_the_true_difference_nineteen_times_in_twenty(new_case):
+def test_intervals_cover_the_true_difference_about_nineteen_times_in_twenty(new_case):
     rng = np.random.default_rng(2)
     covered = 0
     for _ in range(60):
@@ -75,7 +75,7 @@ def test_intervals_do_not_cover_the_true_difference_nineteen_times_in_twenty(new
     assert 50 <= covered <= 60
 
 
-def test_runs_are_resampled_on_different_videos(new_case):
+def test_runs_are_resampled_on_the_same_videos(new_case):
     # both find the same instances except one: paired, the difference is never below 0
     found = [video % 2 for video in range(30)]
     better = [1, *found[1:]]
@@ -86,13 +86,13 @@ def test_runs_are_resampled_on_different_videos(new_case):
     assert interval.high < 0.15
 
 
-def test_seeds_of_a_group_are_not_averaged(new_case):
+def test_seeds_of_a_group_are_averaged(new_case):
     none, all_found = hits(new_case, [0] * 10), hits(new_case, [1] * 10)
     result = bootstrap_over_videos([none], [none, all_found], 50, np.random.default_rng(0))["AP"]
     assert (result.difference, result.low, result.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
-def test_same_generator_gives_other_intervals(random_case):
+def test_the_same_seed_gives_the_same_intervals(random_case):
     case = random_case(np.random.default_rng(1), videos=8)
     first = case.records()
     case.predictions = case.predictions[1:]
@@ -101,19 +101,19 @@ def test_same_generator_gives_other_intervals(random_case):
     assert draws[0] == draws[1]
 
 
-def test_resamples_without_an_instance_count(new_case):
+def test_resamples_without_an_instance_do_not_count(new_case):
     case = new_case().video(1).video(2).instance(LEFT, video=1).predict(LEFT, video=1)
     result = bootstrap_over_videos([case.records()], [case.records()], 400, np.random.default_rng(0))["AP"]
     assert 250 < result.replicates < 350  # a quarter of the resamples draws the empty video twice
 
 
-def test_undefined_metric_gets_an_interval(new_case):
+def test_an_undefined_metric_gets_no_interval(new_case):
     case = new_case().video(1).instance(LEFT, crowd=1)
     result = bootstrap_over_videos([case.records()], [case.records()], 10, np.random.default_rng(0))["AP"]
     assert (result.difference, result.low, result.high, result.replicates) == (None, None, None, 0)
 
 
-def test_runs_on_different_videos_are_compared(new_case):
+def test_runs_on_different_videos_are_refused(new_case):
     with pytest.raises(InputError, match="different videos"):
         bootstrap_over_videos([hits(new_case, [1])], [hits(new_case, [1, 1])], 10, np.random.default_rng(0))
     with pytest.raises(InputError, match="found 1 and 0 runs"):
@@ -132,13 +132,13 @@ def test_runs_on_different_videos_are_compared(new_case):
         ([0.0, 0.0], 1.0),
     ],
 )
-def test_sign_flip_p_value_is_not_the_one_by_hand(differences, expected):
+def test_the_sign_flip_p_value_is_the_one_by_hand(differences, expected):
     assert sign_flip_p_value(differences) == expected
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(-50, 50), min_size=1, max_size=7))
-def test_sign_flip_p_value_is_not_the_share_of_all_flips(differences):
+def test_the_sign_flip_p_value_is_the_share_of_all_flips(differences):
     # tenths: sums that are equal on paper differ by rounding
     flips = itertools.product((-1, 1), repeat=len(differences))
     far = [abs(np.dot(signs, differences)) >= abs(sum(differences)) for signs in flips]
@@ -146,12 +146,12 @@ def test_sign_flip_p_value_is_not_the_share_of_all_flips(differences):
 
 
 @pytest.mark.parametrize("bad", [[], [float("nan")], [1.0] * 21])
-def test_sign_flip_takes_what_it_cannot_count(bad):
+def test_the_sign_flip_test_refuses_what_it_cannot_count(bad):
     with pytest.raises(InputError, match="1 to 20 finite"):
         sign_flip_p_value(bad)
 
 
-def test_five_seeds_are_said_to_reach_5_percent():
+def test_five_seeds_are_said_not_to_reach_5_percent():
     five = compare_seeds(dict.fromkeys(range(5), 0.1), dict.fromkeys(range(5), 0.3))
     six = compare_seeds(dict.fromkeys(range(6), 0.1), dict.fromkeys(range(6), 0.3))
     assert (five.p_value, five.least_p_value) == (0.0625, 0.0625)
@@ -160,19 +160,19 @@ def test_five_seeds_are_said_to_reach_5_percent():
     assert six.mean_difference == pytest.approx(0.2)
 
 
-def test_seeds_are_paired_by_order_instead_of_number():
+def test_seeds_are_paired_by_number_and_not_by_order():
     result = compare_seeds({1: 0.1, 2: 0.5}, {2: 0.6, 1: 0.2})
     assert result.p_value == 0.5
     assert result.mean_difference == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("first", "second"), [({}, {}), ({1: 0.0}, {2: 0.0}), ({1: 0.0, 2: 0.0}, {1: 0.0})])
-def test_unpaired_seeds_are_compared(first, second):
+def test_unpaired_seeds_are_refused(first, second):
     with pytest.raises(InputError, match="the same seeds"):
         compare_seeds(first, second)
 
 
-def test_holm_is_not_the_one_by_hand():
+def test_the_holm_correction_is_the_one_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1, 1]
     assert holm([]) == []

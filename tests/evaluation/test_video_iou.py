@@ -25,35 +25,35 @@ def square(x0, y0, x1, y1):
     return coco_mask.encode(mask)
 
 
-def test_sums_are_not_taken_over_frames_before_dividing():
+def test_sums_are_taken_over_frames_before_dividing():
     # frame 1: 4 of 4 + 8 - 4; frame 2: 10 of 10: (4 + 10) / (8 + 10), not the mean of 1/2 and 1
     predicted = (square(0, 0, 2, 2), square(0, 0, 5, 2))
     annotated = (square(0, 0, 2, 4), square(0, 0, 5, 2))
     assert video_iou([predicted], [annotated]) == pytest.approx(14 / 18)
 
 
-def test_frame_with_one_side_only_does_not_add_to_the_union():
+def test_a_frame_with_one_side_only_adds_to_the_union():
     predicted = (square(0, 0, 2, 2), square(0, 0, 3, 3), None, None)
     annotated = (square(0, 0, 2, 2), None, square(0, 0, 5, 1), None)
     assert video_iou([predicted], [annotated]) == pytest.approx(4 / (4 + 9 + 5))
 
 
-def test_tracks_without_a_pixel_do_not_give_zero():
+def test_tracks_without_a_pixel_give_zero():
     empty, absent = (square(0, 0, 0, 0),), (None,)
     assert video_iou([empty, absent], [empty, absent]).tolist() == [[0, 0], [0, 0]]
 
 
-def test_pairs_are_mixed_up():
+def test_every_pair_of_tracks_stands_at_its_place_in_the_matrix():
     tracks = [(square(0, 0, 3, 3),), (square(5, 5, 9, 9),), (square(0, 0, 3, 6),)]
     assert video_iou(tracks, tracks[:2]) == pytest.approx(np.array([[1, 0], [0, 1], [0.5, 0]]))
 
 
-def test_no_track_on_one_side_crashes():
+def test_no_track_on_one_side_gives_an_empty_matrix():
     assert video_iou([], [(square(0, 0, 3, 3),)]).shape == (0, 1)
     assert video_iou([(square(0, 0, 3, 3),)], []).shape == (1, 0)
 
 
-def test_the_three_encodings_of_a_mask_differ():
+def test_the_three_encodings_of_a_mask_are_equal():
     expected = square(2, 1, 5, 4)
     runs = [21, 3, 7, 3, 7, 3, 76]  # columns of 10: 2 columns and 1 pixel of background, then 3 of 3 pixels
     as_text = {"size": [10, 12], "counts": expected["counts"].decode()}
@@ -70,7 +70,7 @@ def random_masks(rng, height, width, frames):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_decoded_runs_are_not_those_of_the_mask(seed):
+def test_decoded_runs_are_those_of_the_mask(seed):
     rng = np.random.default_rng(seed)
     height, width = int(rng.integers(1, 300)), int(rng.integers(1, 60))
     masks = random_masks(rng, height, width, 4)
@@ -82,7 +82,7 @@ def test_decoded_runs_are_not_those_of_the_mask(seed):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_track_loses_masks_boxes_or_overlaps(seed):
+def test_a_track_keeps_masks_boxes_and_overlaps(seed):
     rng = np.random.default_rng(seed)
     height, width, frames = int(rng.integers(1, 40)), int(rng.integers(1, 40)), 5
     drawn = [random_masks(rng, height, width, frames) for _ in range(4)]

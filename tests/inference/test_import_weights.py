@@ -58,7 +58,7 @@ def saved(tmp_path, state):
     return tmp_path / "public.pth"
 
 
-def test_imported_weights_give_the_public_figures(imported):
+def test_imported_weights_give_the_public_outputs(imported):
     model = mssts.load_model(imported)
     assert not model.training
     expected = np.load(DATA / "r50_t2.npz")
@@ -109,7 +109,7 @@ def test_a_coco_head_is_taken_by_the_corrected_map(tmp_path):
     assert bias[ids["fox"]] == bias[ids["mouse"]] == pytest.approx(-4.595, abs=1e-3)  # no source in COCO: untrained
 
 
-def test_a_dropped_head_is_a_start_for_training_and_nothing_else(tmp_path):
+def test_weights_without_a_class_head_are_a_start_for_training_only(tmp_path):
     dropped = import_weights(saved(tmp_path, light_state()), tmp_path / "ours.pt", class_head="drop")
     assert sum("class_embed" in name for name in dropped) == 2
     with pytest.raises(InputError, match="without its class head"):
@@ -139,7 +139,7 @@ POISON = {
 
 
 @pytest.mark.parametrize("name", POISON)
-def test_what_does_not_fit_is_named(tmp_path, name):
+def test_public_entries_that_do_not_fit_are_refused_with_the_reason(tmp_path, name):
     change, message = POISON[name]
     state = light_state()
     change(state)

@@ -51,7 +51,7 @@ def frames_of(seed, count, height, width):
     return torch.from_numpy(normal.astype(np.float32))
 
 
-def test_public_weights_give_the_public_figures_at_inference(public_resnet50):
+def test_public_weights_give_the_public_outputs_at_inference(public_resnet50):
     expected = np.load(DATA / "r50_t2.npz")
     with torch.inference_mode():
         output = public_resnet50(frames_of(7, 2, 96, 160)[None])
@@ -61,7 +61,7 @@ def test_public_weights_give_the_public_figures_at_inference(public_resnet50):
     np.testing.assert_allclose(masks, expected["pred_masks"], rtol=0, atol=1e-2)
 
 
-def test_size_is_the_public_one_without_what_never_acts(public_resnet50):
+def test_the_number_of_parameters_is_the_public_one_without_unused_layers(public_resnet50):
     never_acting = 6 * (256 * 256 + 256)  # a second output projection in each encoder layer
     assert count_parameters(public_resnet50) == 48_404_173 - never_acting
     learned = sum(p.numel() for p in public_resnet50.parameters() if p.requires_grad)
@@ -98,7 +98,7 @@ def test_joint_projection_of_swin_is_cut_into_query_key_value():
     assert [ours[name].tolist() for name in names] == [[0, 1], [2, 3], [4, 5]]
 
 
-def test_what_never_acts_is_dropped_by_name():
+def test_public_entries_of_unused_layers_are_dropped_by_name():
     assert our_names("detr.transformer.encoder.layers.3.self_attn.output_proj_box.weight") == ()
     assert our_names("detr.backbone.0.body.norm0.bias") == ()
 

@@ -226,7 +226,7 @@ def test_masks_judged_together_get_the_verdicts_they_get_alone(case):
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (72, 104), (360, 640)])
-def test_any_frame_size_whose_stride_is_8_works(height, width):
+def test_frames_of_any_size_divisible_by_8_are_judged(height, width):
     generator = torch.Generator().manual_seed(0)
     discriminator = adversary_of().discriminator
     sizes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in (8, 16, 32)]

@@ -39,7 +39,7 @@ def one_instance(frames=2):
     return StandIn((layer,), torch.zeros(1, frames, 8, 1, 1), ()), batch
 
 
-def test_every_term_by_hand_with_an_absent_frame_that_counts(criterion):
+def test_every_term_equals_the_one_by_hand_and_absent_frames_count(criterion):
     output, batch = one_instance()
     terms = criterion(output, batch)
     assert tuple(terms) == NAMES
@@ -158,7 +158,7 @@ def test_half_precision_predictions_give_single_precision_losses(criterion, gene
         torch.testing.assert_close(value, exact[name], rtol=0.02, atol=0.02)
 
 
-def test_masks_of_another_size_name_the_setting_to_change(criterion, generator):
+def test_masks_of_another_size_are_refused_with_the_setting_to_change(criterion, generator):
     output = random_output(generator, clips=1)
     batch = random_batch(generator, (2,), ((64, 92),), padded=(64, 92))
     with pytest.raises(InputError, match=r"Set data\.pad_multiple"):

@@ -108,7 +108,7 @@ def test_more_instances_than_queries_leave_instances_unmatched(generator):
 
 
 @pytest.mark.parametrize(("name", "words"), [("logits_BNK", "class logits hold"), ("boxes_BTN4", "boxes hold")])
-def test_a_cost_that_is_not_finite_says_where(generator, name, words):
+def test_a_cost_that_is_not_finite_is_refused_with_its_layer_and_clip(generator, name, words):
     output, batch = random_output(generator), random_batch(generator)
     with torch.no_grad():
         getattr(output.layers[1], name)[1] = float("nan")

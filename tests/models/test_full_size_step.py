@@ -31,7 +31,7 @@ def batch(tmp_path_factory):
 @pytest.mark.parametrize("name", ["baseline", ALL])
 @pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "swin_l"])
 @pytest.mark.long
-def test_one_step_of_the_full_size_model(batch, backbone, name):
+def test_one_step_of_a_full_size_model_keeps_loss_gradients_and_weights_finite(batch, backbone, name):
     config = resolve("paper-2019", name)
     model = build_model(config.model, backbone, 40).train()
     optimizer = build_optimizer(model, config.train)

@@ -10,7 +10,7 @@ from mssts.ops.attention import DeformableSampling, ScaledDotProduct
 from tests.models.small_model import clips, filled, small_model
 
 
-def test_a_mask_without_padding_is_no_mask():
+def test_a_padding_mask_without_padding_changes_nothing():
     model = filled(small_model("ms_sts_temporal")).eval()
     frames = clips(1, 2, 3, 64, 96)
     with torch.inference_mode():
@@ -19,7 +19,7 @@ def test_a_mask_without_padding_is_no_mask():
     assert torch.equal(unmasked.sizes_B2, masked.sizes_B2)
 
 
-def test_padded_clip_beside_a_full_one():
+def test_a_padded_clip_does_not_change_the_full_clip_beside_it():
     model = filled(small_model("ms_sts_temporal")).eval()
     padding = torch.zeros(2, 2, 64, 96, dtype=torch.bool)
     padding[1, :, 40:], padding[1, :, :, 70:] = True, True
@@ -52,7 +52,7 @@ def test_a_fourth_level_is_half_the_third():
     ]
 
 
-def test_inference_before_training_leaves_nothing_that_training_cannot_use():
+def test_a_model_can_be_trained_after_it_ran_in_inference_mode():
     model = small_model("ms_sts_temporal")
     frames = clips(1, 2, 3, 56, 88)
     with torch.inference_mode():
@@ -135,7 +135,7 @@ def test_resampling_gives_no_weight_to_padding():
     torch.testing.assert_close(fine[:3], torch.ones(3, 4))
 
 
-def test_attention_figures_find_their_hooks():
+def test_attention_maps_find_the_modules_that_they_hook():
     model = small_model("ms_sts_temporal").eval()
     seen = {}
     for name, module in model.named_modules():

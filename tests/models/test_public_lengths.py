@@ -53,7 +53,7 @@ def long(*values):
         long("swinl", 36, 32, 48),
     ],
 )
-def test_public_figures_at_any_length_and_size(imported, case, frames, height, width):
+def test_outputs_equal_the_public_ones_at_any_length_and_size(imported, case, frames, height, width):
     figures = np.load(DATA / "lengths.npz")
     expected = {part: figures[f"{case}_{frames}_{height}_{width}_{part}"] for part in ("logits", "boxes", "masks")}
     with torch.inference_mode():
@@ -65,7 +65,7 @@ def test_public_figures_at_any_length_and_size(imported, case, frames, height, w
 
 
 @pytest.mark.parametrize("case", ["r50_t2", long("r101"), long("swinl")])
-def test_public_figures_for_two_padded_clips_of_different_sizes(imported, case):
+def test_outputs_equal_the_public_ones_for_two_padded_clips_of_different_sizes(imported, case):
     expected = np.load(DATA / f"{case.removesuffix('_t2')}_padded.npz")
     frames, padding = torch.zeros(2, 2, 3, 96, 160), torch.ones(2, 2, 96, 160, dtype=torch.bool)
     for clip, (height, width) in enumerate([(96, 130), (61, 160)]):

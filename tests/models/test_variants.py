@@ -50,7 +50,7 @@ def test_every_parameter_has_a_gradient(variant):
     assert without == set()
 
 
-def test_the_contribution_acts_once_its_zeros_are_gone(variant):
+def test_the_contribution_acts_once_its_weights_are_not_zero(variant):
     if variant == "baseline":
         pytest.skip("nothing is added")
     model = small_model(variant).eval()
@@ -63,7 +63,7 @@ def test_the_contribution_acts_once_its_zeros_are_gone(variant):
         assert (model(frames).layers[-1].mask_parameters_BNP - before).abs().max() > 1e-3
 
 
-def test_frames_of_the_encoder_meet_only_where_the_variant_lets_them(variant):
+def test_frames_reach_each_other_in_the_encoder_only_where_the_variant_allows_it(variant):
     section = resolve("smoke", variant).model.encoder.ms_sts
     gradient = frame_gradient(variant, target=1, source=[0, 2])
     assert bool(gradient.any()) == (section.enabled and not section.own_frame_only)
@@ -82,7 +82,7 @@ def test_a_fine_level_of_one_frame_never_reaches_a_coarse_level_of_another(varia
     assert not frame_gradient(variant, target=coarsest_of_first, source=finer_of_last).any()
 
 
-def test_clips_of_a_batch_do_not_meet(variant):
+def test_clips_of_a_batch_do_not_influence_each_other(variant):
     model = filled(small_model(variant)).eval()
     frames = clips(2, 3, 3, 64, 96)
     with torch.inference_mode():
@@ -96,7 +96,7 @@ def test_clips_of_a_batch_do_not_meet(variant):
 
 
 @pytest.mark.parametrize(("frames", "height", "width"), [(1, 64, 96), (9, 64, 96), (2, 50, 75), (2, 33, 40)])
-def test_any_length_and_size_of_clip(variant, frames, height, width):
+def test_clips_of_any_length_and_size_give_finite_outputs_of_the_right_shape(variant, frames, height, width):
     model = filled(small_model(variant)).eval()
     with torch.inference_mode():
         output = model(clips(1, frames, 3, height, width))

@@ -17,7 +17,7 @@ def test_corner_form_is_centre_minus_and_plus_half_the_size():
         ((0, 0, 2, 2), (1, 1, 3, 3), 1 / 7 - 2 / 9),
     ],
 )
-def test_generalized_iou_of_boxes_computed_by_hand(a, b, expected):
+def test_generalized_iou_equals_the_one_computed_by_hand(a, b, expected):
     iou = generalized_iou(torch.tensor(a).float(), torch.tensor(b).float())
     assert iou.item() == pytest.approx(expected, abs=1e-6)
 

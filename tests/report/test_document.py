@@ -145,7 +145,7 @@ def test_a_study_without_results_still_gives_a_pdf(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "table.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_curves_show_the_mean_over_seeds_of_each_variant(fake_study: Path) -> None:
+def test_training_figures_show_the_mean_over_seeds_of_each_variant(fake_study: Path) -> None:
     runs = collect("fake")
     logs = read_logs(runs)
     assert set(logs["variant"]) == {"baseline", "ms_sts", "temporal"}

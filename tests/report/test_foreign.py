@@ -35,14 +35,14 @@ def foreign_study(fake_study: Path) -> Path:
     return fake_study
 
 
-def test_foreign_results_are_not_marked_or_not_tabled(foreign_study: Path) -> None:
+def test_external_results_are_marked_and_tabled(foreign_study: Path) -> None:
     for frame, title in ((table(collect("fake")), "variant"), (summary(collect("fake")), "Variant")):
         rows = frame[frame[title].str.endswith("(foreign method)")]
         assert list(rows[title]) == ["Mask2Former VIS (foreign method)", "Not yet (foreign method)"]
         assert list(rows["AP"]) == ["75.25", "not run"]
 
 
-def test_errors_are_not_averaged_over_seeds(foreign_study: Path) -> None:
+def test_errors_are_averaged_over_seeds(foreign_study: Path) -> None:
     frame = errors(collect("fake"))
     assert list(frame.columns[-5:]) == list(KINDS)
     baseline = frame[(frame["Variant"] == "Baseline") & (frame["Split"] == "valid")].iloc[0]
@@ -51,7 +51,7 @@ def test_errors_are_not_averaged_over_seeds(foreign_study: Path) -> None:
     assert foreign["missed"] == "6.00"
 
 
-def test_row_does_not_carry_what_it_was_computed_from(foreign_study: Path) -> None:
+def test_every_row_carries_what_it_was_computed_from(foreign_study: Path) -> None:
     frame = evaluation(collect("fake")).set_index(["run", "split"])
     own = frame.loc["synthvis/tiny/baseline/seed1", "valid"]
     assert (own["annotations_sha256"], own["predictions_sha256"]) == ("ab" * 32, "cd" * 32)
@@ -61,7 +61,7 @@ def test_row_does_not_carry_what_it_was_computed_from(foreign_study: Path) -> No
     assert set(frame.loc["synthvis/tiny/temporal/seed2", "valid"]) == {"not run"}
 
 
-def test_changed_results_of_another_method_pass(foreign_study: Path) -> None:
+def test_changed_external_results_are_refused(foreign_study: Path) -> None:
     Path("other/results.json").write_text("[ ]")
     with pytest.raises(
         InputError, match=r"foreign/mask2former-vis.*other/results\.json.*Evaluate Mask2Former VIS again"
@@ -69,7 +69,7 @@ def test_changed_results_of_another_method_pass(foreign_study: Path) -> None:
         collect("fake")
 
 
-def test_report_hides_that_a_method_is_foreign(foreign_study: Path) -> None:
+def test_the_report_says_that_a_method_is_external(foreign_study: Path) -> None:
     write_tables("fake", foreign_study / "reports/fake")
     write_complexity("fake", foreign_study / "reports/fake")
     data = report_data(collect("fake"), foreign_study / "reports/fake")
@@ -79,7 +79,7 @@ def test_report_hides_that_a_method_is_foreign(foreign_study: Path) -> None:
 
 
 @pytest.mark.parametrize("titles", ['{"A b": x, "a-B": y}', '{"?": x}'])
-def test_titles_that_share_a_directory_pass(fake_study: Path, titles: str) -> None:
+def test_titles_without_a_directory_of_their_own_are_refused(fake_study: Path, titles: str) -> None:
     with STUDY.open("a") as file:
         file.write(f"foreign: {titles}\n")
     with pytest.raises(InputError, match="foreign: found the titles"):

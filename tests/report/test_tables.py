@@ -187,7 +187,7 @@ def test_a_study_without_results_prints_not_run_everywhere(tmp_path: Path, monke
     assert "nothing can be concluded" in (tmp_path / "out/ablation.md").read_text()
 
 
-def test_published_rows_keep_their_figures_and_unverified_ones_are_left_out() -> None:
+def test_published_rows_keep_their_numbers_and_unverified_ones_are_left_out() -> None:
     published = read_published()
     assert len(published.poster) == 27
     rows = published.rows[(published.rows["source"] == "poster") & (published.rows["method"] == "MS-STS VIS")]

@@ -48,7 +48,7 @@ def test_the_coco_stage_is_a_run_and_no_result(users_study: Path) -> None:
     assert "pre-trained" not in set(summary(runs)["Variant"])
 
 
-def test_a_start_that_is_named_has_no_stage(users_study: Path) -> None:
+def test_a_study_that_starts_from_a_checkpoint_has_no_pretraining_run(users_study: Path) -> None:
     start_from(users_study, "weights/seqformer.pt")
     runs = collect("users")
     assert len(runs.runs) == len(runs.results) == 3 * 2
@@ -56,7 +56,7 @@ def test_a_start_that_is_named_has_no_stage(users_study: Path) -> None:
 
 
 @pytest.mark.parametrize("init", ["pretrain", "weights/seqformer.pt"])
-def test_a_finished_study_prints_not_run_nowhere(users_study: Path, init: str) -> None:
+def test_a_finished_study_never_prints_not_run(users_study: Path, init: str) -> None:
     if init != "pretrain":
         start_from(users_study, init)
     finish(users_study)

@@ -56,7 +56,7 @@ def test_a_dead_server_gives_one_warning_and_the_run_goes_on(tmp_path, monkeypat
     assert capsys.readouterr().err.count("warning: MLflow does not answer") == 1
 
 
-def test_switched_off_it_writes_nothing(tmp_path, monkeypatch):
+def test_mlflow_switched_off_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MSSTS_TRACKING", "off")
     tracking.initialise("study")
@@ -65,7 +65,7 @@ def test_switched_off_it_writes_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_store_that_cannot_be_had_does_not_stop_the_study(tmp_path, monkeypatch, capsys):
+def test_an_unreachable_mlflow_store_does_not_stop_the_study(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MSSTS_TRACKING", "on")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -77,7 +77,7 @@ def points(store, run, name="loss"):
     return sorted((point.step, point.value) for point in store.get_metric_history(run.info.run_id, name))
 
 
-def test_a_run_whose_process_was_killed_is_gone_on_with_and_no_sample_is_doubled(store):
+def test_a_run_whose_process_was_killed_is_continued_without_doubled_samples(store):
     tags = {"variant": "ms_sts", "seed": 3, "commit": "a"}
     killed = tracking.TrackedRun("study", "a run", tags, {"steps": 9})
     for step in range(1, 13):
@@ -91,7 +91,7 @@ def test_a_run_whose_process_was_killed_is_gone_on_with_and_no_sample_is_doubled
     assert len(steps) == len(set(steps)) and set(steps) >= set(range(8, 31))
 
 
-def test_another_seed_or_a_finished_run_is_not_gone_on_with(store):
+def test_a_run_of_another_seed_or_a_finished_run_is_not_continued(store):
     for tags in ({"seed": 1}, {"seed": 2}, {"seed": 1}):
         with tracking.tracked_run("study", "a run", tags, {}) as run:
             run.log(1, {"loss": 1.0})

@@ -45,7 +45,7 @@ def test_longer_clips_and_more_modules_cost_more():
     assert short[2] < long[2] < modules[2]
 
 
-def test_frames_are_those_of_the_dataset():
+def test_frame_sizes_are_those_of_the_dataset():
     assert frame_size(resolve("paper-2019"), "ytvis2019") == (360, 640)
     assert frame_size(resolve("embedded"), "synthvis") == (64, 96)
 

@@ -26,7 +26,7 @@ def test_a_score_stands_under_the_word_official(tmp_path):
     assert "47.4" not in table(tmp_path, study="paper-2021")
 
 
-def test_without_a_file_it_says_so(tmp_path):
+def test_a_missing_file_of_scores_is_reported_in_the_table(tmp_path):
     assert "No score of a server" in server_table("demo", tmp_path / "none.yaml")
 
 
@@ -39,6 +39,6 @@ def test_without_a_file_it_says_so(tmp_path):
         ({"AP_best": 3.0}, "scores.0.AP_best: unknown key"),
     ],
 )
-def test_what_cannot_be_right_is_named(tmp_path, changes, said):
+def test_impossible_values_and_unknown_names_are_refused(tmp_path, changes, said):
     with pytest.raises(InputError, match=said):
         table(tmp_path, **changes)

@@ -53,7 +53,7 @@ def test_two_processes_agree_with_one_in_single_precision_at_the_first_step(spre
 
 
 @pytest.mark.long
-def test_computing_the_encoder_again_changes_no_number(spread):
+def test_activation_checkpointing_of_the_encoder_changes_no_number(spread):
     again, kept = spread(1, "64-true", 3, recompute=True), spread(1, "64-true", 3)
     assert again["weights"] == pytest.approx(kept["weights"], rel=1e-12, abs=1e-12)
     for once_more, once in zip(again["losses"], kept["losses"], strict=True):
@@ -109,7 +109,7 @@ def test_a_result_that_is_lost_or_doubled_is_noticed():
             in_turn(wrong, 7)
 
 
-def test_dropout_draws_belong_to_the_clip():
+def test_every_seed_step_and_clip_has_its_own_dropout_seed():
     seeds = {part_seed(seed, step, first) for seed in (1, 2) for step in range(50) for first in range(4)}
     assert len(seeds) == 400
     assert part_seed(1, 3, 2) == part_seed(1, 3, 2)

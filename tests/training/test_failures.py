@@ -22,12 +22,12 @@ from mssts.training.failures import DeadWorker, NonFinite, NoSpace, OutOfMemory,
 from tests.training.conftest import contents, set_scale
 
 
-def test_codes_are_distinct():
+def test_exit_codes_are_distinct():
     kinds = (failures.NonFinite, OutOfMemory, NoSpace, DeadWorker, failures.Preempted)
     assert len({2, 130, *(kind.exit_code for kind in kinds)}) == 7
 
 
-def test_a_loss_that_is_not_finite_names_step_loss_videos_and_what_is_kept(train, workplace):
+def test_a_loss_that_is_not_finite_is_reported_with_step_videos_and_remedy(train, workplace):
     scale = workplace / "ablations/scales/smoke.yaml"
     text = scale.read_text().replace("learning_rate: 1.0e-3,", "learning_rate: 1.0e+30,")
     scale.write_text(text.replace("learning_rate: 1.0e-3,", "gradient_clip_norm: 1.0e+30,", 1))
@@ -58,7 +58,7 @@ def test_the_command_exits_with_the_code_of_the_failure(command, environment, pr
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_out_of_memory_says_what_to_lower(error):
+def test_an_out_of_memory_error_is_reported_with_what_to_lower(error):
     told = r"run: step 7: out of memory.*execution\.clips_per_device"
     with pytest.raises(OutOfMemory, match=told), explained(Position("run", Path("there"), step=7)):
         raise error
@@ -74,7 +74,7 @@ def test_other_errors_of_the_program_keep_their_stack_trace():
         raise RuntimeError("a bug")
 
 
-def test_a_log_that_does_not_fit_the_disk_says_so(train, file_size_limit):
+def test_a_log_that_does_not_fit_the_disk_is_reported_with_its_directory(train, file_size_limit):
     with file_size_limit(100), pytest.raises(NoSpace, match=r"no space left to write in .*run"):
         train("run")
 

@@ -21,7 +21,7 @@ def test_warm_up_is_linear_and_the_cosine_ends_near_zero():
     assert rate_factor(99, cosine) < 0.001
 
 
-def test_steps_drop_tenfold_at_the_recipe_s_epochs():
+def test_the_step_schedule_drops_tenfold_at_the_epochs_of_the_recipe():
     steps = settings(steps=12, warmup_fraction=0.0, schedule="step", drop_fractions=[4 / 12, 10 / 12])
     factors = [rate_factor(epoch, steps) for epoch in range(12)]
     assert factors == pytest.approx([1.0] * 4 + [0.1] * 6 + [0.01] * 2)

@@ -47,7 +47,7 @@ def test_a_training_killed_outright_goes_on_to_the_same_bytes(train, whole, star
 
 
 @pytest.mark.long
-def test_ten_kills_at_random_moments_leave_no_trace(train, start, workplace, data):
+def test_ten_kills_at_random_moments_change_no_byte_of_the_results(train, start, workplace, data):
     set_scale(workplace, "{checkpoint_every: 3}", steps=60)
     whole = contents(train("whole"))
     moments = random.Random(5)
@@ -71,9 +71,7 @@ def measured(run, data) -> list[bytes]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_scheduler_s_signal_to_all_processes_lets_those_that_prepare_batches_serve_the_training(
-    train, whole, start, workplace, number
-):
+def test_a_training_saves_itself_when_its_workers_are_signalled_as_well(train, whole, start, workplace, number):
     set_scale(workplace, "{checkpoint_every: 500, workers: 2}")
     process = start("stopped", start_new_session=True)
     wait_for_lines(process, workplace / "stopped/log.jsonl", 1)
@@ -102,7 +100,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(train, whol
     assert "run/resume.pt: damaged" in said
 
 
-def test_all_checkpoints_damaged_starts_anew(train, whole, workplace, capsys):
+def test_a_training_whose_checkpoints_are_all_damaged_starts_anew(train, whole, workplace, capsys):
     interrupted(train, workplace, "run", 2)
     for path in (workplace / "run").glob("resume*.pt"):
         path.write_bytes(b"nothing of use")
@@ -118,7 +116,7 @@ def test_a_checkpoint_of_another_configuration_is_not_used(train, workplace, cap
     assert "of another configuration" in capsys.readouterr().err
 
 
-def test_how_a_run_is_carried_out_does_not_name_it(train, whole, workplace):
+def test_a_training_resumes_to_the_same_bytes_under_other_execution_settings(train, whole, workplace):
     interrupted(train, workplace, "run", 1)
     set_scale(workplace, "{checkpoint_every: 500, workers: 1, checkpoint_encoder: true}")
     assert contents(train("run")) == whole

@@ -46,7 +46,7 @@ def left_by(tmp_path, **owner):
     (tmp_path / "run.lock").write_text(json.dumps({"pid": 4, "host": "elsewhere", "started": "2020-01-01"} | owner))
 
 
-def test_a_twin_is_refused_with_the_owners_name(tmp_path, holder):
+def test_a_second_process_is_refused_with_the_name_of_the_owner(tmp_path, holder):
     with pytest.raises(InputError) as caught, run_lock(tmp_path):
         pass
     for part in (f"process {holder.pid}", socket.gethostname(), str(tmp_path / "run.lock")):
@@ -92,7 +92,7 @@ def test_a_lock_that_another_machine_goes_on_touching_is_respected(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1, 2]", b'{"pid": '])
-def test_a_lock_file_without_sense_does_no_harm(tmp_path, content):
+def test_a_lock_file_of_invalid_content_is_taken_over(tmp_path, content):
     (tmp_path / "run.lock").write_bytes(content)
     with run_lock(tmp_path, watch_seconds=0.1):
         assert json.loads((tmp_path / "run.lock").read_text())["pid"] == os.getpid()

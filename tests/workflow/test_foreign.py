@@ -5,7 +5,7 @@ from __future__ import annotations
 STUDY = "ablations/studies/smoke.yaml"
 
 
-def test_foreign_results_are_not_evaluated_and_tabled(clone, rerun):
+def test_external_results_are_evaluated_and_tabled(clone, rerun):
     with (clone / STUDY).open("a") as file:
         file.write('foreign: {"Another Method": results.json}\n')
     (clone / "results.json").write_text("[]")
@@ -15,7 +15,7 @@ def test_foreign_results_are_not_evaluated_and_tabled(clone, rerun):
     assert output.endswith("/foreign/another-method/valid/metrics.json")
 
 
-def test_missing_foreign_results_are_named_too_late(clone, snakemake):
+def test_missing_external_results_are_refused_before_any_job(clone, snakemake):
     with (clone / STUDY).open("a") as file:
         file.write('foreign: {"Another Method": elsewhere/results.json}\n')
     run = snakemake(clone, "-n", "--cores", "1", "--config", "study=smoke")

@@ -24,13 +24,13 @@ def message(snakemake, directory, study: str = "smoke") -> str:
     return run.stdout
 
 
-def test_an_unknown_study_lists_the_known_ones(snakemake, sources):
+def test_an_unknown_study_is_refused_with_the_known_ones(snakemake, sources):
     text = message(snakemake, sources, study="dmeo")
     assert "ablations/studies/dmeo.yaml: no such file" in text
     assert "demo" in text
 
 
-def test_a_missing_dataset_says_where_to_get_it_and_where_to_put_it(snakemake, sources):
+def test_a_missing_dataset_is_refused_with_where_to_get_it_and_where_to_put_it(snakemake, sources):
     changed_study(sources, "datasets: [synthvis]", "datasets: [ytvis2019]")
     changed_study(sources, "splits: [valid, control]", "splits: [valid]")
     text = message(snakemake, sources)
@@ -38,7 +38,7 @@ def test_a_missing_dataset_says_where_to_get_it_and_where_to_put_it(snakemake, s
     assert "youtube-vos.org" in text
 
 
-def test_an_unknown_dataset_lists_the_known_ones(snakemake, sources):
+def test_an_unknown_dataset_is_refused_with_the_known_ones(snakemake, sources):
     changed_study(sources, "datasets: [synthvis]", "datasets: [sinthvis]")
     assert "dataset 'sinthvis': unknown; known: synthvis" in message(snakemake, sources)
 

@@ -113,7 +113,7 @@ def test_a_checkpoint_of_ones_own_takes_the_place_of_the_coco_stage(snakemake, s
     assert "pretrain" not in jobs and jobs["prepare_coco"] == 1  # for the joint training
 
 
-def test_official_training_never_sees_a_local_split_scored(snakemake, sources):
+def test_a_local_split_is_refused_under_the_official_protocol(snakemake, sources):
     study = sources / "ablations/studies/paper-2019-official.yaml"
     study.write_text(study.read_text().replace("splits: []", "splits: [local_valid]"))
     run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2019-official")

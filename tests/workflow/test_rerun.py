@@ -25,7 +25,7 @@ def test_a_finished_study_has_nothing_to_do(clone, rerun):
     assert rerun(clone) == {}
 
 
-def test_neither_cores_nor_tracking_are_a_reason(clone, rerun):
+def test_neither_cores_nor_mlflow_settings_rerun_anything(clone, rerun):
     assert rerun(clone, "tracking=off", "--cores", "1") == {}
 
 
@@ -59,7 +59,7 @@ def test_size_of_one_model_reruns_the_table_of_sizes(clone, rerun):
     assert {"complexity", "pretrain", "document"} < set(rerun(clone))
 
 
-def test_training_settings_spare_the_pretraining(clone, rerun):
+def test_training_settings_do_not_rerun_the_pretraining(clone, rerun):
     replace(clone / "ablations/scales/smoke.yaml", "\ntrain: {steps: 8,", "\ntrain: {steps: 9,")
     jobs = rerun(clone)
     assert not {"generate", "pretrain"} & set(jobs)

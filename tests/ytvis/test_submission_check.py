@@ -106,7 +106,7 @@ def test_zips_that_the_server_refuses_are_named(tmp_path, data):
     assert "not a zip file" in check_submission(tmp_path / "submission.zip", "ytvis2019", data, "valid")[0][0]
 
 
-def test_what_is_legal_but_counts_for_less_gets_a_word(tmp_path, data):
+def test_legal_predictions_that_count_for_less_get_a_remark(tmp_path, data):
     content = [legal()[0]] * 101 + [legal()[0] | {"segmentations": [None] * 3, "category_id": 2}]
     problems, remarks = checked(tmp_path, data, content)
     assert not problems
