@@ -24,4 +24,4 @@ onstart:
         atexit.unregister(print)
         raise WorkflowError(MISSING)
     if TRACKING:
-        shell("python -m mssts tracking init --study $MSSTS_STUDY")
+        shell("python -m mssts mlflow init --study $MSSTS_STUDY")

@@ -101,7 +101,7 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": THREADS,
     "PYTHONHASHSEED": 0,
     "MSSTS_STUDY": STUDY_NAME,
-    "MSSTS_TRACKING": "on" if TRACKING else "off",
+    "MSSTS_MLFLOW": "on" if TRACKING else "off",
 }
 # A scheduler that stops a job signals every process of it, and kills the rest when the first of them is gone: this
 # snakemake, the shell and tee wait for the training, which saves itself. Here and not in the rules, because a changed
