@@ -31,8 +31,6 @@ from mssts.training.trainer import Generators, Trainer
 
 Categories = Sequence[tuple[int, str]]
 
-__all__ = ["TrainingRun", "load_shared_weights", "train"]
-
 
 def train(
     run: TrainingRun, data: Path, output: Path, init: Path | None = None, callbacks: Sequence[Callback] = ()

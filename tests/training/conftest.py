@@ -20,6 +20,7 @@ import pytest
 from mssts.config import ABLATIONS, PRETRAIN, pretrain_seed, resolve
 from mssts.data.synthvis import generate as synthvis
 from mssts.training import run as stage
+from mssts.training.callbacks import Callback
 from mssts.training.run import TrainingRun
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,11 +89,11 @@ def whole(data, pretrained, tmp_path_factory) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def train(data, pretrained, workplace) -> Callable[[str], Path]:
-    """A function that trains in this process into a directory of the work place."""
+def train(data, pretrained, workplace) -> Callable[..., Path]:
+    """A function that trains in this process, with callbacks, into a directory of the work place."""
 
-    def run(name: str) -> Path:
-        stage.train(training(), data, workplace / name, pretrained)
+    def run(name: str, *callbacks: Callback) -> Path:
+        stage.train(training(), data, workplace / name, pretrained, callbacks)
         return workplace / name
 
     return run
