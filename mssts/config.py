@@ -294,7 +294,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def validated(model: type[Model], content: dict[str, Any], path: Path) -> Model:
+def validated(model: type[Model], content: dict[str, Any], path: Path | str) -> Model:
     """Check the content of a YAML file and return it as a typed record.
 
     Raises:
