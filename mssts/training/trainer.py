@@ -66,7 +66,7 @@ class Trainer:
         self._rates = [group["lr"] for group in self._raw_optimizer.param_groups]
         self._network, self._optimizer = fabric.setup(model, self._raw_optimizer)
         self._network.train()
-        self._criterion = Criterion(config.loss, classes)
+        self._criterion = Criterion(config.loss)
         self._adversary = None
         if config.loss.foreground_background.enabled:
             self._adversary = ForegroundBackgroundAdversary(
@@ -109,19 +109,16 @@ class Trainer:
         share = 1 / len(self.parts.own)
         prediction = self._network(batch.frames_BT3HW, batch.padding_mask_BTHW)
         _check_prediction(prediction, position)
-        terms = self._criterion(prediction, batch, num_boxes)
+        terms, matches = self._criterion(prediction, batch, num_boxes)
         loss = self._criterion.total(terms)
+        shown = {name: values_L[-1] for name, values_L in terms.items()}
         if self._adversary:
-            answer = self._adversary.generator_loss(batch, prediction, self._criterion.matches, step)
-            terms["loss_adversary"] = share * answer
-            loss = loss + terms["loss_adversary"]
+            shown["loss_adversary"] = share * self._adversary.generator_loss(batch, prediction, matches, step)
+            loss = loss + shown["loss_adversary"]
         self.fabric.backward(loss)
         if self._adversary:
-            terms["loss_discriminator"] = self._adversary.discriminator_backward(
-                batch, prediction, self._criterion.matches, share
-            )
-        last_layer = {key: value for key, value in terms.items() if not key.rpartition("_")[2].isdigit()}
-        losses = {key: value.detach().item() for key, value in ({"loss": loss} | last_layer).items()}
+            shown["loss_discriminator"] = self._adversary.discriminator_backward(batch, prediction, matches, share)
+        losses = {key: value.detach().item() for key, value in ({"loss": loss} | shown).items()}
         bad = [key for key, value in losses.items() if not math.isfinite(value)]
         if bad:
             raise position.non_finite(bad)
