@@ -7,14 +7,18 @@ Nothing heavy is imported before a stage runs, so that `mssts --help` answers at
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mssts.core.errors import InputError
 from mssts.training.failures import RunFailure
+
+if TYPE_CHECKING:
+    from mssts.training.callbacks import Callback
 
 INTERRUPTED = 130
 
@@ -25,8 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-tracking_app = typer.Typer(help="The local MLflow store.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(tracking_app, name="tracking")
+mlflow_app = typer.Typer(help="Mirror the runs to MLflow.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(mlflow_app, name="mlflow")
 
 Study = Annotated[str, typer.Option(help="Name of a file in ablations/studies, without .yaml.")]
 Dataset = Annotated[str, typer.Option(help="Name of the dataset.")]
@@ -66,9 +70,14 @@ def prepare(dataset: Dataset, data: Data) -> None:
 @app.command()
 def pretrain(study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output) -> None:
     """Train the baseline on still images: the checkpoint that all variants start from."""
-    from mssts.training import run as stage
+    from mssts import config as configuration
+    from mssts.training.run import TrainingRun
+    from mssts.training.run import train as stage
 
-    stage.pretrain(study, dataset, backbone, seed, data, output)
+    scale = configuration.load_study(study).scale
+    config = configuration.resolve(scale)
+    run = TrainingRun("pretrain", scale, dataset, backbone, configuration.PRETRAIN, seed, seed, config)
+    stage(run, data, output, callbacks=_callbacks(study))
 
 
 @app.command()
@@ -83,9 +92,27 @@ def train(
     output: Output,
 ) -> None:
     """Train one variant on videos."""
-    from mssts.training import run as stage
+    from mssts import config as configuration
+    from mssts.training.run import TrainingRun
+    from mssts.training.run import train as stage
 
-    stage.train(study, dataset, backbone, variant, seed, data, init, output)
+    scale = configuration.load_study(study).scale
+    config = configuration.resolve(scale, variant)
+    pretrain_seed = configuration.pretrain_seed(config, seed)
+    run = TrainingRun("train", scale, dataset, backbone, variant, seed, pretrain_seed, config)
+    stage(run, data, output, init, _callbacks(study))
+
+
+def _mlflow_is_on() -> bool:
+    return os.environ.get("MSSTS_MLFLOW", "on") != "off"
+
+
+def _callbacks(study: str) -> list[Callback]:
+    if not _mlflow_is_on():
+        return []
+    from mssts.study.mlflow_mirror import TrainingMirror
+
+    return [TrainingMirror(study)]
 
 
 @app.command()
@@ -180,15 +207,16 @@ def evaluate(
     settings = None
     if study:
         from mssts import config
-        from mssts.study import mlflow_mirror as tracking
 
         settings = config.resolve(config.load_study(study).scale).evaluation
     metrics = stage.evaluate(annotations, predictions, output, record, split, settings, lenient)
     for warning in metrics["warnings"]:
         place = f"{warning['count']} times, first at {warning['first']}"
         print(f"warning: {warning['file']}: {warning['what']} ({place})", file=sys.stderr)
-    if record and study and tracking.enabled():
-        tracking.log_evaluation(study, record, metrics, [output, predictions])
+    if record and study and _mlflow_is_on():
+        from mssts.study.mlflow_mirror import deliver_evaluation
+
+        deliver_evaluation(study, record, output, predictions)
 
 
 @app.command()
@@ -231,39 +259,43 @@ def attention(study: Study) -> None:
 def document(study: Study, output: Output) -> None:
     """Typeset the study's report as one PDF."""
     from mssts.report.document import write_document
-    from mssts.study import mlflow_mirror as tracking
     from mssts.study import paths
 
     write_document(study, output)
-    if tracking.enabled():
-        tracking.log_report(study, [output, *sorted(paths.report_dir(study).rglob("*.*"))])
+    if _mlflow_is_on():
+        from mssts.study.mlflow_mirror import deliver_report
+
+        deliver_report(study, [output, *sorted(paths.report_dir(study).rglob("*.*"))])
 
 
 @app.command("stop-trainings")
 def stop_trainings() -> None:
-    """Ask the trainings that a crashed driver left alive on this machine to save and stop."""
+    """Ask the trainings that still run on this machine after a crash of the workflow to save and stop."""
     from mssts.study.paths import RESULTS
     from mssts.training.run_lock import stop_owners
 
-    print(f"{stop_owners(RESULTS)} trainings were alive; what they had done is saved")
+    print(f"{stop_owners(RESULTS)} trainings were running; they have saved their state and stopped")
 
 
-@tracking_app.command("init")
-def tracking_init(study: Study) -> None:
-    """Create the MLflow store and the study's experiment; safe to repeat."""
+@mlflow_app.command("init")
+def mlflow_init(study: Study) -> None:
+    """Create the local store and the study's experiment; safe to repeat."""
     from mssts import config
-    from mssts.study import mlflow_mirror as tracking
 
     config.load_study(study)
-    tracking.initialise(study)
+    if _mlflow_is_on():
+        from mssts.study.mlflow_mirror import initialise
+
+        initialise(study)
 
 
-@tracking_app.command("sync")
-def tracking_sync(study: Study) -> None:
-    """Send MLflow what it misses of a study's finished runs, from their own files; safe to repeat."""
-    from mssts.study import mlflow_mirror as tracking
+@mlflow_app.command("sync")
+def mlflow_sync(study: Study) -> None:
+    """Send MLflow what it lacks of a study's finished runs, from their own files; safe to repeat."""
+    from mssts import config
+    from mssts.study.mlflow_mirror import sync
 
-    there, complete = tracking.sync(study)
+    there, complete = sync(study, config.load_study(study))
     print(f"{complete} of {there} trainings and evaluations of study {study} are complete in MLflow")
     if complete < there:
         raise InputError("MLflow stopped answering in between. Sync again when it is back.")

@@ -61,7 +61,7 @@ def test_bad_input_is_one_message_and_exit_code_2(root, stage):
 
 def test_mlflow_does_not_start_for_an_unknown_study(root, tmp_path):
     (tmp_path / "ablations").symlink_to(root / "ablations")
-    run = mssts(tmp_path, "tracking", "init", "--study", "nope")
+    run = mssts(tmp_path, "mlflow", "init", "--study", "nope")
     assert run.returncode == 2
     assert not (tmp_path / "mlruns").exists()
 

@@ -109,6 +109,10 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.reference_points.bias)
         nn.init.constant_(self.box_heads[0].layers[-1].bias[2:], -2.0)
 
+    def reference_projections(self) -> list[nn.Module]:
+        """Return the layers that predict where attention samples; the optimizer gives them a rate of their own."""
+        return [self.reference_points]
+
     def forward(self, memory_BTSC: Tensor, layout: TokenLayout) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Decode the memory of a batch of clips.
 

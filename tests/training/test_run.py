@@ -16,17 +16,11 @@ from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model
 from mssts.training import run as stage
 from mssts.training.optimizer import build_optimizer
+from tests.training.conftest import pretraining, training
 
 RUN_FILES = ("checkpoint.pt", "run.json", "log.jsonl")
 ZERO_OUTPUTS = ("widen.weight", "temporal.output_projection.weight")
 VARIANTS = sorted(path.stem for path in (ABLATIONS / "variants").glob("*.yaml"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_tracking():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MSSTS_TRACKING", "off")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +33,12 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pretrained(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("pretrain")
-    stage.pretrain("smoke", "synthvis", "tiny", 1, data, output)
+    stage.train(pretraining(), data, output)
     return output / "checkpoint.pt"
 
 
 def train(data, pretrained, output, variant="ms_sts_temporal_fgbg", seed=1):
-    stage.train("smoke", "synthvis", "tiny", variant, seed, data, pretrained, output)
+    stage.train(training(variant, seed), data, output, pretrained)
     return output
 
 

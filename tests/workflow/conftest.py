@@ -13,7 +13,7 @@ STAGES_THAT_ONLY_WRITE = """
 import sys
 from pathlib import Path
 
-if sys.argv[1] == "tracking":
+if sys.argv[1] == "mlflow":
     sys.exit()
 stage, options = sys.argv[1], dict(zip(sys.argv[2::2], sys.argv[3::2]))
 study = Path("reports") / options["--study"]
