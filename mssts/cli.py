@@ -127,7 +127,7 @@ def predict(
     """Predict every video of a split: the official submission list, and the same list zipped beside it."""
     from mssts.inference import predict as stage
 
-    stage.predict(study, checkpoint, data, dataset, split, output)
+    stage.predict(load_study(study).baseline, checkpoint, data, dataset, split, output)
 
 
 @app.command("import-weights")
@@ -250,9 +250,11 @@ def figures(study: Study) -> None:
 def attention(study: Study) -> None:
     """Draw the study's attention maps, baseline against MS-STS."""
     from mssts.report.attention import write_attention
+    from mssts.study.attention_panels import compare_attention
     from mssts.study.paths import report_dir
+    from mssts.study.runs import collect
 
-    write_attention(study, report_dir(study))
+    write_attention(compare_attention(collect(load_study(study))), report_dir(study))
 
 
 @app.command()

@@ -57,7 +57,7 @@ def build_model(
     channels, dropout = config.hidden_dim, config.dropout
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # for what registered parts draw in their constructors; `initialise` sets the rest
+        torch.manual_seed(seed)  # for draws in the constructors of registered parts; `initialise` replaces the others
         model = MsStsVis(
             backbone=build_backbone(backbone, backbone_weights, seed),
             input_projection=InputProjection(BACKBONES[backbone].channels, channels, config.levels),

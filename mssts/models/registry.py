@@ -2,8 +2,8 @@
 
 Both are modules that are built as `build(section, model_section)`, once per layer of the encoder or the decoder:
 
-- A branch maps tokens to what it adds to them: `forward(tokens_BTSC, layout) -> (B, T, S, C)`. The branches of a layer
-  are summed. See `observable.Observable` for what attention figures show.
+- A branch computes an update of the tokens: `forward(tokens_BTSC, layout) -> (B, T, S, C)`. The branches of a layer run
+  in parallel and are summed. Attention figures show the attention that a branch declares (`models.observable`).
 - A block updates both kinds of queries between self-attention and cross-attention: `forward(instances_BNC, boxes_BTNC,
   memory_BTSC, layout) -> (instances_BNC, boxes_BTNC)`. The blocks of a layer run one after the other.
 """

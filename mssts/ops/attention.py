@@ -1,4 +1,4 @@
-"""Attention operations without parameters of their own. Forward hooks on them give figures what they need."""
+"""Attention operations without parameters. Forward hooks on them observe attention."""
 
 from __future__ import annotations
 
