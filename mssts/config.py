@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from mssts.core.errors import InputError
 
 ABLATIONS = Path("ablations")
-PRETRAIN = "pretrain"
-TRAIN = "train"
+PRETRAIN: Final = "pretrain"
+TRAIN: Final = "train"
 STAGE_SECTIONS = {
     PRETRAIN: ("data", "model", "loss", "pretrain", "runtime"),
     TRAIN: ("data", "model", "loss", "pretrain", "train", "runtime"),

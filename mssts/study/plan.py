@@ -7,7 +7,7 @@ from itertools import product
 import pandas as pd
 import torch
 
-from mssts.config import PRETRAIN, Config, ModelSection
+from mssts.config import PRETRAIN, Config, ModelSection, OptimisationSection
 from mssts.study.complexity import forward_flops, frame_size, meta_model, parameters
 from mssts.study.complexity_file import COUNTED
 from mssts.study.matrix import pretrain_seeds, run_keys
@@ -73,7 +73,9 @@ def jobs(study: ResolvedStudy) -> dict[str, int]:
 def _costs(study: ResolvedStudy, paper: Config) -> pd.DataFrame:
     """One row per kind of training run."""
     reference = forward_flops(paper.model, *REFERENCE, frame_size(paper, REFERENCE[1]))
-    stages = [(variant, study.configs[variant].train, len(study.spec.seeds)) for variant in study.spec.variants]
+    stages: list[tuple[str, OptimisationSection, int]] = [
+        (variant, study.configs[variant].train, len(study.spec.seeds)) for variant in study.spec.variants
+    ]
     if starts := len(pretrain_seeds(study)):
         stages.insert(0, (PRETRAIN, study.baseline.pretrain, starts))
     rows = []

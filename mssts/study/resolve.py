@@ -5,11 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mssts.config import ABLATIONS, PRETRAIN, Config, Study, Variant, read_yaml, resolve_variants, validated
+from mssts.config import (
+    ABLATIONS,
+    PRETRAIN,
+    TRAIN,
+    Config,
+    Study,
+    Variant,
+    pretrain_seed,
+    read_yaml,
+    resolve_variants,
+    validated,
+)
 from mssts.core.errors import InputError
 from mssts.data.datasets import LOCAL, entry
 from mssts.study.parts import check_parts
 from mssts.study.paths import external_name
+from mssts.training.record import TrainingRun
 
 BASELINE = "baseline"
 
@@ -41,8 +53,23 @@ class ResolvedStudy:
         return {PRETRAIN: "pre-trained"} | {name: variant.title for name, variant in self.variants.items()}
 
     def config(self, variant: str) -> Config:
-        """Configuration of a run of that variant, or of a pre-training."""
-        return self.baseline if variant == PRETRAIN else self.configs[variant]
+        """Configuration of a run of that variant, or of a pre-training. Raises InputError for another variant."""
+        if variant == PRETRAIN:
+            return self.baseline
+        if variant not in self.configs:
+            known = ", ".join(self.spec.variants)
+            raise InputError(f"study {self.name}: variants: found no {variant!r}; it has {known}")
+        return self.configs[variant]
+
+    def pretraining(self, dataset: str, backbone: str, seed: int) -> TrainingRun:
+        """The pre-training of a dataset and backbone."""
+        return TrainingRun(PRETRAIN, self.spec.scale, dataset, backbone, PRETRAIN, seed, seed, self.baseline)
+
+    def training(self, dataset: str, backbone: str, variant: str, seed: int) -> TrainingRun:
+        """The training of a variant from the pre-training of its seed. Raises InputError for another variant."""
+        config = self.config(variant)
+        start = pretrain_seed(config, seed)
+        return TrainingRun(TRAIN, self.spec.scale, dataset, backbone, variant, seed, start, config)
 
 
 def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
@@ -84,6 +111,8 @@ def _check(study: ResolvedStudy, path: Path) -> None:
         raise InputError(f"{path}: splits: {local} belong to the videos that data.protocol: official trains on")
     names = [external_name(title) for title in spec.external]
     if not all(names) or len(set(names)) != len(names):
-        raise InputError(f"{path}: external: found the titles {list(spec.external)}; each needs its own letters or digits")
+        raise InputError(
+            f"{path}: external: found the titles {list(spec.external)}; each needs its own letters or digits"
+        )
     if names and not spec.splits:
         raise InputError(f"{path}: external: there is no split to evaluate these results on; name one in splits")

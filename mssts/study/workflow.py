@@ -22,8 +22,8 @@ def check_inputs(study: ResolvedStudy) -> None:
     init = study.baseline.train.init
     if init != PRETRAIN and not Path(init).is_file():
         missing.append(
-            f"train.init: {init}: no such checkpoint. Make it with `mssts import-weights`, or write {PRETRAIN}: our own "
-            "stage, on COCO where the videos are your own."
+            f"train.init: {init}: no such checkpoint. Make it with `mssts import-weights`, or write {PRETRAIN} "
+            "for a pre-training on still images (on COCO if the videos are your own)."
         )
     for title, path in study.spec.external.items():
         if not Path(path).is_file():
@@ -36,7 +36,9 @@ def missing_data(study: ResolvedStudy) -> str:
     """Messages on the files of the user's datasets that are missing, and where to get them; empty if none is."""
     spec = study.spec
     own = [dataset for dataset in spec.datasets if not is_generated(dataset)]
-    files = [(entry(dataset), dataset_dir(spec.scale, dataset), split) for dataset in own for split in ("train", "valid")]
+    files = [
+        (entry(dataset), dataset_dir(spec.scale, dataset), split) for dataset in own for split in ("train", "valid")
+    ]
     stages = [TRAIN, PRETRAIN] if pretrain_seeds(study) else [TRAIN]
     if any(uses_coco(dataset, study.baseline, stage) for dataset in own for stage in stages):
         files.append((COCO, COCO_FINGERPRINT.parent, STILLS))
@@ -64,7 +66,8 @@ def files_of_external(study: ResolvedStudy, name: str) -> list[Path]:
     """The file of that name of every other method, on the first dataset and split."""
     spec = study.spec
     return [
-        external_dir(spec.scale, spec.datasets[0], external_name(title), spec.splits[0]) / name for title in spec.external
+        external_dir(spec.scale, spec.datasets[0], external_name(title), spec.splits[0]) / name
+        for title in spec.external
     ]
 
 

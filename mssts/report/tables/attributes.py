@@ -9,6 +9,7 @@ from mssts.report.formats import mean_and_deviation
 from mssts.report.parts import Table
 from mssts.report.rows import KEYS, rows_by_variant
 from mssts.study.results import StudyResults
+from mssts.study.runs import Benchmark
 
 NOTE = (
     "AP on the videos that show a challenge, mean ± standard deviation over seeds, in percent; the last row counts the "
@@ -24,7 +25,7 @@ def frame(results: StudyResults) -> pd.DataFrame:
             found = counts.setdefault((result.run.dataset, result.split), {})
             found |= {name: values["instances"] for name, values in result.metrics["attributes"].items()}
     names = sorted({name for found in counts.values() for name in found})
-    by_benchmark: dict[tuple[str, ...], list[list[str]]] = {}
+    by_benchmark: dict[Benchmark, list[list[str]]] = {}
     for keys, benchmark, present in rows_by_variant(results.runs):
         known = counts.get((benchmark.dataset, benchmark.split), {})
         cells = [
@@ -35,7 +36,7 @@ def frame(results: StudyResults) -> pd.DataFrame:
             by_benchmark.setdefault(benchmark, []).append([*keys, *cells])
     rows = []
     for benchmark, own in by_benchmark.items():
-        known = counts[benchmark[:2]]
+        known = counts[benchmark.dataset, benchmark.split]
         rows += [*own, [*benchmark, "(instances)", "", *(str(known.get(name, 0)) for name in names)]]
     return pd.DataFrame(rows, columns=[*KEYS, *names])
 
