@@ -15,7 +15,6 @@ from mssts.core.errors import InputError
 from mssts.models.decoder import Decoder
 from mssts.models.encoder import Encoder
 from mssts.models.input_projection import InputProjection
-from mssts.models.layers import module_list
 from mssts.models.mask_features import MaskFeatures
 from mssts.models.position import TokenGeometry
 from mssts.ops.masks import dynamic_masks, upsample_aligned
@@ -105,7 +104,7 @@ class MsStsVis(nn.Module):
         self.geometry = geometry
         self.encoder = encoder
         self.decoder = decoder
-        self.class_heads = module_list(class_heads)
+        self.class_heads = nn.ModuleList(class_heads)
         self.mask_parameter_head = mask_parameter_head
         self.mask_features = mask_features
 
