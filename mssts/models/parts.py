@@ -45,6 +45,7 @@ class Registry(Generic[P]):
         if taken := sorted(parts.keys() & set(built_in)):
             raise ValueError(f"{key}: the names {taken} belong to built-in parts; register yours under other names.")
         self.key = key
+        self.built_in = built_in
         self.parts = parts
 
     def sections(self, named: Parts, source: Path | str = "configuration") -> dict[str, Section]:
