@@ -147,7 +147,7 @@ def server_scores(study: StudyName) -> None:
     from mssts.report.tables.server_scores import score_table
     from mssts.study import server_scores as stage
 
-    scores = [score for score in stage.read_server_scores() if score.study == study]
+    scores = [score for score in stage.read_server_scores() if score.study == load_study(study).name]
     if scores:
         print(score_table(scores).markdown(), end="")
     else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -310,7 +310,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def validated(model: type[Model], content: Mapping[str, Any], path: Path | str) -> Model:
+def validated(model: type[Model], content: dict[str, Any], path: Path | str) -> Model:
     """Check the content of a YAML file and return it as a typed record.
 
     Raises:

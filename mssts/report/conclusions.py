@@ -58,7 +58,7 @@ def _title(results: StudyResults, difference: Difference) -> str:
 
 
 def _on_benchmarks(results: StudyResults, found: list[Difference]) -> list[str]:
-    """For each benchmark a sentence per measure that tells variants from the baseline, and one for the other measures."""
+    """For each benchmark a sentence per measure that tells variants from the baseline, and one for the rest."""
     by_measure: dict[Benchmark, dict[Measure, list[Difference]]] = {}
     for difference in found:
         by_measure.setdefault(difference.benchmark, {}).setdefault(difference.measure, []).append(difference)

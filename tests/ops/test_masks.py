@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from mssts.ops.masks import upsample_aligned, dynamic_masks, parameter_count
+from mssts.ops.masks import dynamic_masks, parameter_count, upsample_aligned
 
 
 def test_an_instance_has_169_numbers_at_eight_channels():

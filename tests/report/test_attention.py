@@ -11,14 +11,9 @@ from mssts.core.files import read_json
 from mssts.report.attention import write_attention
 from mssts.study.attention_cases import choose_cases, chosen_variant, found_instances, marked_pixel, shown_frames
 from mssts.study.attention_panels import compare_attention
-from mssts.study.resolve import load_study
-from mssts.study.runs import StudyRuns, collect
 from mssts.ytvis.ground_truth import parse_ground_truth
 from tests.report import fake_runs
-
-
-def runs_of(study: str) -> StudyRuns:
-    return collect(load_study(study))
+from tests.report.fake_runs import runs_of
 
 
 def _truth(boxes_of: dict[int, list[tuple[int, int, int, int]]]):
@@ -73,13 +68,13 @@ def test_shown_frames_and_the_marked_pixel_follow_the_rule() -> None:
 
 
 def test_the_complete_variant_is_preferred(fake_study: Path) -> None:
-    assert chosen_variant(runs_of("fake")) == "ms_sts"
+    assert chosen_variant(runs_of()) == "ms_sts"
     assert chosen_variant(runs_of("ablation")) == "ms_sts_temporal_fgbg"
 
 
 def test_missing_checkpoints_print_not_run(fake_study: Path) -> None:
-    write_attention(compare_attention(runs_of("fake")), fake_study / "first")
-    write_attention(compare_attention(runs_of("fake")), fake_study / "second")
+    write_attention(compare_attention(runs_of()), fake_study / "first")
+    write_attention(compare_attention(runs_of()), fake_study / "second")
     assert read_json(fake_study / "first/attention/cases.json") == {"caption": "Attention maps: not run.", "cases": []}
     for name in ("attention.pdf", "attention.png", "cases.json"):
         first, second = (fake_study / folder / "attention" / name for folder in ("first", "second"))

@@ -67,7 +67,7 @@ def figure(results: StudyResults) -> Figure:
 
 
 def draw_differences(axis: Axes, family: list[Difference], titles: dict[str, str]) -> Axes:
-    """A dot with its interval for each variant, filled where the interval excludes zero; else "not run" or "undefined"."""
+    """A dot with its interval for each variant, filled where it excludes zero; or "not run" or "undefined"."""
     axis.axvline(0, color=INK, linewidth=0.8, zorder=1)
     for row, difference in enumerate(family):
         interval = difference.interval

@@ -17,9 +17,9 @@ METRICS = ("AP", "AP50", "AP75", "AR1", "AR10")
 POSTER_SOURCE = "poster"
 NOT_VERIFIED = "NOT VERIFIED"
 NOTE = (
-    "Published results on the official YouTube-VIS 2019 validation set, quoted from the MS-STS VIS poster, not measured "
-    "here. Another data set and another split than the table above: no row of one table may be compared with a row of "
-    "the other."
+    "Published results on the official YouTube-VIS 2019 validation set, quoted from the MS-STS VIS poster, not "
+    "measured here. Another data set and another split than the table above: no row of one table may be compared with "
+    "a row of the other."
 )
 _POSTER_COLUMNS = ("method", "venue", "backbone", "type", *METRICS)
 _OTHER_COLUMNS = ("dataset", "backbone", "method", "poster_method", *METRICS, "status", "sources")
