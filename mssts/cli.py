@@ -243,9 +243,10 @@ def figures(study: StudyName) -> None:
 def attention(study: StudyName) -> None:
     """Draw the study's attention maps, baseline against MS-STS."""
     from mssts.report.attention import write_attention
+    from mssts.study.attention_panels import compare_attention
     from mssts.study.runs import collect
 
-    write_attention(collect(load_study(study)), report_dir(study))
+    write_attention(compare_attention(collect(load_study(study))), report_dir(study))
 
 
 @app.command()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from mssts.core.errors import InputError
 
@@ -34,12 +34,19 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Model = TypeVar("Model", bound=BaseModel)
+Parts = dict[str, dict[str, JsonValue]]
+"""Registered parts by name, each with the values of its own section (docs/adding-a-part.md)."""
+PART_KEYS = ("model.encoder.branches", "model.decoder.blocks", "loss.terms")
 
 
 class Section(BaseModel):
     """Base class of all sections: unknown keys are errors, and no value is converted silently."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def __hash__(self) -> int:
+        """Hash of the values, among them mappings and lists."""
+        return hash(self.model_dump_json())
 
 
 class SyntheticSection(Section):
@@ -75,14 +82,14 @@ class DataSection(Section):
 
 
 class MsStsSection(Section):
-    """The encoder's multi-scale spatio-temporal split attention module."""
+    """Multi-scale spatio-temporal split attention, a branch of the encoder."""
 
     enabled: bool
-    width: Positive
+    width: Positive = Field(description="channels inside the branch")
     heads: Positive
     feedforward_dim: Positive
-    intra_scale: bool
-    inter_scale: bool
+    intra_scale: bool = Field(description="attention over time within each scale")
+    inter_scale: bool = Field(description="attention over time from each scale to the next coarser one")
     own_frame_only: bool = Field(description="capacity control: attention confined to the token's own frame")
 
 
@@ -91,13 +98,14 @@ class EncoderSection(Section):
 
     layers: Positive
     ms_sts: MsStsSection
+    branches: Parts = Field({}, description="registered encoder branches (mssts/models/registry.py)")
 
 
 class TemporalSection(Section):
-    """The decoder's temporal attention over the box queries of one instance."""
+    """Temporal attention over the box queries of one instance, in the decoder."""
 
     enabled: bool
-    width: Positive
+    width: Positive = Field(description="channels of the attention")
     heads: Positive
 
 
@@ -106,25 +114,26 @@ class DecoderSection(Section):
 
     layers: Positive
     temporal: TemporalSection
+    blocks: Parts = Field({}, description="registered decoder blocks (mssts/models/registry.py)")
 
 
 class ModelSection(Section):
     """Sizes and switches of the network."""
 
-    hidden_dim: Positive
+    hidden_dim: Positive = Field(description="channels of the encoder and the decoder")
     heads: Positive
-    points: Positive
+    points: Positive = Field(description="sampling points per head and level of deformable attention")
     levels: Positive = Field(description="feature levels, from stride 8 on")
     feedforward_dim: Positive
     dropout: Probability
-    queries: Positive
+    queries: Positive = Field(description="instance queries of a clip")
     mask_dim: Positive = Field(description="channels of the mask features and of the dynamic convolutions")
     encoder: EncoderSection
     decoder: DecoderSection
 
 
 class MatchingSection(Section):
-    """Weights of the Hungarian matching costs."""
+    """Weights of the costs in the Hungarian matching."""
 
     class_: NonNegative = Field(alias="class")
     box: NonNegative
@@ -132,7 +141,7 @@ class MatchingSection(Section):
 
 
 class LossWeightsSection(Section):
-    """Weights of the loss terms."""
+    """Weights of the built-in loss terms."""
 
     class_: NonNegative = Field(alias="class")
     l1: NonNegative
@@ -146,19 +155,26 @@ class ForegroundBackgroundSection(Section):
 
     enabled: bool
     weight: PositiveFloat
-    warmup_steps: Natural
-    learning_rate: PositiveFloat
-    channels: Positive
+    warmup_steps: Natural = Field(description="training steps before the model sees the loss")
+    learning_rate: PositiveFloat = Field(description="of the discriminator")
+    channels: Positive = Field(description="of the discriminator")
+
+
+class LossTermSection(Section):
+    """Base of the section of a registered loss term."""
+
+    weight: NonNegative = Field(description="of the term in the total loss")
 
 
 class LossSection(Section):
-    """Matching, loss weights and the adversary."""
+    """Matching, loss terms with their weights, and the adversary."""
 
     matching: MatchingSection
     weights: LossWeightsSection
     focal_alpha: Probability
     focal_gamma: NonNegative
     foreground_background: ForegroundBackgroundSection
+    terms: Parts = Field({}, description="registered loss terms (mssts/losses/registry.py)")
 
 
 class OptimisationSection(Section):
@@ -332,12 +348,15 @@ def _leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{key}"
-        leaves |= _leaves(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        section = isinstance(value, dict) and name not in PART_KEYS
+        leaves |= _leaves(value, f"{name}.") if section else {name: value}
     return leaves
 
 
 def _override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return a copy of a complete configuration with the values of dotted keys replaced.
+
+    A mapping of registered parts is a value: it is replaced as a whole.
 
     Raises:
         InputError: A key of `changes` (from the file `path`) is not in the configuration.
@@ -348,7 +367,7 @@ def _override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict
         *parents, last = dotted.split(".")
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
-        if not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
+        if not isinstance(node, dict) or last not in node or (isinstance(node[last], dict) and dotted not in PART_KEYS):
             raise InputError(f"{path}: {dotted}: unknown key{_suggestion(Config, dotted)}")
         node[last] = value
     return result

@@ -1,89 +1,115 @@
-"""Where a query and a pixel look: maps from forward hooks on the attention modules, which have no parameters.
+"""What a query and a token attend to in a video: maps from one forward pass.
 
-Legend: T frames, S tokens of a frame over L levels, Q queries, M heads, P points.
+Shape letters: T frames, S tokens of a frame over L levels, Q queries, M heads, P points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mssts.core.errors import InputError
 from mssts.models import MsStsVis, Output
-from mssts.ops.attention import DeformableSampling, ScaledDotProduct
+from mssts.models.observable import Observable, ObservableAttention
+from mssts.models.position import Shapes
 
 MAP_STRIDE = 4
 
+Observed = list[tuple[ObservableAttention, Tensor]]
+
 
 @dataclass
-class Seen:
-    """What the hooks saw in one forward pass, by module name, in order of execution.
+class AttentionRecord:
+    """Attention of one forward pass over one clip.
 
-    samplings: (locations (B, T, Q, M, L, P, 2), weights (B, T, Q, M, L, P)) of deformable attention.
-    attentions: softmax weights (..., M, T, keys) of scaled dot products. shapes: (H_l, W_l) of the levels.
+    Attributes:
+        samplings: Of the cross-attention of each decoder layer: locations (1, T, Q, M, L, P, 2) and weights
+            (1, T, Q, M, L, P).
+        branches: For each encoder branch that declares attention, over all layers: the declarations, each with softmax
+            weights (S', M, T, keys).
+        shapes: (H_l, W_l) of the levels.
     """
 
-    samplings: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    attentions: dict[str, Tensor] = field(default_factory=dict)
-    shapes: tuple[tuple[int, int], ...] = ()
+    samplings: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    branches: dict[str, Observed] = field(default_factory=dict)
+    shapes: Shapes = ()
 
 
 def attention_weights(queries: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(Q K^T / sqrt(d)), (..., Q, K), as ScaledDotProduct uses it; mask True where a query may look."""
+    """softmax(Q K^T / sqrt(d)), (..., Q, K), as in `ScaledDotProduct`; mask True where a query may attend."""
     scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     return scores.softmax(-1)
 
 
-@contextmanager
-def watched(model: nn.Module) -> Iterator[Seen]:
-    """Record every deformable sampling and the encoder's scaled dot products of the forward passes in the block."""
-    seen = Seen()
-
-    def sampling(name: str):
-        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            values, locations, weights = inputs
-            seen.samplings[name] = (locations, weights)
-            seen.shapes = tuple(tuple(value.shape[-2:]) for value in values)
-
-        return hook
-
-    def attention(name: str):
-        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            queries, keys, _, *mask = inputs
-            seen.attentions[name] = attention_weights(queries, keys, *mask)
-
-        return hook
-
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, DeformableSampling):
-            handles.append(module.register_forward_hook(sampling(name)))
-        elif isinstance(module, ScaledDotProduct) and name.startswith("encoder."):
-            handles.append(module.register_forward_hook(attention(name)))
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
+def declared_attention(branch: nn.Module) -> Sequence[ObservableAttention]:
+    """What an encoder branch declares; nothing unless it is `Observable`."""
+    return branch.observable_attention() if isinstance(branch, Observable) else ()
 
 
-def look(model: MsStsVis, frames_T3HW: Tensor) -> tuple[Output, Seen]:
-    """One forward pass over a video in eval mode, and what its attention modules saw."""
-    with torch.inference_mode(), watched(model) as seen:
+def run_and_record(model: MsStsVis, frames_T3HW: Tensor) -> tuple[Output, AttentionRecord]:
+    """Run the model on a video, and record the attention that its decoder layers and encoder branches expose.
+
+    Raises:
+        InputError: A branch declares an attention of another shape than it has.
+    """
+    record = AttentionRecord()
+    with ExitStack() as hooks, torch.inference_mode():
+        for decoder_layer in model.decoder.layers:
+            keep_sampling = partial(_keep_sampling, record.samplings)
+            hooks.enter_context(decoder_layer.cross_attention.sample.register_forward_hook(keep_sampling))
+        for encoder_layer in model.encoder.layers:
+            for name, branch in encoder_layer.branches.items():
+                for declared in declared_attention(branch):
+                    keep_weights = partial(_keep_weights, record.branches.setdefault(name, []), declared)
+                    hooks.enter_context(declared.attend.register_forward_hook(keep_weights, with_kwargs=True))
         output = model(frames_T3HW[None])
-    return output, seen
+    record.shapes = tuple((level.shape[-2], level.shape[-1]) for level in output.memory)
+    for name, observed in record.branches.items():
+        for declared, weights in observed:
+            _check(name, declared, weights, record.shapes, len(frames_T3HW))
+    return output, record
+
+
+def _keep_sampling(kept: list[tuple[Tensor, Tensor]], module: nn.Module, inputs: tuple[Any, ...], _: Tensor) -> None:
+    _, locations, weights = inputs
+    kept.append((locations, weights))
+
+
+def _keep_weights(
+    kept: Observed, declared: ObservableAttention, module: nn.Module, inputs: tuple[Any, ...], named: dict, _: Tensor
+) -> None:
+    def weights(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        return attention_weights(queries, keys, mask)
+
+    kept.append((declared, weights(*inputs, **named)))
+
+
+def _check(name: str, declared: ObservableAttention, weights: Tensor, shapes: Shapes, frames: int) -> None:
+    tokens = sum(height * width for height, width in shapes[declared.levels])
+    keys = 2 * frames if declared.next_coarser else frames
+    if weights.ndim != 4 or (weights.shape[0], *weights.shape[2:]) != (tokens, frames, keys):
+        raise InputError(
+            f"encoder branch {name}: its observable attention has weights of shape {tuple(weights.shape)}, but its "
+            f"declaration says ({tokens}, heads, {frames}, {keys}). See mssts.models.observable."
+        )
 
 
 def splat(locations_N2: Tensor, weights_N: Tensor, size: tuple[int, int]) -> Tensor:
-    """Weights put bilinearly on the four cells around each location, (H, W).
+    """Distribute weights bilinearly over the four cells around each location.
 
-    locations_N2: x, y relative to the frame, 0..1 inside. A cell's centre lies at (index + 0.5) / size. What falls
-    outside is lost, as it is in the model's sampling.
+    Args:
+        locations_N2: x, y relative to the frame, 0..1 inside. The centre of a cell is at (index + 0.5) / size. What
+            falls outside is lost, as in the sampling of the model.
+        weights_N: Weight of each location.
+        size: (H, W) of the result.
     """
     height, width = size
     x, y = (locations_N2 * locations_N2.new_tensor([width, height]) - 0.5).unbind(-1)
@@ -99,15 +125,20 @@ def splat(locations_N2: Tensor, weights_N: Tensor, size: tuple[int, int]) -> Ten
     return result.view(height, width)
 
 
-def query_map(seen: Seen, query: int, size: tuple[int, int]) -> Tensor:
-    """Deformable cross-attention of a query in each frame, (T, H, W), summing to 1 over the clip.
+def query_map(record: AttentionRecord, query: int, size: tuple[int, int]) -> Tensor:
+    """Deformable cross-attention of a query, summed over heads, points, levels and decoder layers.
 
-    Summed over heads, points, levels and decoder layers. size: (H, W) of the map.
+    Args:
+        record: Attention of a forward pass.
+        query: Index of the query.
+        size: (H, W) of the map.
+
+    Returns:
+        (T, H, W), summing to 1 over the clip.
     """
-    layers = [record for name, record in seen.samplings.items() if name.startswith("decoder.")]
-    frames = layers[0][1].shape[1]
+    frames = record.samplings[0][1].shape[1]
     maps = torch.zeros(frames, *size)
-    for locations, weights in layers:
+    for locations, weights in record.samplings:
         for frame in range(frames):
             maps[frame] += splat(
                 locations[0, frame, query].reshape(-1, 2).cpu(), weights[0, frame, query].reshape(-1).cpu(), size
@@ -115,66 +146,75 @@ def query_map(seen: Seen, query: int, size: tuple[int, int]) -> Tensor:
     return maps / maps.sum().clamp(min=torch.finfo(maps.dtype).tiny)
 
 
-def temporal_weights(seen: Seen, frame: int, place: tuple[float, float]) -> list[tuple[Tensor, Tensor]]:
-    """What the tokens at a place of a frame take from the frames of the clip, for each level (own, coarser), (T,) each.
+def temporal_weights(
+    observed: Observed, shapes: Shapes, frame: int, point: tuple[float, float]
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """Attention of the tokens at a point of a frame to each frame, mean over heads, encoder layers and declarations.
 
-    Mean over heads, over encoder layers and over the stages of the module; over all levels and both parts it sums
-    to L. place: x, y relative to the frame. Empty for a model without the MS-STS module.
+    Args:
+        observed: Declarations of a branch with their weights.
+        shapes: (H_l, W_l) of the levels.
+        frame: Index of the frame.
+        point: x, y relative to the frame.
+
+    Returns:
+        For each level that a declaration covers, the weights of its own level and of the next coarser one, (T,) both.
+        They sum to 1.
     """
-    records = list(seen.attentions.items())
-    if not records:
-        return []
-    tokens = token_indices(seen.shapes, place)
-    finer_tokens = sum(height * width for height, width in seen.shapes[:-1])
-    frames = records[0][1].shape[-2]
-    own = torch.zeros(len(tokens), frames)
-    coarser = torch.zeros(len(tokens), frames)
-    passes = torch.zeros(len(tokens), 1)
-    for name, weights in records:
-        kind = name.rsplit(".", 1)[-1]
-        for level, token in enumerate(tokens):
-            coarsest = level == len(tokens) - 1
-            if (kind == "attend_pair" and coarsest) or (kind == "attend_coarsest" and not coarsest):
-                continue
-            row = weights[token - finer_tokens if kind == "attend_coarsest" else token, :, frame].mean(0).cpu()
-            own[level] += row[:frames]
-            if kind == "attend_pair":
-                coarser[level] += row[frames:]
-            passes[level] += 1
-    return list(zip(own / passes, coarser / passes, strict=True))
+    tokens = token_indices(shapes, point)
+    rows: dict[int, list[Tensor]] = {}
+    for declared, weights in observed:
+        levels = range(len(shapes))[declared.levels]
+        first_token = sum(height * width for height, width in shapes[: levels.start])
+        frames = weights.shape[-2]
+        for level in levels:
+            row = weights[tokens[level] - first_token, :, frame].mean(0).cpu()
+            rows.setdefault(level, []).append(torch.nn.functional.pad(row, (0, 2 * frames - len(row))))
+    means = {level: sum(rows[level], start=torch.zeros(())) / len(rows[level]) for level in sorted(rows)}
+    return {level: (mean[: len(mean) // 2], mean[len(mean) // 2 :]) for level, mean in means.items()}
 
 
-def token_indices(shapes: Sequence[tuple[int, int]], place: tuple[float, float]) -> list[int]:
-    """Index among the S tokens of a frame of the cell that holds a place (x, y in 0..1), for each level."""
+def token_indices(shapes: Sequence[tuple[int, int]], point: tuple[float, float]) -> list[int]:
+    """For each level the index, among the S tokens of a frame, of the cell that contains a point (x, y in 0..1)."""
     indices, start = [], 0
     for height, width in shapes:
-        column, row = (min(int(value * size), size - 1) for value, size in zip(place, (width, height), strict=True))
+        column, row = (min(int(value * size), size - 1) for value, size in zip(point, (width, height), strict=True))
         indices.append(start + row * width + column)
         start += height * width
     return indices
 
 
-def temporal_map(seen: Seen, frame: int, place: tuple[float, float], size: tuple[int, int]) -> Tensor | None:
-    """The weights of `temporal_weights` spread evenly over the cells that they look at, (T, H, W), summing to 1.
+def temporal_maps(
+    record: AttentionRecord, frame: int, point: tuple[float, float], size: tuple[int, int]
+) -> dict[str, Tensor]:
+    """For each branch that declares attention, its `temporal_weights` spread evenly over the cells attended to.
 
-    None for a model without the MS-STS module.
+    Args:
+        record: Attention of a forward pass.
+        frame: Index of the frame.
+        point: x, y relative to the frame.
+        size: (H, W) of the maps.
+
+    Returns:
+        (T, H, W) by branch, each summing to 1.
     """
-    levels = temporal_weights(seen, frame, place)
-    if not levels:
-        return None
-    footprints = [cell_footprint(shape, place, size) for shape in seen.shapes]
-    maps = torch.zeros(len(levels[0][0]), *size)
-    for level, (own, coarser) in enumerate(levels):
-        maps += own[:, None, None] * footprints[level]
-        if level + 1 < len(levels):
-            maps += coarser[:, None, None] * footprints[level + 1]
-    return maps / len(levels)
+    footprints = [cell_footprint(shape, point, size) for shape in record.shapes]
+    found = {}
+    for name, observed in record.branches.items():
+        levels = temporal_weights(observed, record.shapes, frame, point)
+        maps = torch.zeros(1)
+        for level, (own, coarser) in levels.items():
+            maps = maps + own[:, None, None] * footprints[level]
+            if level + 1 < len(footprints):
+                maps = maps + coarser[:, None, None] * footprints[level + 1]
+        found[name] = maps / len(levels)
+    return found
 
 
-def cell_footprint(shape: tuple[int, int], place: tuple[float, float], size: tuple[int, int]) -> Tensor:
-    """The cell of a grid that holds a place, drawn evenly on a map of (H, W), summing to 1."""
+def cell_footprint(shape: tuple[int, int], point: tuple[float, float], size: tuple[int, int]) -> Tensor:
+    """The cell of a grid that contains a point, drawn evenly on a map of (H, W), summing to 1."""
     (height, width), (rows, columns) = shape, size
-    column, row = (min(int(value * count), count - 1) for value, count in zip(place, (width, height), strict=True))
+    column, row = (min(int(value * count), count - 1) for value, count in zip(point, (width, height), strict=True))
     footprint = torch.zeros(size)
     bottom = max(-(-(row + 1) * rows // height), row * rows // height + 1)
     right = max(-(-(column + 1) * columns // width), column * columns // width + 1)

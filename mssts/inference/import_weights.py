@@ -1,4 +1,4 @@
-"""Public SeqFormer checkpoints as checkpoints of this project: every entry is used, or named as dropped [code]."""
+"""Convert public SeqFormer checkpoints to ours: every entry is used, or reported as dropped [code]."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ YTVIS_LOGITS, COCO_LOGITS = 42, 91  # [code] logit = category id; 0 and, of YouT
 ILLEGAL = ""  # name of a logit that stands for no category: prediction never emits it
 
 _CLASS_HEAD = re.compile(r"class_heads\.\d+\.(weight|bias)")
-_BACKBONES = {  # a public entry and its shape, by which a backbone is known
+_BACKBONES = {  # a public entry and its shape that identify a backbone
     "swin_l": ("detr.backbone.0.body.layers.2.blocks.17.norm1.weight", (768,)),
     "resnet101": ("detr.backbone.0.body.layer3.22.conv2.weight", (256, 256, 3, 3)),
     "resnet50": ("detr.backbone.0.body.layer3.5.conv2.weight", (256, 256, 3, 3)),
@@ -34,13 +34,21 @@ _BACKBONES = {  # a public entry and its shape, by which a backbone is known
 
 
 def import_weights(source: Path, output: Path, class_head: str = KEEP, dataset: str = "ytvis2019") -> list[str]:
-    """Write a public checkpoint (`.pth` with an entry `model`) in our format; returns the public entries left out.
+    """Write a public checkpoint in our format.
 
-    class_head: `keep` (all logits of the public head), `drop` (the checkpoint is a start for training only), or the
-        name of a dataset: one logit for each of its categories, taken by category name; categories that the public
-        head does not know start as in an untrained head.
-    dataset: whose category ids the 42 logits of a YouTube-VIS head are. 91 logits are those of COCO.
-    Raises InputError: unreadable file, entries missing, unknown or of a wrong shape, all listed.
+    Args:
+        source: `.pth` file with an entry `model`.
+        output: Checkpoint to write.
+        class_head: "keep" (all logits of the public head), "drop" (the checkpoint can only initialise a training), or
+            the name of a dataset: one logit for each of its categories, matched by name. Categories that the public
+            head lacks start as in an untrained head.
+        dataset: Dataset whose category ids the 42 logits of a YouTube-VIS head are. 91 logits are those of COCO.
+
+    Returns:
+        The public entries that were left out.
+
+    Raises:
+        InputError: The file is unreadable, or entries are missing, unknown or of a wrong shape; all are listed.
     """
     public = read_public(source)
     backbone = _backbone(public, source)
@@ -62,7 +70,7 @@ def import_weights(source: Path, output: Path, class_head: str = KEEP, dataset: 
 
 
 def read_public(source: Path) -> dict[str, Tensor]:
-    """Entry `model` of a public checkpoint, loaded without running code of the file. Raises InputError."""
+    """Entry `model` of a public checkpoint, loaded without executing code from the file. Raises InputError."""
     if not source.is_file():
         raise InputError(f"{source}: no such file; expected a public SeqFormer checkpoint (.pth).")
     try:
@@ -86,13 +94,12 @@ def _backbone(public: dict[str, Tensor], source: Path) -> str:
 
 
 def _config(public: dict[str, Tensor]) -> Config:
-    """The baseline's recipe with the number of layers and queries that the checkpoint has."""
+    """The baseline configuration with the number of layers and queries of the checkpoint."""
     root = ABLATIONS if ABLATIONS.is_dir() else Path(__file__).resolve().parents[2] / ABLATIONS
     tree = configuration.load_baseline(root).model_dump(mode="json", by_alias=True)
-    for part in ("encoder", "decoder"):
-        tree["model"][part]["layers"] = 1 + max(
-            (int(n.split(".")[4]) for n in public if n.startswith(f"detr.transformer.{part}.layers.")), default=0
-        )
+    for stack in ("encoder", "decoder"):
+        layers = [int(name.split(".")[4]) for name in public if name.startswith(f"detr.transformer.{stack}.layers.")]
+        tree["model"][stack]["layers"] = 1 + max(layers, default=0)
     if "detr.query_embed.weight" in public:
         tree["model"]["queries"] = public["detr.query_embed.weight"].shape[0]
     return Config.model_validate(tree)
@@ -139,7 +146,7 @@ def _categories(classes: int, dataset: str, source: Path) -> list[tuple[int, str
 
 
 def _rows(classes: int, dataset: str, target: str) -> list[list[int]]:
-    """For each category of `target`, the public logits that mean it: one of equal name, else all that map to it."""
+    """For each category of `target` its public logits: that of equal name, or those of COCO that map to it."""
     if classes == COCO_LOGITS:
         names = coco_map(target, CORRECTED)
         return [[coco for coco, number in names.items() if number == wanted] for wanted, _ in entry(target).categories]
@@ -148,6 +155,6 @@ def _rows(classes: int, dataset: str, target: str) -> list[list[int]]:
 
 
 def _remapped(head: Tensor, rows: list[list[int]]) -> Tensor:
-    """Weight (K, C) or bias (K,) with one row for each category: mean of its logits, untrained where there is none."""
+    """Weight (K, C) or bias (K,) with a row for each category: the mean of its logits, untrained if it has none."""
     untrained = head.new_full(head.shape[1:], PRIOR_LOGIT if head.ndim == 1 else 0.0)
     return torch.stack([head[chosen].mean(0) if chosen else untrained for chosen in rows])

@@ -1,4 +1,4 @@
-"""Inference on whole videos: the official YouTube-VIS submission list, and the same list zipped."""
+"""Inference on whole videos: a submission in the format of YouTube-VIS, as JSON and zipped."""
 
 from __future__ import annotations
 
@@ -24,9 +24,17 @@ from mssts.models import MsStsVis, Output, build_model
 
 
 def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, str]]]:
-    """The model of a run in eval mode, its resolved config, and its categories as (id, name) in logit order.
+    """Load the model of a checkpoint.
 
-    A logit of an imported checkpoint that stands for no category has the empty name. Raises InputError.
+    Args:
+        checkpoint: checkpoint.pt of a run, or an imported one.
+
+    Returns:
+        The model in eval mode, its resolved configuration, and its categories as (id, name) in the order of the
+        logits. A logit of an imported checkpoint that stands for no category has an empty name.
+
+    Raises:
+        InputError: The file is missing or damaged, has no class head, or does not fit this version.
     """
     content = load_checkpoint(checkpoint)
     if "model" in content and not any(name.startswith("class_heads.") for name in content["model"]):
@@ -43,10 +51,21 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
 
 
 def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: str, output: Path) -> None:
-    """Predict every video of a split; writes `output` (JSON) and the submission zip beside it.
+    """Predict every video of a split.
 
-    The model is that of the checkpoint's own config, the inference settings are those of the study's scale today. Of
-    several devices of one node each takes every n-th video; the first writes what all found, in the data set's order.
+    Each of several devices of one node predicts every n-th video; the first device writes the results of all, in the
+    order of the dataset.
+
+    Args:
+        config: Configuration of the inference. The model is built from the configuration in the checkpoint.
+        checkpoint: checkpoint.pt of a run.
+        data: Directory of the dataset.
+        dataset: Name of the dataset.
+        split: Name of the split.
+        output: JSON file to write; the submission zip is written beside it.
+
+    Raises:
+        InputError: An input is missing or damaged, or the categories of checkpoint and dataset differ.
     """
     device = "cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
     fabric = start_fabric(device, "32-true", config.execution.devices)
@@ -61,12 +80,12 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
 
     results = []
     videos = own_share(fabric, annotations.videos)
-    shown = {"desc": f"predict {output.parent}", "unit": "video", "mininterval": 2}
-    for video in tqdm(videos, **shown, disable=not fabric.is_global_zero):
+    label, quiet = f"predict {output.parent}", not fabric.is_global_zero
+    for video in tqdm(videos, desc=label, unit="video", mininterval=2, disable=quiet):
         frames_T3HW, size = read_video(annotations, video, config.predict.short_side, trained.data)
         with torch.inference_mode():
             prediction = model(frames_T3HW[None].to(fabric.device))
-            input_size = frames_T3HW.shape[-2:]
+            input_size = (frames_T3HW.shape[-2], frames_T3HW.shape[-1])
             results.append(video_results(prediction, video.id, input_size, size, categories, config.predict))
     results = merged_shares(fabric, results, len(annotations.videos))
     if fabric.is_global_zero:
@@ -74,7 +93,7 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
 
 
 def _write(output: Path, results: list[dict[str, Any]]) -> None:
-    """The submission list as JSON, and zipped beside it."""
+    """Write a submission as JSON, and zipped beside it."""
     text = json.dumps(results, separators=(",", ":"))
     with atomic_write(output) as file:
         file.write(text)
@@ -89,24 +108,30 @@ def video_results(
     input_size: tuple[int, int],
     original_size: tuple[int, int],
     categories: list[tuple[int, str]],
-    settings: PredictSection,
+    config: PredictSection,
 ) -> list[dict[str, Any]]:
-    """The `top_k` best (query, class) pairs of one video as submission entries, best first.
+    """Submission entries of the `top_k` best (query, class) pairs of one video, best first.
 
-    input_size and original_size: (height, width) in pixels of the network's input and of the video.
+    Args:
+        prediction: Output of the model for the video.
+        video_id: Id of the video in the dataset.
+        input_size: (height, width) of the input of the network in pixels.
+        original_size: (height, width) of the video in pixels.
+        categories: (id, name) of each logit; an empty name where a logit stands for no category.
+        config: Section `predict`.
     """
     classes = len(categories)
-    # Differs: the public code also emits 0 and 41, which are no categories, where their logits are among the best.
+    # Differs: the public code also emits 0 and 41, which are no categories, if their logits are among the best.
     illegal_K = torch.tensor([not name for _, name in categories], device=prediction.logits.device)
     scores = prediction.logits[0].sigmoid().masked_fill(illegal_K, -1.0).flatten()
-    best = scores.argsort(descending=True, stable=True)[: settings.top_k]
+    best = scores.argsort(descending=True, stable=True)[: config.top_k]
     best = best[scores[best] >= 0]
-    # Differs: the public code computes the masks of all queries after every layer; ours are those of the chosen ones.
+    # Differs: the public code computes the masks of all queries after every layer; here only those of the chosen ones.
     queries, inverse = torch.unique(best // classes, return_inverse=True)
     logits = prediction.mask_logits(-1, 0, queries)
-    masks = original_masks(logits, input_size, original_size, settings.mask_threshold)
+    masks = original_masks(logits, input_size, original_size, config.mask_threshold)
     encoded = [encode_track(track) for track in masks]
-    # Differs: the public code leaves out results without any mask, and the masks of scores below 0.001.
+    # Differs: the public code omits results without any mask, and the masks of scores below 0.001.
     return [
         {
             "video_id": video_id,
@@ -121,10 +146,20 @@ def video_results(
 def original_masks(
     logits_NTHW: torch.Tensor, input_size: tuple[int, int], original_size: tuple[int, int], threshold: float
 ) -> np.ndarray:
-    """Binary masks (N, T, H, W) uint8 at the video's own size, from mask logits at stride 4 of the input."""
+    """Binary masks at the size of the video.
+
+    Args:
+        logits_NTHW: Mask logits at stride 4 of the input.
+        input_size: (height, width) of the input of the network in pixels.
+        original_size: (height, width) of the video in pixels.
+        threshold: Probability above which a pixel belongs to the mask.
+
+    Returns:
+        (N, T, H, W) uint8.
+    """
     resize = torch.nn.functional.interpolate
-    # Differs: the public code stretches the grid at stride 4 over the whole video, although it reaches beyond the
-    # input's right and bottom edge where 8 does not divide its size; here that margin is cut off first.
+    # Differs: the public code stretches the grid at stride 4 over the whole video, although the grid extends beyond the
+    # right and bottom edge of the input where 8 does not divide its size; here that margin is cropped first.
     logits = resize(logits_NTHW, scale_factor=4.0, mode="bilinear", align_corners=False)
     logits = logits[..., : input_size[0], : input_size[1]]
     if tuple(input_size) != tuple(original_size):
@@ -133,10 +168,10 @@ def original_masks(
 
 
 def encode_track(masks_THW: np.ndarray) -> list[dict[str, Any] | None]:
-    """One compressed RLE per frame, null where the mask is empty."""
+    """One compressed RLE per frame of a track; None where the mask is empty."""
     runs = run_length.encode(np.asfortranarray(masks_THW.transpose(1, 2, 0)))
-    seen = masks_THW.any(axis=(1, 2))
+    visible_T = np.atleast_1d(masks_THW.any(axis=(1, 2)))
     return [
         {"size": [int(n) for n in run["size"]], "counts": run["counts"].decode()} if visible else None
-        for run, visible in zip(runs, seen, strict=True)
+        for run, visible in zip(runs, visible_T, strict=True)
     ]

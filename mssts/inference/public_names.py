@@ -1,4 +1,4 @@
-"""Names of the public SeqFormer checkpoints and ours: facts of a file format, needed to load its weights [code]."""
+"""Names in public SeqFormer checkpoints and ours: facts of a file format, needed to load its weights [code]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mssts.core.errors import InputError
 
-# (pattern of a public name, our name or names); several: the public tensor is cut into that many along its first axis.
+# (pattern of a public name, our name or names). Several names: the public tensor is split evenly along its first axis.
 _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         r"detr\.backbone\.0\.body\.patch_embed\.proj\.(\w+)",
@@ -105,7 +105,7 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"mask_head\.(lay3|lay4|dcn|lay1|lay2)\.(\w+)", (r"mask_features.{\1}.\2",)),
 )
 
-# Differs: public entries that never act, with the reason; ours has none of them.
+# Differs: public entries without effect, with the reason; our model has none of them.
 _DROPPED: tuple[tuple[str, str], ...] = (
     (r"detr\.transformer\.encoder\.layers\.\d+\.self_attn\.output_proj_box\.\w+", "box projection of the encoder"),
     (r"detr\.backbone\.0\.body\.norm0\.\w+", "norm of Swin's first stage, which is no output"),
@@ -115,7 +115,7 @@ _DROPPED: tuple[tuple[str, str], ...] = (
     (r"detr\.backbone\.0\.body\.fc\.\w+", "classifier of the backbone"),
 )
 
-# Which of our modules stands for a name in braces. The order of the decoder's norms follows the stream, not the number.
+# Our module for a name in braces. The order of the decoder's norms follows the data flow, not the number.
 _MODULES: dict[str, str] = {
     "self_attn": "instance_self_attention",
     "self_attn_box": "box_self_attention",
@@ -134,9 +134,13 @@ _MODULES: dict[str, str] = {
 
 
 def our_names(public: str) -> tuple[str, ...]:
-    """Our name of a public parameter or buffer: () where dropped; several where the tensor is cut along its first axis.
+    """Our name of a public parameter or buffer.
 
-    Raises InputError for a name that the public checkpoints do not have.
+    Returns:
+        () if it is dropped; several names if the tensor is split along its first axis.
+
+    Raises:
+        InputError: Public checkpoints have no such name.
     """
     if any(re.fullmatch(pattern, public) for pattern, _ in _DROPPED):
         return ()
@@ -157,9 +161,12 @@ def _module(match: re.Match[str]) -> Callable[[re.Match[str]], str]:
 
 
 def import_public(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A public checkpoint's entry `model` under our names, to be loaded strictly into a baseline.
+    """Entry `model` of a public checkpoint under our names, to be loaded strictly into a baseline.
 
-    Entries that never act are dropped. Raises InputError for an unknown entry, or one cut into unequal parts.
+    Entries without effect are dropped.
+
+    Raises:
+        InputError: An entry is unknown, or cannot be split into equal parts.
     """
     ours: dict[str, Tensor] = {}
     for public, tensor in state.items():

@@ -7,20 +7,18 @@ P matched pairs of the batch (the same number in every layer).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mssts.config import LossSection
 from mssts.core.errors import InputError
 from mssts.core.records import Batch, Instances
+from mssts.models import Output
 from mssts.ops.boxes import cxcywh_to_xyxy, generalized_iou
-
-if TYPE_CHECKING:
-    from mssts.models import Output
 
 SMALLEST_PROBABILITY = 1e-8  # [code] keeps the logarithm of the class cost finite
 
@@ -29,17 +27,20 @@ SMALLEST_PROBABILITY = 1e-8  # [code] keeps the logarithm of the class cost fini
 class Matches:
     """Which query is responsible for which instance.
 
-    queries_LP: (L, P) int64, index of the query in its clip. targets_LP: (L, P) int64, index of the instance in the
-    concatenation of all clips' instances. clips_P: (P,) int64, ascending. counts: pairs of each clip, summing to P.
+    Attributes:
+        queries_LP: int64, index of the query in its clip.
+        targets_LP: int64, index of the instance in the concatenation of the instances of all clips.
+        clips_P: int64, index of the clip, ascending.
+        counts: Number of pairs of each clip; they sum to P.
     """
 
-    queries_LP: torch.Tensor
-    targets_LP: torch.Tensor
-    clips_P: torch.Tensor
+    queries_LP: Tensor
+    targets_LP: Tensor
+    clips_P: Tensor
     counts: tuple[int, ...]
 
-    def queries(self, layer: int, clip: int) -> torch.Tensor:
-        """The matched queries of one clip in one decoder layer (negative: from the last): (n,) int64."""
+    def queries(self, layer: int, clip: int) -> Tensor:
+        """Matched queries of one clip in one decoder layer (negative: counted from the last), (n,) int64."""
         start = sum(self.counts[:clip])
         return self.queries_LP[layer, start : start + self.counts[clip]]
 
@@ -48,8 +49,11 @@ class Matcher:
     """Assigns one query to each instance at the least total cost.
 
     The cost is class * focal cost + box * Euclidean distance over the 4T box numbers (the public code calls it L1)
-    + giou * (-GIoU averaged over T) [code]. With more instances than queries some
-    instances stay unmatched [ours].
+    + giou * (-GIoU averaged over T) [code]. If there are more instances than queries, some instances stay unmatched
+    [ours].
+
+    Args:
+        config: Section `loss`.
     """
 
     def __init__(self, config: LossSection):
@@ -59,17 +63,28 @@ class Matcher:
 
     @torch.no_grad()
     def __call__(self, output: Output, batch: Batch) -> Matches:
-        """Match every decoder layer of every clip on its own. Raises InputError when a cost is not finite."""
+        """Match every decoder layer of every clip on its own.
+
+        Raises:
+            InputError: A cost is not finite.
+        """
         logits_LBNK = torch.stack([layer.logits_BNK for layer in output.layers])
         boxes_LBTN4 = torch.stack([layer.boxes_BTN4 for layer in output.layers])
         costs_LBNM = self.costs(logits_LBNK, boxes_LBTN4, batch.instances).cpu().numpy()
         _check_finite(costs_LBNM, logits_LBNK, boxes_LBTN4)
         return _assign(costs_LBNM, [len(instances.labels_N) for instances in batch.instances], logits_LBNK.device)
 
-    def costs(
-        self, logits_LBNK: torch.Tensor, boxes_LBTN4: torch.Tensor, instances: tuple[Instances, ...]
-    ) -> torch.Tensor:
-        """Cost of every query for every instance of its clip: (L, B, N, M), arbitrary beyond a clip's own instances."""
+    def costs(self, logits_LBNK: Tensor, boxes_LBTN4: Tensor, instances: tuple[Instances, ...]) -> Tensor:
+        """Cost of every query for every instance of its clip.
+
+        Args:
+            logits_LBNK: Class logits.
+            boxes_LBTN4: Boxes (cx, cy, w, h) relative to the frame.
+            instances: Ground truth of each clip.
+
+        Returns:
+            (L, B, N, M), with arbitrary values beyond a clip's own instances.
+        """
         logits_LBNK, boxes_LBTN4 = in_full_precision(logits_LBNK), in_full_precision(boxes_LBTN4)
         layers = len(logits_LBNK)
         labels_BM = pad_sequence([clip.labels_N for clip in instances], batch_first=True)
@@ -89,21 +104,21 @@ class Matcher:
         weights = self.weights
         return weights.class_ * class_costs_LBNM + weights.box * distances_LBNM - weights.giou * overlaps_LBNMT.mean(-1)
 
-    def class_costs(self, logits: torch.Tensor) -> torch.Tensor:
-        """Focal loss of answering yes less focal loss of answering no, for each logit [code]: (...) -> (...)."""
+    def class_costs(self, logits: Tensor) -> Tensor:
+        """Focal loss of a positive answer minus that of a negative one, for each logit [code]: (...) -> (...)."""
         probabilities = logits.sigmoid()
-        yes = self.alpha * (1 - probabilities) ** self.gamma * -(probabilities + SMALLEST_PROBABILITY).log()
-        no = (1 - self.alpha) * probabilities**self.gamma * -(1 - probabilities + SMALLEST_PROBABILITY).log()
-        return yes - no
+        positive = self.alpha * (1 - probabilities) ** self.gamma * -(probabilities + SMALLEST_PROBABILITY).log()
+        negative = (1 - self.alpha) * probabilities**self.gamma * -(1 - probabilities + SMALLEST_PROBABILITY).log()
+        return positive - negative
 
 
-def in_full_precision(values: torch.Tensor) -> torch.Tensor:
-    """The values in float32, or in float64 if they are: half precision is too coarse for costs and losses."""
+def in_full_precision(values: Tensor) -> Tensor:
+    """Half precision values as float32, which costs and losses need; float32 and float64 unchanged."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 def _assign(costs_LBNM: np.ndarray, sizes: list[int], device: torch.device) -> Matches:
-    """Solve the L * B assignment problems; one transfer brings all indices to the device."""
+    """Solve the L * B assignment problems. All indices go to the device in one transfer."""
     first_targets = np.cumsum([0, *sizes[:-1]])
     counts = tuple(min(size, costs_LBNM.shape[2]) for size in sizes)
     pairs = [
@@ -120,7 +135,7 @@ def _assign(costs_LBNM: np.ndarray, sizes: list[int], device: torch.device) -> M
     return Matches(queries_LP, targets_LP, clips_1P[0], counts)
 
 
-def _check_finite(costs_LBNM: np.ndarray, logits_LBNK: torch.Tensor, boxes_LBTN4: torch.Tensor) -> None:
+def _check_finite(costs_LBNM: np.ndarray, logits_LBNK: Tensor, boxes_LBTN4: Tensor) -> None:
     if np.isfinite(costs_LBNM).all():
         return
     layer, clip, query, instance = (int(i) for i in np.argwhere(~np.isfinite(costs_LBNM))[0])

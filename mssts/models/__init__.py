@@ -1,4 +1,4 @@
-"""The network: one file for each box of the architecture figure, and the builder that puts them together."""
+"""The network: one file for each box of the architecture figure, and the builder that assembles them."""
 
 from mssts.models.backbones import BACKBONES
 from mssts.models.builder import build_model

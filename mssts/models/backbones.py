@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import timm
 import torch
+import transformers  # lazy: a model's own module is loaded when it is used, which takes a second
 from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
@@ -19,11 +20,13 @@ IMAGENET, RANDOM = "imagenet", "random"
 
 @dataclass(frozen=True)
 class Backbone:
-    """How to build a backbone, and the channels of its outputs at strides 8, 16 and 32.
+    """How to build a backbone.
 
-    build: weights -> module, which makes three maps of images (F, 3, H, W). weights: IMAGENET (through the library,
-        which downloads them), a local file or folder of them, or None for random ones.
-    has_weights: whether there are ImageNet weights.
+    Attributes:
+        channels: Channels of its outputs at strides 8, 16 and 32.
+        build: Makes the module, which maps images (F, 3, H, W) to three feature maps, from weights: IMAGENET (through
+            the library, which downloads them), a local file or folder of them, or None for random ones.
+        has_weights: Whether there are ImageNet weights.
     """
 
     channels: tuple[int, int, int]
@@ -32,7 +35,7 @@ class Backbone:
 
 
 class Tiny(nn.Module):
-    """A stem and four residual blocks, each halving the grid, with batch norm that learns [ours]."""
+    """A stem and four residual blocks, each at half the resolution, with trained batch norm [ours]."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -53,7 +56,7 @@ class Tiny(nn.Module):
         self.to(memory_format=torch.channels_last)  # a third faster on a CPU
 
     def forward(self, images_F3HW: Tensor) -> list[Tensor]:
-        """(F, 3, H, W) -> three maps."""
+        """(F, 3, H, W) -> three feature maps."""
         features = self.stem(images_F3HW.contiguous(memory_format=torch.channels_last))
         maps = []
         for block in self.blocks:
@@ -63,12 +66,12 @@ class Tiny(nn.Module):
 
 
 def tiny(weights: str | None) -> nn.Module:
-    """For small frames; there are no ImageNet weights."""
+    """A backbone for small frames. There are no ImageNet weights."""
     return Tiny((16, 24, 48, 64, 96))
 
 
 def resnet(name: str) -> Callable[[str | None], nn.Module]:
-    """ResNet with frozen batch norm; stem and first stage frozen; torchvision's first ImageNet weights [code]."""
+    """ResNet with batch norm, stem and first stage frozen; first ImageNet weights of torchvision [code]."""
 
     def build(weights: str | None) -> nn.Module:
         model = timm.create_model(
@@ -87,30 +90,35 @@ def resnet(name: str) -> Callable[[str | None], nn.Module]:
 
 
 class SwinFeatures(nn.Module):
-    """Swin of transformers, which pads before it rolls like the public one, with a norm on each output."""
+    """Swin of transformers, which pads before it rolls as the public one does, with a norm on each output."""
 
-    def __init__(self, swin: nn.Module) -> None:
+    def __init__(self, swin: transformers.SwinBackbone) -> None:
         super().__init__()
         self.swin = swin
-        self.swin.swin.layernorm = nn.Identity()  # acts on nothing that is returned
+        self.swin.swin.add_module("layernorm", nn.Identity())  # it acts on nothing that is returned
 
     def forward(self, images_F3HW: Tensor) -> list[Tensor]:
-        """(F, 3, H, W) -> three maps."""
+        """(F, 3, H, W) -> three feature maps."""
         return list(self.swin(images_F3HW).feature_maps)
 
 
 def swin_l(weights: str | None) -> nn.Module:
-    """Swin-L, patch 4, window 12, nothing frozen; ImageNet-22k weights, a local copy of them is a folder [code]."""
-    from transformers import SwinBackbone, SwinConfig
-
-    outputs = {"out_indices": [2, 3, 4], "drop_path_rate": 0.3}
+    """Swin-L, patch 4, window 12, nothing frozen; ImageNet-22k weights, whose local copy is a folder [code]."""
+    outputs = [2, 3, 4]
     if weights:
-        source = "microsoft/swin-large-patch4-window12-384-in22k" if weights == IMAGENET else weights
-        return SwinFeatures(SwinBackbone.from_pretrained(source, **outputs))
-    config = SwinConfig(
-        image_size=384, embed_dim=192, depths=[2, 2, 18, 2], num_heads=[6, 12, 24, 48], window_size=12, **outputs
+        name = "microsoft/swin-large-patch4-window12-384-in22k" if weights == IMAGENET else weights
+        swin = transformers.SwinBackbone.from_pretrained(name, out_indices=outputs, drop_path_rate=0.3)
+        return SwinFeatures(swin)
+    config = transformers.SwinConfig(
+        image_size=384,
+        embed_dim=192,
+        depths=[2, 2, 18, 2],
+        num_heads=[6, 12, 24, 48],
+        window_size=12,
+        drop_path_rate=0.3,
     )
-    return SwinFeatures(SwinBackbone(config))
+    config.out_indices = outputs
+    return SwinFeatures(transformers.SwinBackbone(config))
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -122,10 +130,16 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def build_backbone(name: str, weights: str | None, seed: int) -> nn.Module:
-    """The backbone of that name; random weights are a function of the seed and leave the global generator as it was.
+    """A backbone by name. Random weights are a function of the seed; the global generator is left unchanged.
 
-    weights: IMAGENET, RANDOM (or None), or a local file (ResNet) or folder (Swin) of ImageNet weights. A backbone for
-    which there are none starts at random. Raises InputError where they cannot be had.
+    Args:
+        name: Name in `BACKBONES`.
+        weights: IMAGENET, RANDOM (or None), or a local file (ResNet) or folder (Swin) of ImageNet weights. A backbone
+            without ImageNet weights starts at random.
+        seed: Seed of random weights.
+
+    Raises:
+        InputError: The weights cannot be loaded.
     """
     backbone = BACKBONES[name]
     wanted = None if weights in (None, RANDOM) or not backbone.has_weights else weights

@@ -1,11 +1,11 @@
-"""The whole model as nested constructor calls; the only place where the switches of the config are read."""
+"""The whole model as nested constructor calls; the only place that reads the switches of the configuration."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from mssts.config import ModelSection, MsStsSection
+from mssts.config import ModelSection
 from mssts.core.errors import InputError
 from mssts.models.backbones import BACKBONES, build_backbone
 from mssts.models.decoder import Decoder, DecoderLayer
@@ -17,8 +17,16 @@ from mssts.models.input_projection import InputProjection
 from mssts.models.layers import FeedForward, SelfAttention
 from mssts.models.mask_features import MaskFeatures
 from mssts.models.model import MsStsVis
-from mssts.models.ms_sts import InterScaleAttention, IntraScaleAttention, MsSts, OwnFrame, WholeClip
+from mssts.models.ms_sts import (
+    InterScaleAttention,
+    IntraScaleAttention,
+    MsSts,
+    OwnFrame,
+    ScaleAttention,
+    WholeClip,
+)
 from mssts.models.position import TokenGeometry
+from mssts.models.registry import BLOCKS, BRANCHES
 from mssts.models.temporal import TemporalAttention
 
 
@@ -29,18 +37,27 @@ def build_model(
     generator: torch.Generator | None = None,
     backbone_weights: str | None = None,
 ) -> MsStsVis:
-    """The model of a config, with start values drawn from the generator (without one: from seed 0).
+    """The model of a configuration, with initial values.
 
-    classes: K. backbone_weights: see `build_backbone`.
-    The same generator state gives the same start values to all parameters that two variants share.
-    Raises InputError for an unknown backbone or sizes that do not go together.
+    The same state of the generator gives the same initial values to all parameters that two variants share.
+
+    Args:
+        config: Section `model`.
+        backbone: Name in `BACKBONES`.
+        classes: K, the number of class logits.
+        generator: Source of the initial values; None: seed 0.
+        backbone_weights: See `build_backbone`.
+
+    Raises:
+        InputError: An unknown backbone or registered part, or sizes that do not go together.
     """
     _check(config, backbone)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     seed = int(torch.randint(2**62, (), generator=generator, device="cpu"))
     channels, dropout = config.hidden_dim, config.dropout
 
-    with torch.random.fork_rng(devices=[]):  # constructors draw values that are replaced below
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for draws in the constructors of registered parts; `initialise` replaces the others
         model = MsStsVis(
             backbone=build_backbone(backbone, backbone_weights, seed),
             input_projection=InputProjection(BACKBONES[backbone].channels, channels, config.levels),
@@ -53,9 +70,10 @@ def build_model(
                                 "deformable": DeformableBranch(
                                     DeformableAttention(channels, config.heads, config.levels, config.points),
                                     nn.Linear(channels, channels),
-                                )
+                                ),
+                                **_ms_sts(config),
+                                **BRANCHES.build(config.encoder.branches, config),
                             }
-                            | _ms_sts(config.encoder.ms_sts, channels, dropout)
                         ),
                         feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
                         channels=channels,
@@ -74,6 +92,7 @@ def build_model(
                         )
                         if config.decoder.temporal.enabled
                         else nn.Identity(),
+                        blocks=nn.ModuleDict(BLOCKS.build(config.decoder.blocks, config)),
                         cross_attention=DeformableAttention(channels, config.heads, config.levels, config.points),
                         instance_feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
                         box_feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
@@ -90,29 +109,24 @@ def build_model(
             mask_parameter_head=MaskParameterHead(channels, config.mask_dim),
             mask_features=MaskFeatures(channels, config.mask_dim),
         )
-    initialise(model, seed, skip="backbone")
+        initialise(model, seed, skip="backbone")
     return model
 
 
-def _ms_sts(config: MsStsSection, channels: int, dropout: float) -> dict[str, MsSts]:
-    """The branch that the variant adds to an encoder layer: one or none."""
+def _ms_sts(model: ModelSection) -> dict[str, nn.Module]:
+    """The MS-STS branch of an encoder layer, if it is enabled."""
+    config = model.encoder.ms_sts
     if not config.enabled:
         return {}
-    stages = {
-        "intra_scale": IntraScaleAttention(
-            config.width, config.heads, FeedForward(config.width, config.feedforward_dim, dropout), dropout
-        ),
-        "inter_scale": InterScaleAttention(
-            config.width, config.heads, FeedForward(config.width, config.feedforward_dim, dropout), dropout
-        ),
-    }
-    module = MsSts(
-        channels,
-        config.width,
-        reach=OwnFrame() if config.own_frame_only else WholeClip(),
-        stages={name: stage for name, stage in stages.items() if getattr(config, name)},
-    )
-    return {"ms_sts": module}
+    stages: dict[str, ScaleAttention] = {}
+    if config.intra_scale:
+        feed_forward = FeedForward(config.width, config.feedforward_dim, model.dropout)
+        stages["intra_scale"] = IntraScaleAttention(config.width, config.heads, feed_forward, model.dropout)
+    if config.inter_scale:
+        feed_forward = FeedForward(config.width, config.feedforward_dim, model.dropout)
+        stages["inter_scale"] = InterScaleAttention(config.width, config.heads, feed_forward, model.dropout)
+    reach = OwnFrame() if config.own_frame_only else WholeClip()
+    return {"ms_sts": MsSts(model.hidden_dim, config.width, reach, stages)}
 
 
 def _check(config: ModelSection, backbone: str) -> None:
@@ -121,7 +135,7 @@ def _check(config: ModelSection, backbone: str) -> None:
     if config.levels < 3:
         raise InputError(f"model.levels: found {config.levels}, expected 3 (strides 8, 16, 32) or more")
     if config.hidden_dim % 4:
-        raise InputError(f"model.hidden_dim: found {config.hidden_dim}, expected a multiple of 4 for the sine codes")
+        raise InputError(f"model.hidden_dim: found {config.hidden_dim}, expected a multiple of 4 for sine encodings")
     ms_sts, temporal = config.encoder.ms_sts, config.decoder.temporal
     for key, width, heads in (
         ("model.hidden_dim", config.hidden_dim, config.heads),

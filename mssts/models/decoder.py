@@ -1,4 +1,4 @@
-"""Decoder: instance queries and, for each frame, box queries that look into that frame's memory."""
+"""Decoder: instance queries and, for each frame, box queries that attend to the memory of that frame."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from torch import Tensor, nn
 
 from mssts.models.deformable_attention import DeformableAttention
 from mssts.models.heads import BoxHead
-from mssts.models.layers import FeedForward, SelfAttention
-from mssts.models.position import TokenPlaces
+from mssts.models.layers import FeedForward, SelfAttention, module_list
+from mssts.models.position import TokenLayout
 from mssts.ops.boxes import inverse_sigmoid
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention of both streams, temporal attention of boxes, cross-attention, feed-forward [fig] [code]."""
+    """Self-attention of both kinds of queries, temporal attention, cross-attention, feed-forward [fig] [code].
+
+    Args:
+        temporal: Module on the box queries, (B, T, N, C) -> (B, T, N, C).
+        blocks: Registered blocks, see `mssts.models.registry`.
+    """
 
     def __init__(
         self,
         instance_self_attention: SelfAttention,
         box_self_attention: SelfAttention,
         temporal: nn.Module,
+        blocks: nn.ModuleDict,
         cross_attention: DeformableAttention,
         instance_feed_forward: FeedForward,
         box_feed_forward: FeedForward,
@@ -31,14 +37,15 @@ class DecoderLayer(nn.Module):
         self.instance_self_attention = instance_self_attention
         self.box_self_attention = box_self_attention
         self.temporal = temporal
+        self.blocks = blocks
         self.cross_attention = cross_attention
         self.instance_projection = nn.Linear(channels, channels)
         self.box_projection = nn.Linear(channels, channels)
         self.frame_weights = nn.Linear(channels, 1)
         self.instance_feed_forward = instance_feed_forward
         self.box_feed_forward = box_feed_forward
-        self.instance_norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
-        self.box_norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
+        self.instance_norms = module_list(nn.LayerNorm(channels) for _ in range(3))
+        self.box_norms = module_list(nn.LayerNorm(channels) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -48,21 +55,29 @@ class DecoderLayer(nn.Module):
         positions_NC: Tensor,
         references: Tensor,
         memory_BTSC: Tensor,
-        places: TokenPlaces,
+        layout: TokenLayout,
     ) -> tuple[Tensor, Tensor]:
-        """Instance queries (B, N, C) and box queries (B, T, N, C) after the layer.
+        """One decoder layer.
 
-        boxes_BTNC: T is 1 before the first layer, where all frames share one box query.
-        references: see DeformableAttention.
+        Args:
+            instances_BNC: Instance queries.
+            boxes_BTNC: Box queries; T is 1 before the first layer, where all frames share one box query.
+            positions_NC: Learned positional encodings of the queries.
+            references: Reference points or boxes, see `DeformableAttention`.
+            memory_BTSC: Output of the encoder.
+            layout: Positions of its tokens.
+
+        Returns:
+            Instance queries (B, N, C) and box queries (B, T, N, C).
         """
         B, T = memory_BTSC.shape[:2]
-        instances = self._attend_itself(
-            instances_BNC, positions_NC, self.instance_self_attention, self.instance_norms[0]
-        )
-        boxes = self._attend_itself(boxes_BTNC.flatten(0, 1), positions_NC, self.box_self_attention, self.box_norms[0])
+        instances = self._self_attend(instances_BNC, positions_NC, self.instance_self_attention, self.instance_norms[0])
+        boxes = self._self_attend(boxes_BTNC.flatten(0, 1), positions_NC, self.box_self_attention, self.box_norms[0])
         boxes = self.temporal(boxes.unflatten(0, (B, -1)).expand(-1, T, -1, -1))
+        for block in self.blocks.values():
+            instances, boxes = block(instances, boxes, memory_BTSC, layout)
 
-        sampled_BTNC = self.cross_attention(boxes + positions_NC, references, memory_BTSC, places)
+        sampled_BTNC = self.cross_attention(boxes + positions_NC, references, memory_BTSC, layout)
         boxes = self.box_norms[1](boxes + self.dropout(self.box_projection(sampled_BTNC)))
         boxes = self.box_norms[2](boxes + self.box_feed_forward(boxes))
 
@@ -73,21 +88,19 @@ class DecoderLayer(nn.Module):
         instances = self.instance_norms[2](instances + self.instance_feed_forward(instances))
         return instances, boxes
 
-    def _attend_itself(
-        self, queries: Tensor, positions: Tensor, attention: SelfAttention, norm: nn.LayerNorm
-    ) -> Tensor:
+    def _self_attend(self, queries: Tensor, positions: Tensor, attention: SelfAttention, norm: nn.LayerNorm) -> Tensor:
         return norm(queries + self.dropout(attention(queries, positions)))
 
 
 class Decoder(nn.Module):
-    """Learned queries, decoder layers, and a box refined after each of them."""
+    """Learned queries, decoder layers, and boxes that are refined after each layer."""
 
     def __init__(self, layers: list[DecoderLayer], box_heads: list[BoxHead], queries: int, channels: int) -> None:
         super().__init__()
         self.query_embedding = nn.Parameter(torch.zeros(queries, 2 * channels))
         self.reference_points = nn.Linear(channels, 2)
-        self.layers = nn.ModuleList(layers)
-        self.box_heads = nn.ModuleList(box_heads)
+        self.layers = module_list(layers)
+        self.box_heads = module_list(box_heads)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Standard normal queries; Xavier reference points; the first box head starts with small boxes [code]."""
@@ -100,11 +113,13 @@ class Decoder(nn.Module):
         """Return the layers that predict where attention samples; the optimizer gives them a rate of their own."""
         return [self.reference_points]
 
-    def forward(self, memory_BTSC: Tensor, places: TokenPlaces) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """For each layer: instance queries (B, N, C), boxes (B, T, N, 4), reference points (B, T, N, 2) that entered.
+    def forward(self, memory_BTSC: Tensor, layout: TokenLayout) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Decode the memory of a batch of clips.
 
-        Boxes and references are relative to the unpadded frame, boxes as (cx, cy, w, h). The first references carry
-        gradient, the later ones, boxes of the layer before, do not [code].
+        Returns:
+            For each layer: instance queries (B, N, C), boxes (B, T, N, 4) as (cx, cy, w, h), and the reference points
+            (B, T, N, 2) that entered the layer. Boxes and references are relative to the unpadded frame. The first
+            references carry gradient; the later ones, boxes of the layer before, do not [code].
         """
         B, T = memory_BTSC.shape[:2]
         positions_NC, content_NC = self.query_embedding.chunk(2, -1)
@@ -113,8 +128,8 @@ class Decoder(nn.Module):
         references = self.reference_points(positions_NC).sigmoid().expand(B, T, -1, -1)
         outputs = []
         for layer, box_head in zip(self.layers, self.box_heads, strict=True):
-            on_levels = references[:, :, :, None] * _for_references(places.grid.valid_ratios_BL2, references)
-            instances_BNC, boxes_BTNC = layer(instances_BNC, boxes_BTNC, positions_NC, on_levels, memory_BTSC, places)
+            on_levels = references[:, :, :, None] * _for_references(layout.grid.valid_ratios_BL2, references)
+            instances_BNC, boxes_BTNC = layer(instances_BNC, boxes_BTNC, positions_NC, on_levels, memory_BTSC, layout)
             logits = inverse_sigmoid(references)
             refined = (box_head(boxes_BTNC) + F.pad(logits, (0, 4 - logits.shape[-1]))).sigmoid()
             outputs.append((instances_BNC, refined, references[..., :2]))

@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mssts.models.position import TokenPlaces
+from mssts.models.position import TokenLayout
 from mssts.ops.attention import DeformableSampling
 
 
 class DeformableAttention(nn.Module):
     """Each query samples a few points on every level, around its reference, and mixes them [code].
 
-    There is no output projection here: the decoder needs two of the same sampled features.
+    There is no output projection: the decoder applies two different ones to the same sampled features.
     """
 
     def __init__(self, channels: int, heads: int, levels: int, points: int) -> None:
@@ -26,12 +26,12 @@ class DeformableAttention(nn.Module):
         self.sample = DeformableSampling()
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Head m looks in direction m, point p at p+1 cells; equal weights; Xavier values [code]."""
+        """One direction per head, point p at a distance of p + 1 cells; equal weights; Xavier values [code]."""
         angles = torch.arange(self.heads) * (2 * math.pi / self.heads)
         directions_M2 = torch.stack([angles.cos(), angles.sin()], -1)
         directions_M2 = directions_M2 / directions_M2.abs().amax(-1, keepdim=True)
-        reach_P = torch.arange(1, self.points + 1)
-        offsets = directions_M2[:, None, None] * reach_P[:, None]
+        distances_P = torch.arange(1, self.points + 1)
+        offsets = directions_M2[:, None, None] * distances_P[:, None]
         with torch.no_grad():
             self.sampling_offsets.bias.copy_(offsets.expand(-1, self.levels, -1, -1).flatten())
         nn.init.zeros_(self.sampling_offsets.weight)
@@ -44,33 +44,40 @@ class DeformableAttention(nn.Module):
         """Return the layers that predict where attention samples; the optimizer gives them a rate of their own."""
         return [self.sampling_offsets]
 
-    def forward(self, queries_BTQC: Tensor, references: Tensor, tokens_BTSC: Tensor, places: TokenPlaces) -> Tensor:
-        """Sampled features of each query, (B, T, Q, C).
+    def forward(self, queries_BTQC: Tensor, references: Tensor, tokens_BTSC: Tensor, layout: TokenLayout) -> Tensor:
+        """Features sampled by each query.
 
-        references: (B, T, Q, L, 2) points or (B, T, Q, L, 4) boxes (cx, cy, w, h), relative to the padded frame; each
-            of B, T, L may be 1. tokens_BTSC: what is sampled; padded values count as zero.
+        Args:
+            queries_BTQC: Queries, from which offsets and weights are predicted.
+            references: (B, T, Q, L, 2) points or (B, T, Q, L, 4) boxes (cx, cy, w, h), relative to the padded frame;
+                each of B, T, L may be 1.
+            tokens_BTSC: Tokens that are sampled; padded ones count as zero.
+            layout: Positions of the tokens.
+
+        Returns:
+            (B, T, Q, C).
         """
         B, T, Q, _ = queries_BTQC.shape
         split = (B, T, Q, self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(queries_BTQC).view(*split, 2)
         weights = self.attention_weights(queries_BTQC).view(*split[:4], -1).softmax(-1).view(split)
-        locations = self._locations(references[:, :, :, None, :, None], offsets, places)
-        return self.sample(self._values(tokens_BTSC, places), locations, weights)
+        locations = self._locations(references[:, :, :, None, :, None], offsets, layout)
+        return self.sample(self._values(tokens_BTSC, layout), locations, weights)
 
-    def _locations(self, references: Tensor, offsets: Tensor, places: TokenPlaces) -> Tensor:
-        """Points: offsets count cells of the level. Boxes: offsets count 1/P of half the box [code]."""
+    def _locations(self, references: Tensor, offsets: Tensor, layout: TokenLayout) -> Tensor:
+        """Offsets are in cells of the level for points, and in 1/P of half the box for boxes [code]."""
         if references.shape[-1] == 2:
-            return references + offsets * places.grid.cells_L2[:, None]
+            return references + offsets * layout.grid.cells_L2[:, None]
         return references[..., :2] + offsets * (references[..., 2:] * (0.5 / self.points))
 
-    def _values(self, tokens_BTSC: Tensor, places: TokenPlaces) -> tuple[Tensor, ...]:
+    def _values(self, tokens_BTSC: Tensor, layout: TokenLayout) -> tuple[Tensor, ...]:
         """Value maps of each level, (B*T*M, D, H_l, W_l)."""
         B, T, S, C = tokens_BTSC.shape
         values = self.value_projection(tokens_BTSC)
-        if places.padding_BS is not None:
-            values = values.masked_fill(places.padding_BS[:, None, :, None], 0.0)
+        if layout.padding_BS is not None:
+            values = values.masked_fill(layout.padding_BS[:, None, :, None], 0.0)
         values = values.view(B * T, S, C).transpose(1, 2)
         return tuple(
             level.reshape(B * T * self.heads, C // self.heads, height, width)
-            for level, (height, width) in zip(values.split(places.level_sizes, 2), places.shapes, strict=True)
+            for level, (height, width) in zip(values.split(layout.level_sizes, 2), layout.shapes, strict=True)
         )

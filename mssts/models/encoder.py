@@ -1,12 +1,12 @@
-"""Encoder: parallel attention branches on the same tokens, summed, in every layer."""
+"""Encoder: in every layer, parallel branches on the same tokens, summed."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from mssts.models.deformable_attention import DeformableAttention
-from mssts.models.layers import FeedForward
-from mssts.models.position import TokenPlaces
+from mssts.models.layers import FeedForward, module_list
+from mssts.models.position import TokenLayout
 
 
 class DeformableBranch(nn.Module):
@@ -17,10 +17,10 @@ class DeformableBranch(nn.Module):
         self.attention = attention
         self.output_projection = output_projection
 
-    def forward(self, tokens_BTSC: Tensor, places: TokenPlaces) -> Tensor:
+    def forward(self, tokens_BTSC: Tensor, layout: TokenLayout) -> Tensor:
         """(B, T, S, C) -> (B, T, S, C)."""
-        queries = tokens_BTSC + places.codes_B1SC
-        return self.output_projection(self.attention(queries, places.grid.references_B1SL2, tokens_BTSC, places))
+        queries = tokens_BTSC + layout.encodings_B1SC
+        return self.output_projection(self.attention(queries, layout.grid.references_B1SL2, tokens_BTSC, layout))
 
 
 class EncoderLayer(nn.Module):
@@ -34,9 +34,9 @@ class EncoderLayer(nn.Module):
         self.feed_forward = feed_forward
         self.norm2 = nn.LayerNorm(channels)
 
-    def forward(self, tokens_BTSC: Tensor, places: TokenPlaces) -> Tensor:
+    def forward(self, tokens_BTSC: Tensor, layout: TokenLayout) -> Tensor:
         """(B, T, S, C) -> (B, T, S, C)."""
-        attended = sum(branch(tokens_BTSC, places) for branch in self.branches.values())
+        attended = sum(branch(tokens_BTSC, layout) for branch in self.branches.values())
         tokens = self.norm1(tokens_BTSC + self.dropout(attended))
         return self.norm2(tokens + self.feed_forward(tokens))
 
@@ -46,10 +46,10 @@ class Encoder(nn.Module):
 
     def __init__(self, layers: list[EncoderLayer]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers = module_list(layers)
 
-    def forward(self, tokens_BTSC: Tensor, places: TokenPlaces) -> Tensor:
-        """Projected features -> memory, (B, T, S, C) both."""
+    def forward(self, tokens_BTSC: Tensor, layout: TokenLayout) -> Tensor:
+        """Projected features -> memory, both (B, T, S, C)."""
         for layer in self.layers:
-            tokens_BTSC = layer(tokens_BTSC, places)
+            tokens_BTSC = layer(tokens_BTSC, layout)
         return tokens_BTSC

@@ -1,4 +1,4 @@
-"""From backbone outputs to the feature levels of one width."""
+"""From backbone outputs to feature levels of one width."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm of 32 groups at 256 channels [code], of 8 channels a group elsewhere [ours]."""
+    """Group norm with 32 groups at 256 channels [code], and with groups of 8 channels elsewhere [ours]."""
     return nn.GroupNorm(math.gcd(channels, max(1, channels // 8)), channels)
 
 
 class InputProjection(nn.Module):
-    """1x1 convolution and group norm on each backbone output; a further level is a stride-2 convolution [code]."""
+    """1x1 convolution and group norm on each backbone output; each further level is a stride-2 convolution [code]."""
 
     def __init__(self, backbone_channels: tuple[int, ...], channels: int, levels: int) -> None:
         super().__init__()
@@ -29,14 +29,21 @@ class InputProjection(nn.Module):
 
     def initialise(self, generator: torch.Generator) -> None:
         """Xavier uniform weights, zero biases [code]."""
-        for projection in [*self.outputs, *self.further]:
-            nn.init.xavier_uniform_(projection[0].weight, generator=generator)
-            nn.init.zeros_(projection[0].bias)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                nn.init.xavier_uniform_(layer.weight, generator=generator)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Backbone outputs (F, C_l, H_l, W_l) at strides 8, 16, 32 -> L levels (F, C, H_l, W_l).
+        """Project the backbone outputs and append the further levels.
 
         The first further level is made from the last *backbone* output, not from its projection [code].
+
+        Args:
+            features: (F, C_l, H_l, W_l) at strides 8, 16, 32.
+
+        Returns:
+            L levels (F, C, H_l, W_l).
         """
         levels = [projection(feature) for projection, feature in zip(self.outputs, features, strict=True)]
         last = features[-1]

@@ -1,8 +1,10 @@
-"""Pieces that several boxes of the architecture share."""
+"""Layers that several modules share."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Sequence
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +12,16 @@ from torch import Tensor, nn
 
 from mssts.ops.attention import ScaledDotProduct
 
+M = TypeVar("M", bound=nn.Module)
+
+
+def module_list(modules: Iterable[M]) -> Sequence[M]:
+    """An `nn.ModuleList`, typed as a sequence of its modules: torch's annotations lose their class."""
+    return cast("Sequence[M]", nn.ModuleList(modules))
+
 
 class FeedForward(nn.Module):
-    """Two linear layers with a ReLU between and dropout after each [code]."""
+    """Two linear layers with a ReLU between them and dropout after each [code]."""
 
     def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -26,7 +35,7 @@ class FeedForward(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention among the queries of one set, positions added to queries and keys only [code]."""
+    """Multi-head attention among the queries of a set; positions are added to queries and keys only [code]."""
 
     def __init__(self, channels: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -42,7 +51,15 @@ class SelfAttention(nn.Module):
             nn.init.zeros_(projection.bias)
 
     def forward(self, x_FNC: Tensor, positions_NC: Tensor) -> Tensor:
-        """F sets of N queries, positions shared by all -> (F, N, C)."""
+        """Attend within each of F sets of N queries.
+
+        Args:
+            x_FNC: (F, N, C).
+            positions_NC: Positional encodings, shared by all sets.
+
+        Returns:
+            (F, N, C).
+        """
         weight, bias = self.input_projection.weight, self.input_projection.bias
         C = x_FNC.shape[-1]
         queries_keys = F.linear(x_FNC + positions_NC, weight[: 2 * C], bias[: 2 * C])
@@ -53,11 +70,11 @@ class SelfAttention(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Linear layers with ReLU between them [code]."""
+    """Linear layers with a ReLU between them [code]."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in itertools.pairwise(widths))
+        self.layers = module_list(nn.Linear(before, after) for before, after in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., widths[0]) -> (..., widths[-1])."""
@@ -66,10 +83,10 @@ class Perceptron(nn.Module):
         return self.layers[-1](x)
 
 
-def split_heads(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
-    """Joint projections (F, N, parts*M*d) -> `parts` tensors (F, M, N, d)."""
+def split_heads(x: Tensor, projections: int, heads: int) -> tuple[Tensor, ...]:
+    """Joint projections (F, N, projections*M*d) -> one tensor (F, M, N, d) per projection."""
     F_, N, _ = x.shape
-    return x.view(F_, N, parts, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    return x.view(F_, N, projections, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def merge_heads(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class MaskFeatures(nn.Module):
-    """Top-down sum of the levels at strides 32, 16 and 8, then convolutions down to a few channels [code]."""
+    """Top-down sum of the levels at strides 32, 16 and 8, then convolutions that reduce the channels [code]."""
 
     def __init__(self, channels: int, mask_channels: int) -> None:
         super().__init__()
@@ -21,12 +21,13 @@ class MaskFeatures(nn.Module):
         )
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Kaiming uniform (a = 1), zero biases [code]."""
-        for convolution in [*self.merge, *self.reduce]:
-            nn.init.kaiming_uniform_(convolution.weight, a=1, generator=generator)
-            nn.init.zeros_(convolution.bias)
+        """Kaiming uniform weights (a = 1), zero biases [code]."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                nn.init.kaiming_uniform_(layer.weight, a=1, generator=generator)
+                nn.init.zeros_(layer.bias)
 
-    def forward(self, levels: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def forward(self, levels: tuple[Tensor, ...]) -> Tensor:
         """Memory (F, C, H_l, W_l) at strides 8, 16, 32 -> (F, mask_channels, H_8, W_8)."""
         fine, middle, coarse = levels
         features = F.relu(self.merge[0](coarse))

@@ -1,6 +1,7 @@
 """The whole network: frames in, classes, boxes and mask parameters of each query out.
 
-Legend: B clips, T frames, S tokens of a frame over L levels, C channels, N queries, K classes, P mask parameters.
+Shape letters: B clips, T frames, S tokens of a frame over L levels, C channels, N queries, K classes, P mask
+parameters.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ from mssts.models.encoder import Encoder
 from mssts.models.input_projection import InputProjection
 from mssts.models.mask_features import MaskFeatures
 from mssts.models.position import TokenGeometry
-from mssts.ops.masks import double_aligned, dynamic_masks
+from mssts.ops.masks import dynamic_masks, upsample_aligned
 
-MASK_STRIDE = 8  # of the mask features [code]
+MASK_FEATURE_STRIDE = 8  # pixels [code]
 
 
 @dataclass
 class LayerOutput:
-    """What one decoder layer says.
+    """Output of one decoder layer.
 
-    logits_BNK: class logits. boxes_BTN4: (cx, cy, w, h) relative to the unpadded frame.
-    mask_parameters_BNP: weights, then biases of the dynamic convolutions.
-    references_BTN2: x, y of the reference points that entered the layer, relative to the unpadded frame.
+    Attributes:
+        logits_BNK: Class logits.
+        boxes_BTN4: (cx, cy, w, h) relative to the unpadded frame.
+        mask_parameters_BNP: Weights, then biases of the dynamic convolutions.
+        references_BTN2: x, y of the reference points that entered the layer, relative to the unpadded frame.
     """
 
     logits_BNK: Tensor
@@ -38,12 +41,13 @@ class LayerOutput:
 
 @dataclass
 class Output:
-    """What the model says of a batch of clips.
+    """Output of the model for a batch of clips.
 
-    layers: one per decoder layer, the last is the result.
-    mask_features_BTCHW: at stride 8 of the padded input.
-    memory: encoder output of each level, (B, T, C, H_l, W_l).
-    sizes_B2: width and height in pixels of the unpadded frames.
+    Attributes:
+        layers: One per decoder layer; the last is the result.
+        mask_features_BTCHW: At stride 8 of the padded input.
+        memory: Encoder output of each level, (B, T, C, H_l, W_l).
+        sizes_B2: Width and height in pixels of the unpadded frames.
     """
 
     layers: tuple[LayerOutput, ...]
@@ -62,20 +66,26 @@ class Output:
         return self.layers[-1].boxes_BTN4
 
     def mask_logits(self, layer: int, clip: int, queries: Tensor) -> Tensor:
-        """Mask logits of chosen instances of one clip: queries (n,) int64 -> (n, T, 2*H_8, 2*W_8).
+        """Mask logits of chosen instances of one clip. Nothing is computed for the other queries.
 
-        The grid is at stride 4 of the padded input (H/4, W/4 where 8 divides the input's size). Nothing is computed for
-        queries that are not chosen.
+        Args:
+            layer: Index of the decoder layer.
+            clip: Index of the clip in the batch.
+            queries: (n,) int64, indices of the queries.
+
+        Returns:
+            (n, T, 2*H_8, 2*W_8), at stride 4 of the padded input (H/4, W/4 where 8 divides the size of the input).
         """
-        said = self.layers[layer]
-        centres_Tn2 = said.references_BTN2[clip][:, queries] * self.sizes_B2[clip]
-        parameters_nP = said.mask_parameters_BNP[clip, queries]
-        logits = dynamic_masks(self.mask_features_BTCHW[clip], centres_Tn2, parameters_nP, MASK_STRIDE)
-        return double_aligned(logits)
+        output = self.layers[layer]
+        centres_Tn2 = output.references_BTN2[clip][:, queries] * self.sizes_B2[clip]
+        parameters_nP = output.mask_parameters_BNP[clip, queries]
+        return upsample_aligned(
+            dynamic_masks(self.mask_features_BTCHW[clip], centres_Tn2, parameters_nP, MASK_FEATURE_STRIDE)
+        )
 
 
 class MsStsVis(nn.Module):
-    """Video instance segmentation of whole clips: SeqFormer [code], with the modules that the builder put into it."""
+    """Video instance segmentation of whole clips: SeqFormer [code], with the parts that the builder adds to it."""
 
     def __init__(
         self,
@@ -99,11 +109,15 @@ class MsStsVis(nn.Module):
         self.mask_features = mask_features
 
     def forward(self, frames_BT3HW: Tensor, padding_mask: Tensor | None = None) -> Output:
-        """Run the network on clips of any length and size; nothing is padded inside.
+        """Run the network on clips of any length and size. Nothing is padded inside.
 
-        frames_BT3HW: float32, normalised. padding_mask: (B, T, H, W) bool, True where padded (right and bottom); the
-        frames of a clip share one size, so that the first frame's mask counts for all.
-        Raises InputError when frames are not (B, T, 3, H, W) or the mask does not fit them.
+        Args:
+            frames_BT3HW: Normalised float32 frames.
+            padding_mask: (B, T, H, W) bool, True where padded (right and bottom). The frames of a clip have one size,
+                so that the mask of the first frame counts for all.
+
+        Raises:
+            InputError: The frames are not (B, T, 3, H, W), or the mask does not fit them.
         """
         _check(frames_BT3HW, padding_mask)
         clips = frames_BT3HW.shape[:2]
@@ -111,14 +125,14 @@ class MsStsVis(nn.Module):
 
         features = self.backbone(frames_BT3HW.flatten(0, 1))
         levels = [level.unflatten(0, clips) for level in self.input_projection(features)]
-        places = self.geometry(tuple(level.shape[-2:] for level in levels), padding_BHW)
-        memory_BTSC = self.encoder(torch.cat([level.flatten(3) for level in levels], 3).transpose(2, 3), places)
+        layout = self.geometry(tuple(level.shape[-2:] for level in levels), padding_BHW)
+        memory_BTSC = self.encoder(torch.cat([level.flatten(3) for level in levels], 3).transpose(2, 3), layout)
         memory = tuple(
             level.transpose(2, 3).unflatten(3, shape)
-            for level, shape in zip(memory_BTSC.split(places.level_sizes, 2), places.shapes, strict=True)
+            for level, shape in zip(memory_BTSC.split(layout.level_sizes, 2), layout.shapes, strict=True)
         )
         mask_features = self.mask_features(tuple(level.flatten(0, 1) for level in memory[:3])).unflatten(0, clips)
-        decoded = self.decoder(memory_BTSC, places)
+        decoded = self.decoder(memory_BTSC, layout)
         return Output(
             layers=tuple(
                 LayerOutput(class_head(instances), boxes, self.mask_parameter_head(instances), references)
@@ -131,7 +145,7 @@ class MsStsVis(nn.Module):
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Numbers in the model that are learned or could be, frozen weights included and buffers not."""
+    """Number of parameters, frozen ones included and buffers not."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -144,7 +158,7 @@ def _check(frames: Tensor, padding: Tensor | None) -> None:
 
 
 def _first_padding(padding_BTHW: Tensor | None) -> Tensor | None:
-    """Padding of the first frames; None if nothing is padded, which gives the same result sooner."""
+    """Padding of the first frames; None if nothing is padded, which gives the same result faster."""
     return padding_BTHW[:, 0] if padding_BTHW is not None and bool(padding_BTHW.any()) else None
 
 

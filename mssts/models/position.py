@@ -1,4 +1,4 @@
-"""Where a token is: sine codes of place and frame, level embeddings, reference points and padding."""
+"""Positions of tokens: positional encodings of location and frame, level embeddings, reference points, padding."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ Shapes = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the S tokens of a frame are; B is 1 where nothing is padded, and broadcasts over clips.
+    """Locations of the S tokens of a frame. B is 1 where nothing is padded, and broadcasts over clips.
 
-    shapes: (H_l, W_l) of each of the L levels, S = sum of H_l * W_l, levels one after the other, row by row.
-    sines_BSC: sine code of the location. levels_S: index of the token's level.
-    references_B1SL2: x, y of each token on each level, relative to the padded frame.
-    valid_ratios_BL2: x, y share of each level that is not padding.
-    cells_L2: width and height of a cell of each level, relative to the padded frame.
+    Attributes:
+        shapes: (H_l, W_l) of each of the L levels; S is the sum of H_l * W_l, level by level, row by row.
+        sines_BSC: Sine encoding of the location.
+        levels_S: Level of each token.
+        references_B1SL2: x, y of each token on each level, relative to the padded frame.
+        valid_ratios_BL2: Share of width and height of each level that is not padding.
+        cells_L2: Width and height of a cell of each level, relative to the padded frame.
     """
 
     shapes: Shapes
@@ -36,15 +38,17 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class TokenPlaces:
-    """What every attention has to know of the tokens' places.
+class TokenLayout:
+    """What attention modules need to know about the positions of the tokens.
 
-    grid: where they are. codes_B1SC: sine code of the location plus the level's embedding.
-    padding_BS: True where padded; None if there is no padding.
+    Attributes:
+        grid: Locations of the tokens.
+        encodings_B1SC: Positional encoding: sine encoding of the location plus embedding of the level.
+        padding_BS: True where padded; None if nothing is.
     """
 
     grid: Grid
-    codes_B1SC: Tensor
+    encodings_B1SC: Tensor
     padding_BS: Tensor | None
 
     @property
@@ -54,12 +58,12 @@ class TokenPlaces:
 
     @property
     def level_sizes(self) -> list[int]:
-        """Tokens of each level."""
+        """Number of tokens of each level."""
         return [height * width for height, width in self.grid.shapes]
 
 
 class TokenGeometry(nn.Module):
-    """Places of the tokens of a clip, with one learned embedding for each level [code]."""
+    """Layout of the tokens of a clip, with one learned embedding per level [code]."""
 
     def __init__(self, levels: int, channels: int) -> None:
         super().__init__()
@@ -69,37 +73,47 @@ class TokenGeometry(nn.Module):
         """Standard normal embeddings [code]."""
         nn.init.normal_(self.level_embedding, generator=generator)
 
-    def forward(self, shapes: Shapes, padding_BHW: Tensor | None) -> TokenPlaces:
-        """Places on grids of these shapes; padding_BHW bool at the input's resolution, or None."""
+    def forward(self, shapes: Shapes, padding_BHW: Tensor | None) -> TokenLayout:
+        """Layout on grids of these shapes.
+
+        Args:
+            shapes: (H_l, W_l) of each level.
+            padding_BHW: Bool at the resolution of the input, True where padded; None if nothing is.
+        """
         channels, device = self.level_embedding.shape[1], self.level_embedding.device
         if padding_BHW is None:
             grid, padding_BS = unpadded_grid(shapes, channels, device), None
         else:
-            # [code] nearest value of the input's mask
+            # [code] nearest value of the mask of the input
             paddings = [F.interpolate(padding_BHW[:, None].float(), size=shape)[:, 0].bool() for shape in shapes]
             grid, padding_BS = padded_grid(paddings, channels), torch.cat([p.flatten(1) for p in paddings], 1)
-        codes_BSC = grid.sines_BSC + F.embedding(grid.levels_S, self.level_embedding)
-        return TokenPlaces(grid, codes_BSC[:, None], padding_BS)
+        encodings_BSC = grid.sines_BSC + F.embedding(grid.levels_S, self.level_embedding)
+        return TokenLayout(grid, encodings_BSC[:, None], padding_BS)
 
 
 @functools.lru_cache(maxsize=64)
 def unpadded_grid(shapes: Shapes, channels: int, device: torch.device) -> Grid:
-    """Grid of whole frames: the same for all clips of one size, and therefore kept."""
-    with torch.inference_mode(False):  # what is kept may be needed for training later
+    """Grid of frames without padding. It is the same for all clips of one size, and therefore cached."""
+    with torch.inference_mode(False):  # a cached tensor may be needed for training later
         paddings = [torch.zeros(1, height, width, dtype=torch.bool, device=device) for height, width in shapes]
         return padded_grid(paddings, channels)
 
 
 def padded_grid(paddings_BHW: list[Tensor], channels: int) -> Grid:
-    """Grid of frames with padding (True where padded, one mask per level)."""
+    """Grid of frames with padding.
+
+    Args:
+        paddings_BHW: For each level a bool mask, True where padded.
+        channels: Channels of the sine encoding.
+    """
     device = paddings_BHW[0].device
-    shapes = tuple(tuple(padding.shape[1:]) for padding in paddings_BHW)
+    shapes = tuple((padding.shape[1], padding.shape[2]) for padding in paddings_BHW)
     ratios_BL2 = torch.stack([valid_ratio(padding) for padding in paddings_BHW], 1)
     sizes = [height * width for height, width in shapes]
     counts = torch.tensor(sizes, device=device)
     return Grid(
         shapes=shapes,
-        sines_BSC=torch.cat([location_codes(padding, channels) for padding in paddings_BHW], 1),
+        sines_BSC=torch.cat([location_encodings(padding, channels) for padding in paddings_BHW], 1),
         levels_S=torch.arange(len(shapes), device=device).repeat_interleave(counts, output_size=sum(sizes)),
         references_B1SL2=token_references(shapes, ratios_BL2)[:, None],
         valid_ratios_BL2=ratios_BL2,
@@ -114,7 +128,7 @@ def valid_ratio(padding_BHW: Tensor) -> Tensor:
 
 
 def token_references(shapes: Shapes, ratios_BL2: Tensor) -> Tensor:
-    """Centre of each token, carried to every level by the valid ratios, (B, S, L, 2) [code]."""
+    """Centre of each token, mapped to every level by the valid ratios, (B, S, L, 2) [code]."""
     centres = []
     for level, (height, width) in enumerate(shapes):
         y = (torch.arange(height, device=ratios_BL2.device) + 0.5) / height
@@ -124,26 +138,26 @@ def token_references(shapes: Shapes, ratios_BL2: Tensor) -> Tensor:
     return torch.cat(centres, 1)[:, :, None] * ratios_BL2[:, None]
 
 
-def location_codes(padding_BHW: Tensor, channels: int) -> Tensor:
-    """Sine codes of the locations of a level, (B, H*W, C): y in the first half of the channels, then x [code]."""
+def location_encodings(padding_BHW: Tensor, channels: int) -> Tensor:
+    """Sine encodings of the locations of a level, (B, H*W, C): y in the first half of the channels, then x [code]."""
     valid = ~padding_BHW
     y = valid.cumsum(1, dtype=torch.float32)
     x = valid.cumsum(2, dtype=torch.float32)
     y = (y - 0.5) / (y[:, -1:] + EPSILON)
     x = (x - 0.5) / (x[:, :, -1:] + EPSILON)
-    return torch.cat([sine_code(y, channels // 2), sine_code(x, channels // 2)], -1).flatten(1, 2)
+    return torch.cat([sine_encoding(y, channels // 2), sine_encoding(x, channels // 2)], -1).flatten(1, 2)
 
 
-def sine_code(places: Tensor, channels: int) -> Tensor:
-    """Sines and cosines in turn of places in 0..1 at falling frequencies, (...) -> (..., C), C even [code]."""
-    index = torch.arange(channels // 2, dtype=torch.float32, device=places.device)
+def sine_encoding(positions: Tensor, channels: int) -> Tensor:
+    """Sines and cosines of positions in 0..1 at falling frequencies, alternating: (...) -> (..., C), C even [code]."""
+    index = torch.arange(channels // 2, dtype=torch.float32, device=positions.device)
     periods = TEMPERATURE ** (2 * index / channels)
-    angles = (places * 2 * math.pi)[..., None] / periods
+    angles = (positions * 2 * math.pi)[..., None] / periods
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
 
 
 @functools.lru_cache(maxsize=64)
-def frame_code(frames: int, channels: int, device: torch.device) -> Tensor:
-    """Sine code of each frame's place in the clip, first 0 and last 1, (T, C) [ours]."""
-    with torch.inference_mode(False):  # what is kept may be needed for training later
-        return sine_code(torch.linspace(0, 1, frames, device=device), channels)
+def frame_encoding(frames: int, channels: int, device: torch.device) -> Tensor:
+    """Sine encoding of the position of each frame in the clip, the first at 0 and the last at 1, (T, C) [ours]."""
+    with torch.inference_mode(False):  # a cached tensor may be needed for training later
+        return sine_encoding(torch.linspace(0, 1, frames, device=device), channels)

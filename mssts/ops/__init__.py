@@ -1,1 +1,1 @@
-"""Tensor operations without parameters to learn: boxes, attention, masks."""
+"""Tensor operations without learned parameters: boxes, attention, masks."""

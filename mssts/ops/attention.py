@@ -1,4 +1,4 @@
-"""The attention operations without parameters; forward hooks on them see what the attention figures need."""
+"""Attention operations without parameters. Forward hooks on them observe attention."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 
 class ScaledDotProduct(nn.Module):
-    """softmax(Q K^T / sqrt(d)) V over the last but one dimension; hook point of the attention figures.
+    """softmax(Q K^T / sqrt(d)) V.
 
-    dropout: probability of dropping an attention weight in training.
+    Args:
+        dropout: Probability of dropping an attention weight in training.
     """
 
     def __init__(self, dropout: float = 0.0) -> None:
@@ -17,31 +18,43 @@ class ScaledDotProduct(nn.Module):
         self.dropout = dropout
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """queries (..., Q, d), keys and values (..., K, d), mask True where a query may look -> (..., Q, d)."""
+        """Attend over the last but one dimension.
+
+        Args:
+            queries: (..., Q, d).
+            keys: (..., K, d).
+            values: (..., K, d).
+            mask: Bool, broadcast to (..., Q, K), True where a query may attend; None allows everything.
+
+        Returns:
+            (..., Q, d).
+        """
         dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
 
 
 class DeformableSampling(nn.Module):
-    """Weighted sum of feature values sampled bilinearly at a few locations; hook point of the attention figures."""
+    """Weighted sum of feature values that are sampled bilinearly at a few locations."""
 
     def forward(self, values: tuple[Tensor, ...], locations_BTQMLP2: Tensor, weights_BTQMLP: Tensor) -> Tensor:
         """Sample each level within each frame.
 
-        values: per level (B*T*M, D, H_l, W_l), M heads of D channels.
-        locations_BTQMLP2: x, y relative to the padded frame (0..1 inside; outside counts as zero), Q queries,
-            L levels, P points.
-        weights_BTQMLP: attention weights, summing to 1 over L and P.
-        Returns (B, T, Q, M*D).
+        Args:
+            values: For each level (B*T*M, D, H_l, W_l), M heads of D channels.
+            locations_BTQMLP2: x, y relative to the padded frame (0..1 inside, zero is sampled outside), for Q queries,
+                L levels and P points.
+            weights_BTQMLP: Attention weights, summing to 1 over L and P.
+
+        Returns:
+            (B, T, Q, M*D).
         """
         B, T, Q, M, L, P = weights_BTQMLP.shape
         # Queries last: the sum over points then runs along contiguous memory, which is a fifth faster on a CPU.
         grids = (2 * locations_BTQMLP2 - 1).permute(4, 0, 1, 3, 5, 2, 6).reshape(L, B * T * M, P, Q, 2)
         weights = weights_BTQMLP.permute(4, 0, 1, 3, 5, 2).reshape(L, B * T * M, 1, P, Q)
-        mixed = sum(
-            (_bilinear(value, grid) * weight).sum(2)
-            for value, grid, weight in zip(values, grids.unbind(0), weights.unbind(0), strict=True)
-        )
+        levels = zip(values, grids.unbind(0), weights.unbind(0), strict=True)
+        sampled = ((_bilinear(value, grid) * weight).sum(2) for value, grid, weight in levels)
+        mixed = sum(sampled, start=weights.new_zeros(()))
         return mixed.view(B, T, -1, Q).transpose(2, 3)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LOGIT_EPSILON = 1e-5  # [code] both x and 1 - x are held above this before the logarithm
+LOGIT_EPSILON = 1e-5  # [code] lower bound of x and 1 - x before the logarithm
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
@@ -15,9 +15,14 @@ def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
 
 
 def generalized_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
-    """Generalised IoU of boxes in corner form, leading dimensions broadcast: (..., 4), (..., 4) -> (...) in [-1, 1].
+    """Generalised IoU of boxes in corner form.
 
-    Pairwise over N and M boxes of the same T frames: pass (N, 1, T, 4) and (1, M, T, 4).
+    Args:
+        boxes_a: (..., 4). For all pairs of N and M boxes over the same T frames, pass (N, 1, T, 4).
+        boxes_b: (..., 4), broadcast against `boxes_a`; for all pairs, (1, M, T, 4).
+
+    Returns:
+        (...), in [-1, 1].
     """
     top_left = torch.maximum(boxes_a[..., :2], boxes_b[..., :2])
     bottom_right = torch.minimum(boxes_a[..., 2:], boxes_b[..., 2:])
@@ -28,11 +33,11 @@ def generalized_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     hull_first = torch.minimum(boxes_a[..., :2], boxes_b[..., :2])
     hull_last = torch.maximum(boxes_a[..., 2:], boxes_b[..., 2:])
     hull = (hull_last - hull_first).clamp(min=0).prod(-1)
-    # Differs: the public code adds 1e-7 to the hull's area here.
+    # Differs: the public code adds 1e-7 to the area of the hull here.
     return intersection / union - (hull - union) / hull
 
 
 def inverse_sigmoid(probabilities: Tensor) -> Tensor:
-    """Logits of probabilities, finite also at 0 and 1 (any shape) [code]."""
+    """Logits of probabilities of any shape, finite also at 0 and 1 [code]."""
     inside = probabilities.clamp(0, 1)
     return torch.log(inside.clamp(min=LOGIT_EPSILON) / (1 - inside).clamp(min=LOGIT_EPSILON))

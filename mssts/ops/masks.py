@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def parameter_count(channels: int) -> int:
-    """Numbers that describe one instance's three 1x1 convolutions: (channels+2)->channels, channels->channels, ->1."""
+    """Weights and biases of the three 1x1 convolutions of an instance: channels + 2 -> channels -> channels -> 1."""
     return sum(_split_sizes(channels))
 
 
@@ -20,10 +20,17 @@ def _split_sizes(channels: int) -> tuple[int, ...]:
 def dynamic_masks(features_TCHW: Tensor, centres_Tn2: Tensor, parameters_nP: Tensor, stride: int) -> Tensor:
     """Mask logits of n instances of one clip at the resolution of the features.
 
-    features_TCHW: mask features. centres_Tn2: reference points x, y in pixels of the frame.
-    parameters_nP: predicted weights, then biases. stride: pixels between two features.
-    Returns (n, T, H, W). The first convolution's input is centre - pixel in pixels, x then y, and the features [code].
-    That offset is never stored for each instance: the convolution is linear, so its centre part joins the bias [ours].
+    The input of the first convolution is centre - pixel in pixels, x then y, followed by the features [code]. The
+    offsets are not stored for each instance: the convolution is linear, so the centre becomes part of the bias [ours].
+
+    Args:
+        features_TCHW: Mask features.
+        centres_Tn2: Reference points x, y in pixels of the frame.
+        parameters_nP: Predicted weights, then biases.
+        stride: Pixels between two features.
+
+    Returns:
+        (n, T, H, W).
     """
     # Differs: the public code stores the offsets of each instance and convolves group by group; the result is the same.
     T, C, H, W = features_TCHW.shape
@@ -40,20 +47,21 @@ def dynamic_masks(features_TCHW: Tensor, centres_Tn2: Tensor, parameters_nP: Ten
 
 
 def pixel_centres(height: int, width: int, stride: int, like: Tensor) -> Tensor:
-    """x, y in pixels of the centre of each feature, (2, H, W), floored to whole pixels [code]."""
+    """x, y in pixels of the centre of each feature, (2, H, W), rounded down to whole pixels [code]."""
     y = torch.arange(height, dtype=like.dtype, device=like.device) * stride + stride // 2
     x = torch.arange(width, dtype=like.dtype, device=like.device) * stride + stride // 2
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
 
 
-def double_aligned(maps: Tensor) -> Tensor:
-    """Maps (..., H, W) at twice the resolution, (..., 2H, 2W): CondInst's aligned bilinear upsampling [code].
+def upsample_aligned(maps: Tensor) -> Tensor:
+    """CondInst's aligned bilinear upsampling by two, (..., H, W) -> (..., 2H, 2W) [code].
 
-    Along each axis, odd outputs are the inputs, even ones the mean of an input and the one before (the first: itself).
+    Along each axis odd outputs are the inputs, and even outputs the mean of an input and its predecessor (for the
+    first input: the input itself).
     """
-    return _double_last(_double_last(maps).transpose(-1, -2)).transpose(-1, -2)
+    return _upsample_last(_upsample_last(maps).transpose(-1, -2)).transpose(-1, -2)
 
 
-def _double_last(maps: Tensor) -> Tensor:
+def _upsample_last(maps: Tensor) -> Tensor:
     before = torch.cat([maps[..., :1], maps[..., :-1]], -1)
     return torch.stack([(before + maps) / 2, maps], -1).flatten(-2)

@@ -1,4 +1,4 @@
-"""Which runs and which instances the attention figure shows: chosen by rule, never by hand [ours]."""
+"""Which runs and which instances the attention figure shows: chosen by rule, never by hand [ours]. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mssts.config import ModelSection
 from mssts.core.files import read_json
 from mssts.evaluation.attributes import attribute_measures, challenge_attributes
 from mssts.evaluation.matching import MatchRecords
@@ -21,9 +22,13 @@ _FILES = ("predictions.json", "matches.npz")
 
 @dataclass(frozen=True)
 class Case:
-    """An instance that both models found. score: how strongly it shows the challenge; ranks: of its predictions.
+    """An instance that both models found.
 
-    ranks: position, among the predictions of its video, of the one matched to it by the baseline and by the variant.
+    Attributes:
+        challenge: The challenge that it stands for.
+        score: How strongly it shows the challenge.
+        instance: Its annotation.
+        ranks: Position of the prediction matched to it, among the predictions of its video, for baseline and variant.
     """
 
     challenge: str
@@ -32,17 +37,76 @@ class Case:
     ranks: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class TemporalMap:
+    """Attention of an encoder branch from the marked pixel, in the n frames shown.
+
+    Attributes:
+        maps: (n, h, w) in 0..1, on one scale for the whole clip.
+        shares: (n,), part of the attention that goes to each frame.
+    """
+
+    maps: np.ndarray
+    shares: np.ndarray
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A case with its n frames shown and their maps.
+
+    Attributes:
+        case: The case.
+        frames: Positions of the frames in the video.
+        images: (n, H, W, 3) in 0..1.
+        masks: (n, H, W) bool, ground truth.
+        baseline, variant: (n, h, w) in 0..1, attention of the query, on one scale for the whole clip.
+        temporal: What the encoder branches expose, by label.
+        marked: Position among the frames shown, and x, y in pixels, of the pixel whose token `temporal` is about.
+    """
+
+    case: Case
+    frames: list[int]
+    images: np.ndarray
+    masks: np.ndarray
+    baseline: np.ndarray
+    variant: np.ndarray
+    temporal: dict[str, TemporalMap]
+    marked: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class AttentionComparison:
+    """Attention of the baseline and of a variant.
+
+    Attributes:
+        result: The result of the variant.
+        title: Title of the variant.
+        panels: One per case.
+        nothing_to_show: Labels of encoder branches and decoder blocks that expose no attention.
+    """
+
+    result: Result
+    title: str
+    panels: list[Panel]
+    nothing_to_show: list[str]
+
+
 def chosen_variant(runs: StudyRuns) -> str | None:
-    """The study's first variant with all contributions; else its first with the MS-STS module over the whole clip."""
-    with_module, complete = [], []
+    """The study's first variant with all contributions; else with MS-STS over the whole clip; else with own parts."""
+    complete, with_module, with_parts = [], [], []
     for variant in runs.study.variants:
         config = runs.study.configs[variant]
-        module = config.model.encoder.ms_sts
-        if module.enabled and not module.own_frame_only:
+        if config.model.encoder.ms_sts.enabled and not config.model.encoder.ms_sts.own_frame_only:
             with_module.append(variant)
             if config.model.decoder.temporal.enabled and config.loss.foreground_background.enabled:
                 complete.append(variant)
-    return next(iter(complete + with_module), None)
+        elif _has_parts(config.model):
+            with_parts.append(variant)
+    return next(iter(complete + with_module + with_parts), None)
+
+
+def _has_parts(model: ModelSection) -> bool:
+    return bool(model.encoder.branches or model.decoder.blocks)
 
 
 def chosen_results(runs: StudyRuns) -> tuple[Result, Result] | None:
@@ -50,13 +114,25 @@ def chosen_results(runs: StudyRuns) -> tuple[Result, Result] | None:
     variant = chosen_variant(runs)
     if variant is None:
         return None
-    for place in runs.benchmarks():
-        others = {result.run.seed: result for result in runs.select(*place, variant)}
-        for result in runs.select(*place, BASELINE):
+    for benchmark in runs.benchmarks():
+        others = {result.run.seed: result for result in runs.select(*benchmark, variant)}
+        for result in runs.select(*benchmark, BASELINE):
             pair = (result, others[result.run.seed])
             if all(_complete(one) for one in pair):
                 return pair
     return None
+
+
+def further_results(runs: StudyRuns, chosen: Result) -> list[Result]:
+    """Results of the other variants with registered parts, of the dataset, split, backbone and seed of `chosen`."""
+    run = chosen.run
+    return [
+        result
+        for variant in runs.study.variants
+        if variant != run.variant and _has_parts(runs.study.configs[variant].model)
+        for result in runs.select(run.dataset, chosen.split, run.backbone, variant)
+        if result.run.seed == run.seed and _complete(result)
+    ]
 
 
 def _complete(result: Result) -> bool:
@@ -65,7 +141,7 @@ def _complete(result: Result) -> bool:
 
 
 def found_instances(records: MatchRecords, video_of_prediction: list[int]) -> dict[int, int]:
-    """Annotation id -> rank of its prediction among those of its video, at IoU 0.5, whatever the category."""
+    """Rank of the prediction matched at IoU 0.5, among those of its video, by annotation id, whatever the category."""
     first_of_video: dict[int, int] = {}
     for position, video in enumerate(video_of_prediction):
         first_of_video.setdefault(video, position)
@@ -80,7 +156,13 @@ def found_instances(records: MatchRecords, video_of_prediction: list[int]) -> di
 def choose_cases(truth: GroundTruth, baseline: dict[int, int], variant: dict[int, int]) -> list[Case]:
     """For each challenge the instance that shows it most among those that both models found, no instance twice.
 
-    baseline, variant: as `found_instances` returns. Equal scores: the smaller annotation id.
+    Args:
+        truth: Ground truth of the split.
+        baseline: Result of `found_instances`.
+        variant: Result of `found_instances`.
+
+    Returns:
+        The cases. Among equal scores, the smaller annotation id is chosen.
     """
     flags, measures = challenge_attributes(truth), attribute_measures(truth)
     cases: list[Case] = []
@@ -109,14 +191,14 @@ def found_by(result: Result) -> dict[int, int]:
 
 
 def shown_frames(masks_THW: np.ndarray) -> list[int]:
-    """At most `FRAMES_SHOWN` of the frames in which the instance is seen, evenly spread over them."""
+    """At most `FRAMES_SHOWN` of the frames in which the instance is visible, evenly spread over them."""
     present = np.flatnonzero(masks_THW.any(axis=(1, 2)))
-    places = np.linspace(0, len(present) - 1, min(FRAMES_SHOWN, len(present)))
-    return [int(present[int(np.floor(place + 0.5))]) for place in places]
+    positions = np.linspace(0, len(present) - 1, min(FRAMES_SHOWN, len(present)))
+    return [int(present[int(np.floor(position + 0.5))]) for position in positions]
 
 
-def looking_pixel(masks_THW: np.ndarray, frames: list[int]) -> tuple[int, int, int]:
-    """(frame, x, y): the frame, of those shown, in which least of the instance is seen, and its most central pixel."""
+def marked_pixel(masks_THW: np.ndarray, frames: list[int]) -> tuple[int, int, int]:
+    """The shown frame in which least of the instance is visible, and x, y of the most central pixel there."""
     frame = min(frames, key=lambda t: (int(masks_THW[t].sum()), t))
     rows, columns = np.nonzero(masks_THW[frame])
     nearest = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))

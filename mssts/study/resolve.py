@@ -19,6 +19,7 @@ from mssts.config import (
 )
 from mssts.core.errors import InputError
 from mssts.data.datasets import LOCAL, entry
+from mssts.study.parts import check_parts
 from mssts.study.paths import external_name
 from mssts.training.record import TrainingRun
 
@@ -84,13 +85,15 @@ def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
     path = root / "studies" / f"{name}.yaml"
     spec = validated(Study, read_yaml(path), path)
     variants, configs = resolve_variants(spec.scale, dict.fromkeys([BASELINE, *spec.variants]), root)
+    for variant, config in configs.items():
+        check_parts(config, root / "variants" / f"{variant}.yaml")
     study = ResolvedStudy(name, spec, {variant: variants[variant] for variant in spec.variants}, configs)
     _check(study, path)
     return study
 
 
 def _check(study: ResolvedStudy, path: Path) -> None:
-    """Check what the schema of a study's file cannot express. Checks of researchers' own modules belong here too."""
+    """Check what the schema of a study's file cannot express."""
     spec = study.spec
     for key in ("datasets", "splits", "backbones", "variants", "seeds"):
         values = getattr(spec, key)

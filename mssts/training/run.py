@@ -65,9 +65,7 @@ def train(
 
     with reraise_with_advice(progress), run_lock(output) if writes else nullcontext(), stop_requests() as stop:
         model = _initial_model(run, clips.categories, init, generators.model)
-        trainer = Trainer(
-            fabric, model, config, optimisation, len(clips.categories), micro_batches, generators, progress
-        )
+        trainer = Trainer(fabric, model, config, optimisation, micro_batches, generators, progress)
         record = run_record(run, data, init, count_parameters(model))
 
         resume_files = ResumeFiles(output, identity(record))

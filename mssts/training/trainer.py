@@ -66,7 +66,6 @@ class Trainer:
         model: The model, with its initial weights.
         config: Resolved configuration.
         optimisation: The section of `config` for this stage.
-        classes: Number of class logits.
         micro_batches: The clips of a step that this device works on.
         generators: Sources of random numbers.
         progress: Kept up to date for error messages.
@@ -78,7 +77,6 @@ class Trainer:
         model: MsStsVis,
         config: Config,
         optimisation: OptimisationSection,
-        classes: int,
         micro_batches: MicroBatches,
         generators: Generators,
         progress: TrainingProgress,
@@ -96,7 +94,7 @@ class Trainer:
         self._raw_optimizer = build_optimizer(model, optimisation)
         self._rates = [group["lr"] for group in self._raw_optimizer.param_groups]
         self._network, self._optimizer = fabric.setup(model, self._raw_optimizer)
-        self._criterion = Criterion(config.loss, classes)
+        self._criterion = Criterion(config.loss)
         self._adversary = None
         if config.loss.foreground_background.enabled:
             self._adversary = ForegroundBackgroundAdversary(
@@ -202,10 +200,8 @@ class Trainer:
         output = self._network(batch.frames_BT3HW, batch.padding_mask_BTHW)
         finite = {"class logits": output.logits.isfinite(), "boxes": output.boxes.isfinite()}
         self._require_finite({name: bool(values.all()) for name, values in finite.items()})  # the matching needs it
-        terms = self._criterion(output, batch, num_boxes)
+        terms, matches = self._criterion(output, batch, num_boxes)
         loss = self._criterion.total(terms)
-        matches = self._criterion.matches
-        assert matches is not None
         if self._adversary:
             terms["loss_adversary"] = share * self._adversary.generator_loss(batch, output, matches, step)
             loss = loss + terms["loss_adversary"]

@@ -101,6 +101,11 @@ def clip_of(batch: Batch, index: int) -> Batch:
     )
 
 
+def instances_in(batch: Batch) -> int:
+    """Instances of all clips, at least 1: what the criterion divides by, if all of them are matched."""
+    return max(1, sum(len(clip.labels_N) for clip in batch.instances))
+
+
 def no_instances(frames=3, height=64, width=96) -> Instances:
     """Ground truth of an empty clip."""
     return Instances(

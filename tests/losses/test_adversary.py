@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from mssts.config import resolve
 from mssts.core.records import Instances
-from mssts.losses import Criterion, ForegroundBackgroundAdversary
+from mssts.losses import ForegroundBackgroundAdversary, Matcher
 from mssts.losses.adversary import predicted_foreground, true_foreground
 from tests.losses.stand_in import batch_of, no_instances, random_batch, random_output
 
@@ -26,9 +26,7 @@ def case():
     """Output, batch, and the matching of its last layer."""
     generator = torch.Generator().manual_seed(11)
     output, batch = random_output(generator, channels=CHANNELS), random_batch(generator)
-    criterion = Criterion(CONFIG, classes=4)
-    criterion(output, batch)
-    return batch, output, criterion.matches
+    return batch, output, Matcher(CONFIG)(output, batch)
 
 
 def parameters_of(adversary):
@@ -45,8 +43,8 @@ def see_only_the_mask(adversary, scale: float) -> None:
         discriminator.mask[2].weight[0, 0, 1:3, 1:3] = 1 / 4
         for block in discriminator.blocks:
             block.weight[0, 0, 1, 1] = 1
-        discriminator.verdict.weight[0, 0] = scale
-        discriminator.verdict.bias[0] = -scale / 2
+        discriminator.head.weight[0, 0] = scale
+        discriminator.head.bias[0] = -scale / 2
 
 
 def full_frame_case(logit: float):
@@ -57,9 +55,7 @@ def full_frame_case(logit: float):
         output.layers[-1].masks.fill_(logit)
     instances = Instances(torch.tensor([0]), torch.full((1, 3, 4), 0.5), torch.ones(1, 3, 64, 96).bool())
     batch = batch_of((instances,), ((64, 96),))
-    criterion = Criterion(CONFIG, classes=4)
-    criterion(output, batch)
-    return batch, output, criterion.matches
+    return batch, output, Matcher(CONFIG)(output, batch)
 
 
 def discriminator_step(adversary, batch, output, matches):
@@ -171,13 +167,12 @@ def test_a_clip_without_instances_has_no_foreground():
     generator = torch.Generator().manual_seed(2)
     output, batch = random_output(generator, channels=CHANNELS), random_batch(generator)
     batch = replace(batch, instances=(no_instances(), batch.instances[1]))
-    criterion = Criterion(CONFIG, classes=4)
-    criterion(output, batch)
-    assert predicted_foreground(batch, output, criterion.matches)[:3].abs().sum() == 0
+    matches = Matcher(CONFIG)(output, batch)
+    assert predicted_foreground(batch, output, matches)[:3].abs().sum() == 0
     assert not true_foreground(batch)[:3].any()
     adversary = adversary_of()
-    assert discriminator_step(adversary, batch, output, criterion.matches).isfinite()
-    assert adversary.generator_loss(batch, output, criterion.matches, 3).isfinite()
+    assert discriminator_step(adversary, batch, output, matches).isfinite()
+    assert adversary.generator_loss(batch, output, matches, 3).isfinite()
 
 
 def test_certain_masks_have_finite_gradients():

@@ -3,14 +3,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from mssts.config import resolve
 from mssts.core.errors import InputError
 from mssts.core.records import Instances
 from mssts.losses import Criterion
-from mssts.losses.criterion import mean_num_boxes, subsampled_masks
-from tests.losses.stand_in import Layer, StandIn, batch_of, clip_of, no_instances, random_batch, random_output
+from mssts.losses.matched import subsampled_masks
+from tests.losses.stand_in import (
+    Layer,
+    StandIn,
+    batch_of,
+    clip_of,
+    instances_in,
+    no_instances,
+    random_batch,
+    random_output,
+)
 
 CONFIG = resolve("embedded").loss
 NAMES = ("loss_class", "loss_l1", "loss_giou", "loss_mask", "loss_dice")
@@ -23,7 +31,12 @@ def generator():
 
 @pytest.fixture
 def criterion():
-    return Criterion(CONFIG, classes=4)
+    return Criterion(CONFIG)
+
+
+def terms_of(criterion, output, batch, num_boxes=None):
+    """The terms, divided by the number of instances unless told otherwise."""
+    return criterion(output, batch, instances_in(batch) if num_boxes is None else num_boxes)[0]
 
 
 def one_instance(frames=2):
@@ -41,7 +54,7 @@ def one_instance(frames=2):
 
 def test_every_term_equals_the_one_by_hand_and_absent_frames_count(criterion):
     output, batch = one_instance()
-    terms = criterion(output, batch)
+    terms = terms_of(criterion, output, batch)
     assert tuple(terms) == NAMES
     cross_entropy = 0.25 * math.log(2)  # (1/2)^2 * -log(1/2)
     assert terms["loss_class"].item() == pytest.approx(0.25 * cross_entropy + 0.75 * cross_entropy)
@@ -63,44 +76,45 @@ def test_ground_truth_masks_are_sampled_at_stride_4_from_offset_2():
     assert torch.equal(subsampled_masks(batch), expected)
 
 
-def test_auxiliary_layers_carry_suffixes_and_the_last_none(criterion, generator):
+def test_each_term_has_a_value_for_every_layer(criterion, generator):
     output, batch = random_output(generator, layers=3), random_batch(generator)
-    terms = criterion(output, batch)
-    assert set(terms) == {name + suffix for name in NAMES for suffix in ("", "_0", "_1")}
-    for layer, suffix in enumerate(("_0", "_1", "")):
-        alone = criterion(replace(output, layers=(output.layers[layer],)), batch)
+    terms = terms_of(criterion, output, batch)
+    assert set(terms) == set(NAMES)
+    for layer in range(3):
+        alone = terms_of(criterion, replace(output, layers=(output.layers[layer],)), batch)
         for name in NAMES:
-            torch.testing.assert_close(terms[name + suffix], alone[name])
+            torch.testing.assert_close(terms[name][layer], alone[name][0])
 
 
 def test_a_batch_of_two_is_the_sum_of_its_clips(criterion, generator):
     output, batch = random_output(generator), random_batch(generator)
-    together = criterion(output, batch, num_boxes=1)
-    alone = [criterion(output.clip(clip), clip_of(batch, clip), num_boxes=1) for clip in range(2)]
+    together = terms_of(criterion, output, batch, num_boxes=1)
+    alone = [terms_of(criterion, output.clip(clip), clip_of(batch, clip), num_boxes=1) for clip in range(2)]
     for name, value in together.items():
         torch.testing.assert_close(value, alone[0][name] + alone[1][name], rtol=1e-5, atol=1e-6)
 
 
-def test_terms_are_divided_by_the_matched_instances(criterion, generator):
+def test_terms_are_divided_by_num_boxes(criterion, generator):
     output, batch = random_output(generator), random_batch(generator)
-    default, undivided = criterion(output, batch), criterion(output, batch, num_boxes=1)
+    default, undivided = terms_of(criterion, output, batch), terms_of(criterion, output, batch, num_boxes=1)
     for name, value in default.items():
         torch.testing.assert_close(value, undivided[name] / 5)
 
 
 def test_total_weighs_each_term_of_every_layer(criterion):
-    terms = {name: torch.tensor(10.0**i) for i, name in enumerate(NAMES)}
+    terms = {name: torch.tensor([10.0**i]) for i, name in enumerate(NAMES)}
     assert criterion.total(terms).item() == 2 * 1 + 5 * 10 + 2 * 100 + 2 * 1000 + 5 * 10000
-    assert criterion.total({f"{name}_11": value for name, value in terms.items()}) == criterion.total(terms)
+    twice = {name: values.repeat(2) for name, values in terms.items()}
+    assert criterion.total(twice) == 2 * criterion.total(terms)
     with pytest.raises(KeyError):
-        criterion.total({"loss_unheard_of": torch.tensor(1.0)})
+        criterion.total({"loss_unheard_of": torch.tensor([1.0])})
 
 
 def test_empty_targets_leave_the_class_loss_only_and_reach_the_mask_head(criterion, generator):
     output, sizes = random_output(generator), ((64, 96), (48, 64))
-    terms = criterion(output, batch_of((no_instances(), no_instances()), sizes))
+    terms = terms_of(criterion, output, batch_of((no_instances(), no_instances()), sizes))
     for name, value in terms.items():
-        assert (value > 0) == name.startswith("loss_class")
+        assert ((value > 0) == (name == "loss_class")).all()
     criterion.total(terms).backward()
     for layer in output.layers:
         assert layer.logits_BNK.grad.abs().sum() > 0
@@ -111,19 +125,23 @@ def test_empty_targets_leave_the_class_loss_only_and_reach_the_mask_head(criteri
 def test_one_empty_clip_adds_only_its_class_loss(criterion, generator):
     output, batch = random_output(generator), random_batch(generator)
     half = replace(batch, instances=(no_instances(), batch.instances[1]))
-    together, alone = criterion(output, half, num_boxes=1), criterion(output.clip(1), clip_of(batch, 1), num_boxes=1)
+    together, alone = (
+        terms_of(criterion, output, half, num_boxes=1),
+        terms_of(criterion, output.clip(1), clip_of(batch, 1), num_boxes=1),
+    )
     for name in ("loss_l1", "loss_giou", "loss_mask", "loss_dice"):
         torch.testing.assert_close(together[name], alone[name])
-    assert together["loss_class"] > alone["loss_class"]
+    assert (together["loss_class"] > alone["loss_class"]).all()
 
 
 def test_gradients_reach_matched_queries_only_but_all_class_logits(criterion, generator):
     output, batch = random_output(generator), random_batch(generator)
-    criterion.total(criterion(output, batch)).backward()
+    terms, matches = criterion(output, batch, num_boxes=5)
+    criterion.total(terms).backward()
     for index, layer in enumerate(output.layers):
         assert (layer.logits_BNK.grad != 0).all()
         for clip in range(2):
-            matched = set(criterion.matches.queries(index, clip).tolist())
+            matched = set(matches.queries(index, clip).tolist())
             for query in range(6):
                 assert (layer.boxes_BTN4.grad[clip, :, query].abs().sum() > 0) == (query in matched)
                 assert (layer.masks.grad[clip, query].abs().sum() > 0) == (query in matched)
@@ -132,27 +150,27 @@ def test_gradients_reach_matched_queries_only_but_all_class_logits(criterion, ge
 def test_a_step_against_the_gradient_lowers_the_loss(criterion, generator):
     output, batch = random_output(generator), random_batch(generator)
     leaves = [getattr(layer, name) for layer in output.layers for name in ("logits_BNK", "boxes_BTN4", "masks")]
-    before = criterion.total(criterion(output, batch))
+    before = criterion.total(terms_of(criterion, output, batch))
     gradients = torch.autograd.grad(before, leaves)
     with torch.no_grad():
         for leaf, gradient in zip(leaves, gradients, strict=True):
             leaf -= 1e-3 * gradient
-    assert criterion.total(criterion(output, batch)) < before
+    assert criterion.total(terms_of(criterion, output, batch)) < before
 
 
 def test_the_same_input_gives_the_same_bits(criterion, generator):
     output, batch = random_output(generator), random_batch(generator)
-    first, second = criterion(output, batch), criterion(output, batch)
+    first, second = terms_of(criterion, output, batch), terms_of(criterion, output, batch)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_half_precision_predictions_give_single_precision_losses(criterion, generator):
     output, batch = random_output(generator), random_batch(generator)
-    exact = criterion(output, batch)
+    exact = terms_of(criterion, output, batch)
     for layer in output.layers:
         for name in ("logits_BNK", "masks"):
             setattr(layer, name, getattr(layer, name).bfloat16())
-    rounded = criterion(output, batch)
+    rounded = terms_of(criterion, output, batch)
     for name, value in rounded.items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, exact[name], rtol=0.02, atol=0.02)
@@ -162,23 +180,4 @@ def test_masks_of_another_size_are_refused_with_the_setting_to_change(criterion,
     output = random_output(generator, clips=1)
     batch = random_batch(generator, (2,), ((64, 92),), padded=(64, 92))
     with pytest.raises(InputError, match=r"Set data\.pad_multiple"):
-        criterion(output, batch)
-
-
-def _mean_over_processes(rank: int, folder: str, results: torch.Tensor) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    generator = torch.Generator().manual_seed(rank)
-    output, counts = random_output(generator, clips=1), ((1,), (4,))[rank]
-    criterion = Criterion(CONFIG, classes=4)
-    batch = random_batch(generator, counts, ((64, 96),))
-    terms, undivided = criterion(output, batch), criterion(output, batch, num_boxes=1)
-    results[rank, 0] = mean_num_boxes(criterion.matches)
-    results[rank, 1] = undivided["loss_l1"].item() / terms["loss_l1"].item()
-    dist.destroy_process_group()
-
-
-@pytest.mark.long
-def test_num_boxes_is_the_mean_over_processes(tmp_path):
-    results = torch.zeros(2, 2).share_memory_()
-    torch.multiprocessing.spawn(_mean_over_processes, (str(tmp_path), results), nprocs=2)
-    torch.testing.assert_close(results, torch.full((2, 2), 2.5))
+        terms_of(criterion, output, batch)

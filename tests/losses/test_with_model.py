@@ -6,7 +6,7 @@ import torch
 from mssts.config import resolve
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model
-from tests.losses.stand_in import random_batch
+from tests.losses.stand_in import instances_in, random_batch
 
 CLASSES = 4
 
@@ -18,16 +18,15 @@ def model_of(variant):
 
 @pytest.fixture(scope="module")
 def case():
-    """Model, config, a padded batch, the model's output, and the criterion that matched it."""
+    """Model, config, a padded batch, the model's output, its matches, and the loss terms."""
     model, config = model_of("fgbg")
     with torch.no_grad():  # zero at the start, which would stop the gradient of the first layer's boxes
         for head in model.decoder.box_heads:
             head.layers[-1].weight.normal_(std=0.1, generator=torch.Generator().manual_seed(3))
     batch = random_batch(torch.Generator().manual_seed(1))
     output = model(batch.frames_BT3HW, batch.padding_mask_BTHW)
-    criterion = Criterion(config.loss, CLASSES)
-    terms = criterion(output, batch)
-    return model, config, batch, output, criterion, terms
+    terms, matches = Criterion(config.loss)(output, batch, instances_in(batch))
+    return model, config, batch, output, matches, terms
 
 
 def gradients_of(model, loss):
@@ -37,19 +36,20 @@ def gradients_of(model, loss):
 
 def test_all_terms_are_finite_and_each_reaches_the_backbone(case):
     model, *_, terms = case
-    assert len(terms) == 5 * 2
-    for name, value in terms.items():
+    values = {(name, layer): value for name, values_L in terms.items() for layer, value in enumerate(values_L)}
+    assert len(values) == 5 * 2
+    for name, value in values.items():
         assert value.isfinite() and value > 0, name
         gradients = gradients_of(model, value)
         assert any(g is not None and (g != 0).any() for key, g in gradients.items() if key.startswith("backbone")), name
 
 
 def test_the_adversary_teaches_encoder_and_mask_head_but_not_class_and_box_heads_of_the_last_layer(case):
-    model, config, batch, output, criterion, _ = case
+    model, config, batch, output, matches, _ = case
     adversary = ForegroundBackgroundAdversary(
         config.loss.foreground_background, config.model.hidden_dim, torch.Generator().manual_seed(2)
     )
-    gradients = gradients_of(model, adversary.generator_loss(batch, output, criterion.matches, step=10**6))
+    gradients = gradients_of(model, adversary.generator_loss(batch, output, matches, step=10**6))
     reached = {name for name, gradient in gradients.items() if gradient is not None and (gradient != 0).any()}
     for part in ("backbone.", "encoder.", "mask_parameter_head.", "mask_features."):
         assert any(name.startswith(part) for name in reached), part

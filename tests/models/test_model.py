@@ -5,7 +5,7 @@ from mssts.config import ABLATIONS, Config, read_yaml, resolve
 from mssts.core.errors import InputError
 from mssts.models import build_model, count_parameters
 from mssts.models.ms_sts import resample
-from mssts.models.position import frame_code, padded_grid, unpadded_grid
+from mssts.models.position import frame_encoding, padded_grid, unpadded_grid
 from mssts.ops.attention import DeformableSampling, ScaledDotProduct
 from tests.models.small_model import clips, filled, small_model
 
@@ -123,8 +123,8 @@ def test_location_code_counts_valid_cells_only():
     torch.testing.assert_close(whole[0, 0, [1, 5]], angles.cos(), atol=1e-5, rtol=0)
 
 
-def test_frame_code_spans_the_clip_whatever_its_length():
-    short, long = (frame_code(frames, 16, torch.device("cpu")) for frames in (3, 5))
+def test_frame_encoding_spans_the_clip_whatever_its_length():
+    short, long = (frame_encoding(frames, 16, torch.device("cpu")) for frames in (3, 5))
     torch.testing.assert_close(short, long[[0, 2, 4]])
 
 

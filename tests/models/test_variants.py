@@ -120,12 +120,12 @@ def test_padded_tokens_change_nothing(variant):
     for level, ours in zip(levels, padded, strict=True):
         ours[:, :, : level.shape[2], : level.shape[3]] = level
     with torch.inference_mode():
-        places, padded_places = model.geometry(small, None), model.geometry(large, padding)
-        memory = model.encoder(torch.cat([level.flatten(2, 3) for level in levels], 2), places)
-        padded_memory = model.encoder(torch.cat([level.flatten(2, 3) for level in padded], 2), padded_places)
-        valid = ~padded_places.padding_BS[0]
+        layout, padded_layout = model.geometry(small, None), model.geometry(large, padding)
+        memory = model.encoder(torch.cat([level.flatten(2, 3) for level in levels], 2), layout)
+        padded_memory = model.encoder(torch.cat([level.flatten(2, 3) for level in padded], 2), padded_layout)
+        valid = ~padded_layout.padding_BS[0]
         torch.testing.assert_close(padded_memory[:, :, valid], memory, rtol=1e-4, atol=1e-4)
-        decoded, padded_decoded = model.decoder(memory, places), model.decoder(padded_memory, padded_places)
+        decoded, padded_decoded = model.decoder(memory, layout), model.decoder(padded_memory, padded_layout)
         for ours, theirs in zip(padded_decoded, decoded, strict=True):
             for a, b in zip(ours, theirs, strict=True):
                 torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)

@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from mssts.ops.masks import double_aligned, dynamic_masks, parameter_count
+from mssts.ops.masks import dynamic_masks, parameter_count, upsample_aligned
 
 
 def test_an_instance_has_169_numbers_at_eight_channels():
@@ -11,7 +11,7 @@ def test_an_instance_has_169_numbers_at_eight_channels():
 def test_doubling_repeats_the_first_value_and_puts_means_between():
     row = torch.tensor([[1.0, 3.0, 7.0]])
     expected = torch.tensor([[1.0, 1.0, 2.0, 3.0, 5.0, 7.0]]).expand(2, 6)
-    assert torch.equal(double_aligned(row), expected)
+    assert torch.equal(upsample_aligned(row), expected)
 
 
 def test_doubling_equals_aligned_interpolation_of_a_padded_map():
@@ -19,7 +19,7 @@ def test_doubling_equals_aligned_interpolation_of_a_padded_map():
     padded = F.pad(maps, (0, 1, 0, 1), mode="replicate")
     finer = F.interpolate(padded, size=(9, 11), mode="bilinear", align_corners=True)
     expected = F.pad(finer, (1, 0, 1, 0), mode="replicate")[..., :8, :10]
-    torch.testing.assert_close(double_aligned(maps), expected)
+    torch.testing.assert_close(upsample_aligned(maps), expected)
 
 
 def test_dynamic_masks_equal_three_explicit_convolutions_per_instance_and_frame():

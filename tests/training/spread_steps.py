@@ -35,7 +35,7 @@ def main(devices: int, precision: str, steps: int, recompute: bool, data: Path, 
     model = build_model(config.model, "tiny", len(clips.categories), generators.model)
     progress = TrainingProgress("spread", output)
     classes = len(clips.categories)
-    trainer = Trainer(fabric, model, config, config.train, classes, micro_batches, generators, progress)
+    trainer = Trainer(fabric, model, config, config.train, micro_batches, generators, progress)
     own = micro_batches.own
     batches = iter(ClipLoader(clips, 4, steps, generators.clips, 32, part_clips=micro_batches.clips, firsts=own))
     losses = [trainer.step(step, [next(batches) for _ in own])[0] for step in range(steps)]

@@ -107,14 +107,15 @@ def one_step(config, start, batch):
     model = build_model(config.model, "tiny", 5, torch.Generator().manual_seed(0)).train()
     model.load_state_dict(start, strict=False)
     optimizer = build_optimizer(model, config.train)
-    criterion = Criterion(config.loss, 5)
+    criterion = Criterion(config.loss)
     output = model(batch.frames_BT3HW, batch.padding_mask_BTHW)
-    loss = criterion.total(criterion(output, batch))
+    terms, matches = criterion(output, batch, sum(len(clip.labels_N) for clip in batch.instances))
+    loss = criterion.total(terms)
     if config.loss.foreground_background.enabled:
         adversary = ForegroundBackgroundAdversary(
             config.loss.foreground_background, config.model.hidden_dim, torch.Generator().manual_seed(0)
         )
-        loss = loss + adversary.generator_loss(batch, output, criterion.matches, step=10)
+        loss = loss + adversary.generator_loss(batch, output, matches, step=10)
     loss.backward()
     optimizer.step()
     return model.state_dict()

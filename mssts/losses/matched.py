@@ -1,0 +1,111 @@
+"""What loss terms compare: the predictions of the matched queries and their targets.
+
+Shape letters as in `mssts.losses.matcher`; h, w: mask size at stride 4 of the padded frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mssts.core.errors import InputError
+from mssts.core.records import Batch
+from mssts.losses.matcher import Matches, in_full_precision
+from mssts.models import Output
+
+MASK_LOSS_STRIDE = 4  # pixels
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Predictions and targets in full precision. Each pair is computed when a term first asks for it.
+
+    Attributes:
+        output: Output of the model.
+        batch: The clips and their ground truth.
+        matches: Which query is responsible for which instance.
+    """
+
+    output: Output
+    batch: Batch
+    matches: Matches
+
+    @cached_property
+    def classes(self) -> tuple[Tensor, Tensor]:
+        """Class logits of all queries and their targets, 0 or 1: (L, B, N, K) both."""
+        matches = self.matches
+        logits_LBNK = in_full_precision(torch.stack([layer.logits_BNK for layer in self.output.layers]))
+        labels = torch.cat([instances.labels_N for instances in self.batch.instances])
+        targets_LBNK = torch.zeros_like(logits_LBNK)
+        targets_LBNK[self._layers_L1, matches.clips_P, matches.queries_LP, labels[matches.targets_LP]] = 1
+        return logits_LBNK, targets_LBNK
+
+    @cached_property
+    def boxes(self) -> tuple[Tensor, Tensor]:
+        """Boxes of the matched queries and of their instances: (L, P, T, 4) both, (cx, cy, w, h) relative to the frame.
+
+        The box of an instance is (1e-6, 1e-6, 1e-6, 1e-6) in a frame from which it is absent.
+        """
+        matches = self.matches
+        boxes_LBTN4 = in_full_precision(torch.stack([layer.boxes_BTN4 for layer in self.output.layers]))
+        boxes_LPT4 = boxes_LBTN4.transpose(2, 3)[self._layers_L1, matches.clips_P, matches.queries_LP]
+        targets = torch.cat([instances.boxes_NT4 for instances in self.batch.instances]).to(boxes_LPT4)
+        return boxes_LPT4, targets[matches.targets_LP]
+
+    @cached_property
+    def masks(self) -> tuple[Tensor, Tensor]:
+        """Mask logits of the matched queries and masks of their instances, 0 or 1: (L * P, T * h * w) both.
+
+        Raises:
+            InputError: The padded frames are no multiple of 8.
+        """
+        output, matches = self.output, self.matches
+        if not sum(matches.counts):  # empty, but connected to the mask head, as distributed training requires
+            connected = sum(
+                (layer.mask_parameters_BNP.sum() for layer in output.layers), output.mask_features_BTCHW.sum()
+            )
+            return connected.expand(0, 1), torch.zeros_like(connected).expand(0, 1)
+        logits = torch.cat(
+            [
+                output.mask_logits(layer, clip, matches.queries(layer, clip))
+                for layer in range(len(output.layers))
+                for clip, count in enumerate(matches.counts)
+                if count
+            ]
+        )
+        masks = subsampled_masks(self.batch)
+        _check_size(masks, logits, self.batch)
+        targets = masks[matches.targets_LP.flatten()].flatten(1).to(in_full_precision(logits))
+        return in_full_precision(logits).flatten(1), targets
+
+    def by_layer(self, values: Tensor) -> Tensor:
+        """Sum over the pairs of each layer, (L * P,) or (L, P) -> (L,)."""
+        return values.view(self.matches.queries_LP.shape).sum(1)
+
+    @property
+    def _layers_L1(self) -> Tensor:
+        return torch.arange(len(self.output.layers), device=self.matches.clips_P.device)[:, None]
+
+
+def subsampled_masks(batch: Batch) -> Tensor:
+    """Ground-truth masks of all clips, every fourth pixel from offset 2, zero in the padding: (N, T, h, w) bool [code].
+
+    N counts the instances of all clips.
+    """
+    offset = MASK_LOSS_STRIDE // 2
+    height, width = (len(range(offset, length, MASK_LOSS_STRIDE)) for length in batch.frames_BT3HW.shape[-2:])
+    masks = [clip.masks_NTHW[..., offset::MASK_LOSS_STRIDE, offset::MASK_LOSS_STRIDE] for clip in batch.instances]
+    return torch.cat([F.pad(mask, (0, width - mask.shape[-1], 0, height - mask.shape[-2])) for mask in masks])
+
+
+def _check_size(masks_NThw: Tensor, logits_NThw: Tensor, batch: Batch) -> None:
+    if masks_NThw.shape[-2:] != logits_NThw.shape[-2:]:
+        raise InputError(
+            f"batch: found frames padded to {tuple(batch.frames_BT3HW.shape[-2:])} pixels: their masks at stride "
+            f"{MASK_LOSS_STRIDE} are {tuple(masks_NThw.shape[-2:])}, the predicted ones "
+            f"{tuple(logits_NThw.shape[-2:])}. Set data.pad_multiple to 32 (at least to a multiple of 8)."
+        )

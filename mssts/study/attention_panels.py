@@ -1,0 +1,134 @@
+"""Attention maps of the baseline and of a variant, on the cases that `attention_cases` chooses [poster]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pycocotools import mask as run_length
+
+from mssts.config import Config
+from mssts.data.datasets import entry, split_annotations
+from mssts.data.videos import read_video
+from mssts.inference.attention_maps import MAP_STRIDE, declared_attention, query_map, run_and_record, temporal_maps
+from mssts.inference.predict import load_run_model
+from mssts.models import MsStsVis
+from mssts.study.attention_cases import (
+    AttentionComparison,
+    Case,
+    Panel,
+    TemporalMap,
+    choose_cases,
+    chosen_results,
+    found_by,
+    further_results,
+    marked_pixel,
+    shown_frames,
+)
+from mssts.study.paths import dataset_dir
+from mssts.study.runs import StudyRuns
+from mssts.ytvis.annotations import VideoAnnotations
+from mssts.ytvis.ground_truth import read_ground_truth
+
+QUERY_QUANTILE = 0.99  # the colour scale of a query's maps ends at this quantile over the clip
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained model.
+
+    Attributes:
+        model: In eval mode.
+        config: What it was trained with.
+        suffix: Distinguishes the labels of its parts from those of the other models.
+    """
+
+    model: MsStsVis
+    config: Config
+    suffix: str
+
+    def parts(self) -> dict[str, bool]:
+        """Whether there is something to show, for each encoder branch and decoder block."""
+        branches, blocks = self.model.encoder.layers[0].branches, self.model.decoder.layers[0].blocks
+        return {name: bool(declared_attention(part)) for name, part in branches.items()} | dict.fromkeys(blocks, False)
+
+
+def compare_attention(runs: StudyRuns) -> AttentionComparison | None:
+    """Compute the attention maps of a study; None if the baseline or every variant that could be shown is missing."""
+    pair = chosen_results(runs)
+    if pair is None:
+        return None
+    variant, titles = pair[1], runs.study.titles
+    torch.set_num_threads(runs.study.baseline.runtime.threads)
+    networks = []
+    for result in (*pair, *further_results(runs, variant)):
+        model, config, _ = load_run_model(result.run.directory / "checkpoint.pt")
+        networks.append(Network(model, config, "" if result in pair else f" ({titles[result.run.variant]})"))
+    directory = dataset_dir(runs.study.spec.scale, variant.run.dataset)
+    truth = read_ground_truth(entry(variant.run.dataset).files(directory, variant.split)[0])
+    annotations = split_annotations(variant.run.dataset, directory, variant.split)
+    cases = choose_cases(truth, found_by(pair[0]), found_by(variant))
+    panels = [attention_panel(case, annotations, networks, runs.study.baseline.predict.short_side) for case in cases]
+    nothing_to_show = [
+        part + network.suffix
+        for network in networks[1:]
+        for part, shown in network.parts().items()
+        if not shown and part not in networks[0].parts()
+    ]
+    return AttentionComparison(variant, titles[variant.run.variant], panels, nothing_to_show)
+
+
+def attention_panel(case: Case, annotations: VideoAnnotations, networks: list[Network], short_side: int) -> Panel:
+    """Compute the maps of a case.
+
+    Args:
+        case: The case.
+        annotations: Annotations of its split.
+        networks: Baseline, variant, and further models of which only the encoder branches are shown.
+        short_side: Short side of the frames in pixels.
+    """
+    video = next(video for video in annotations.videos if video.id == case.instance.video_id)
+    masks = np.stack([_mask(one, video.height, video.width) for one in case.instance.segmentations])
+    frames = shown_frames(masks)
+    frame, x, y = marked_pixel(masks, frames)
+    point = ((x + 0.5) / video.width, (y + 0.5) / video.height)
+    queries, temporal = [], dict[str, TemporalMap]()
+    for position, network in enumerate(networks):
+        frames_T3HW, _ = read_video(annotations, video, short_side, network.config.data)
+        height, width = frames_T3HW.shape[-2:]
+        output, record = run_and_record(network.model, frames_T3HW)
+        if position < len(case.ranks):
+            ranked = output.logits[0].sigmoid().flatten().argsort(descending=True, stable=True)
+            query = int(ranked[case.ranks[position]]) // output.logits.shape[-1]
+            maps = query_map(record, query, (-(-height // MAP_STRIDE), -(-width // MAP_STRIDE)))
+            queries.append(_scaled(maps, QUERY_QUANTILE)[frames])
+        if position > 0:
+            for branch, maps in temporal_maps(record, frame, point, (height, width)).items():
+                shares = maps.sum((1, 2)).numpy()[frames]
+                temporal[branch + network.suffix] = TemporalMap(_scaled(maps, 1.0)[frames], shares)
+    data = network.config.data
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
+    images = (frames_T3HW[frames] * deviation + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    return Panel(
+        case,
+        frames,
+        images,
+        masks[frames],
+        baseline=queries[0],
+        variant=queries[1],
+        temporal=temporal,
+        marked=(frames.index(frame), x, y),
+    )
+
+
+def _scaled(maps_THW: torch.Tensor, quantile: float) -> np.ndarray:
+    """Maps in 0..1: divided by a quantile over the clip, and cut off there."""
+    scale = torch.quantile(maps_THW.flatten(), quantile).clamp(min=torch.finfo(maps_THW.dtype).tiny)
+    return (maps_THW / scale).clamp(max=1).numpy()
+
+
+def _mask(segmentation: dict | None, height: int, width: int) -> np.ndarray:
+    if segmentation is None:
+        return np.zeros((height, width), dtype=bool)
+    return run_length.decode(segmentation).astype(bool)
