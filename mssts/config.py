@@ -72,13 +72,9 @@ class DataSection(Section):
     pad_multiple: Positive
     mean: list[float] = Field(min_length=3, max_length=3)
     std: list[PositiveFloat] = Field(min_length=3, max_length=3)
-    protocol: Literal["local", "official"] = Field(
-        default="local", description="train on a part of a user's training videos (local) or on all (official)"
-    )
+    protocol: Literal["local", "official"] = Field(default="local", description="train on part or all of the videos")
     joint: bool = Field(default=False, description="train on videos and COCO images together")
-    coco_map: Literal["corrected", "seqformer"] = Field(
-        default="corrected", description="map from COCO's categories to those of the videos"
-    )
+    coco_map: Literal["corrected", "seqformer"] = Field(default="corrected", description="COCO's categories to ours")
 
 
 class MsStsSection(Section):
@@ -197,10 +193,7 @@ class OptimisationSection(Section):
 class PretrainSection(OptimisationSection):
     """Pre-training on still images: the checkpoint that all variants start from."""
 
-    backbone_weights: str = Field(
-        default="imagenet",
-        description="imagenet (from the backbone's library), random, or a local file or folder of weights",
-    )
+    backbone_weights: str = Field(default="imagenet", description="imagenet, random, or a local file or folder")
 
 
 class TrainSection(OptimisationSection):
@@ -238,12 +231,8 @@ class ExecutionSection(Section):
 
     devices: Positive = Field(default=1, description="on one node")
     nodes: Positive = Field(default=1)
-    clips_per_device: Positive | None = Field(
-        default=None, description="clips at a time; gradients are accumulated up to the batch"
-    )
-    checkpoint_encoder: bool = Field(
-        default=False, description="activation checkpointing of the encoder: less memory, more time"
-    )
+    clips_per_device: Positive | None = Field(default=None, description="clips at a time; the rest is accumulated")
+    checkpoint_encoder: bool = Field(default=False, description="activation checkpointing: less memory, more time")
     workers: Natural = Field(default=0, description="processes that prepare batches, per device")
     checkpoint_every: Positive = Field(default=500, description="steps between two resume checkpoints")
 
@@ -285,9 +274,7 @@ class Study(Section):
     backbones: list[Name] = Field(min_length=1)
     variants: list[Name] = Field(min_length=1)
     seeds: list[Positive] = Field(min_length=1)
-    external: dict[str, str] = Field(
-        default={}, description="other methods: title -> submission file for the first dataset and split"
-    )
+    external: dict[str, str] = Field(default={}, description="other methods, title -> file, on the first split")
     cost: str
     expect: str
 
@@ -321,13 +308,10 @@ def validated(model: type[Model], content: dict[str, Any], path: Path | str) -> 
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_url=False):
-            key = ".".join(str(part) for part in problem["loc"])
-            if problem["type"] == "extra_forbidden":
-                lines.append(f"{path}: {key}: unknown key{_suggestion(model, key)}")
-            elif problem["type"] == "missing":
-                lines.append(f"{path}: {key}: missing; add it")
-            else:
-                lines.append(f"{path}: {key}: found {problem['input']!r}; {problem['msg']}")
+            key = ".".join(map(str, problem["loc"]))
+            unknown = {"extra_forbidden": f"unknown key{_suggestion(model, key)}", "missing": "missing; add it"}
+            found = f"found {problem['input']!r}; {problem['msg']}"
+            lines.append(f"{path}: {key}: {unknown.get(problem['type'], found)}")
         raise InputError("\n".join(lines)) from None
 
 

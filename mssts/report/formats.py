@@ -12,23 +12,9 @@ from mssts.study.differences import Interval
 
 _MINUS = "\N{MINUS SIGN}"
 _LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "±": r"$\pm$",
-        _MINUS: r"$-$",
-        "Δ": r"$\Delta$",
-        "“": "``",
-        "”": "''",
-    }
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"±": r"$\pm$", _MINUS: r"$-$", "Δ": r"$\Delta$", "“": "``", "”": "''"}
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals
 from mssts.report.parts import EXTERNAL
-from mssts.study.runs import METRICS, Benchmark, External, Result, StudyRuns
+from mssts.study.runs import METRICS, Benchmark, Evaluated, External, Result, StudyRuns
 
 KEYS = ["Dataset", "Split", "Backbone", "Variant", "Seeds"]
 
@@ -24,6 +24,6 @@ def external_keys(other: External) -> list[str]:
     return [other.dataset, other.split, NO_VALUE, f"{other.title} ({EXTERNAL})", NO_VALUE]
 
 
-def metric_cells(result: Result | External) -> list[str]:
+def metric_cells(result: Evaluated) -> list[str]:
     """Cells of `METRICS` of one result, in percent."""
     return [NOT_RUN if result.metrics is None else decimals(result.value(name)) for name in METRICS]

@@ -5,18 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mssts.config import (
-    ABLATIONS,
-    PRETRAIN,
-    TRAIN,
-    Config,
-    Study,
-    Variant,
-    pretrain_seed,
-    read_yaml,
-    resolve_variants,
-    validated,
-)
+from mssts import config as configuration
+from mssts.config import ABLATIONS, PRETRAIN, TRAIN, Config, Study, Variant
 from mssts.core.errors import InputError
 from mssts.data.datasets import LOCAL, entry
 from mssts.study.parts import check_parts
@@ -68,7 +58,7 @@ class ResolvedStudy:
     def training(self, dataset: str, backbone: str, variant: str, seed: int) -> TrainingRun:
         """The training of a variant from the pre-training of its seed. Raises InputError for another variant."""
         config = self.config(variant)
-        start = pretrain_seed(config, seed)
+        start = configuration.pretrain_seed(config, seed)
         return TrainingRun(TRAIN, self.spec.scale, dataset, backbone, variant, seed, start, config)
 
 
@@ -83,8 +73,9 @@ def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
         InputError: With file and key.
     """
     path = root / "studies" / f"{name}.yaml"
-    spec = validated(Study, read_yaml(path), path)
-    variants, configs = resolve_variants(spec.scale, dict.fromkeys([BASELINE, *spec.variants]), root)
+    spec = configuration.validated(Study, configuration.read_yaml(path), path)
+    names = dict.fromkeys([BASELINE, *spec.variants])
+    variants, configs = configuration.resolve_variants(spec.scale, names, root)
     for variant, config in configs.items():
         check_parts(config, root / "variants" / f"{variant}.yaml")
     study = ResolvedStudy(name, spec, {variant: variants[variant] for variant in spec.variants}, configs)
@@ -111,8 +102,6 @@ def _check(study: ResolvedStudy, path: Path) -> None:
         raise InputError(f"{path}: splits: {local} belong to the videos that data.protocol: official trains on")
     names = [external_name(title) for title in spec.external]
     if not all(names) or len(set(names)) != len(names):
-        raise InputError(
-            f"{path}: external: found the titles {list(spec.external)}; each needs its own letters or digits"
-        )
+        raise InputError(f"{path}: external: found the titles {list(spec.external)}; each needs letters of its own")
     if names and not spec.splits:
         raise InputError(f"{path}: external: there is no split to evaluate these results on; name one in splits")

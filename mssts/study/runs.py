@@ -52,41 +52,43 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Result:
-    """One run on one split. metrics: content of metrics.json (0..1); None if it has not been evaluated."""
+class Evaluated:
+    """Anything that is evaluated on a split. metrics: content of metrics.json (0..1); None if not evaluated yet."""
 
-    run: Run
     split: str
     metrics: dict[str, Any] | None
+
+    def value(self, metric: str) -> float | None:
+        """A metric of `METRICS` over the whole split in percent; None where it is undefined or not run."""
+        if self.metrics is None:
+            return None
+        section, key = ("class_agnostic", "AP") if metric == "AP_agnostic" else ("overall", metric)
+        return _percent(self.metrics[section][key])
+
+    def attribute(self, attribute: str, metric: str) -> float | None:
+        """AP, AP75 or AP_agnostic over the instances with an attribute, in percent; None where undefined."""
+        found = self.metrics["attributes"] if self.metrics else {}
+        return _percent(found.get(attribute, {}).get(metric))
+
+
+@dataclass(frozen=True)
+class Result(Evaluated):
+    """One run on one split."""
+
+    run: Run
 
     @property
     def matches(self) -> Path:
         """File of the match records of every video."""
         return split_dir(self.run.directory, self.split) / "matches.npz"
 
-    def value(self, metric: str) -> float | None:
-        """A metric of `METRICS` over the whole split in percent; None where it is undefined or not run."""
-        return _value(self.metrics, metric)
-
-    def attribute(self, attribute: str, metric: str) -> float | None:
-        """AP, AP75 or AP_agnostic over the instances with an attribute, in percent; None where undefined."""
-        if self.metrics is None or attribute not in self.metrics["attributes"]:
-            return None
-        return _percent(self.metrics["attributes"][attribute].get(metric))
-
 
 @dataclass(frozen=True)
-class External:
-    """Another method's results on the study's first dataset and split. metrics: None if not evaluated yet."""
+class External(Evaluated):
+    """Another method's results on the study's first dataset and split."""
 
     title: str
     dataset: str
-    split: str
-    metrics: dict[str, Any] | None
-
-    def value(self, metric: str) -> float | None:
-        """As `Result.value`."""
-        return _value(self.metrics, metric)
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,6 @@ class StudyRuns:
                     yield benchmark, variant, results
 
 
-def _value(metrics: dict[str, Any] | None, metric: str) -> float | None:
-    if metrics is None:
-        return None
-    section, key = ("class_agnostic", "AP") if metric == "AP_agnostic" else ("overall", metric)
-    return _percent(metrics[section][key])
-
-
 def _percent(value: float | None) -> float | None:
     return None if value is None else 100.0 * value
 
@@ -171,7 +166,7 @@ def collect(study: ResolvedStudy) -> StudyRuns:
             metrics = _read(path)
             if metrics is not None:
                 _check(metrics["produced_by"].get("run"), expected, path, study.name)
-            results.append(Result(run, split, metrics))
+            results.append(Result(split, metrics, run))
     scores = tuple(score for score in read_server_scores() if score.dataset in study.spec.datasets)
     return StudyRuns(study, tuple(runs), tuple(results), tuple(_external(study)), scores)
 
@@ -207,4 +202,4 @@ def _external(study: ResolvedStudy) -> Iterator[External]:
                     f"{path}: was made from predictions {known[:12]}, but {results} now is {present[:12]}. "
                     f"Evaluate {title} again (mssts evaluate)."
                 )
-        yield External(title, dataset, split, metrics)
+        yield External(split, metrics, title, dataset)

@@ -14,10 +14,7 @@ from mssts.study.runs import Benchmark, StudyRuns
 
 def caption(runs: StudyRuns) -> str:
     """Caption of the figure."""
-    return (
-        "Differences to the baseline with 95 % paired bootstrap intervals over videos; a filled dot marks an interval "
-        "that excludes zero."
-    )
+    return "Differences to the baseline with 95 % intervals over videos; a filled dot: the interval excludes zero."
 
 
 def figure(runs: StudyRuns) -> Figure:
@@ -28,15 +25,8 @@ def figure(runs: StudyRuns) -> Figure:
         return empty_figure()
     benchmarks = list(dict.fromkeys(difference.benchmark for difference in found if difference.interval))
     variants = len({difference.variant for difference in found})
-    height = len(benchmarks) * (0.19 * max(variants, 3) + 0.7)
-    figure, axes = plt.subplots(
-        len(benchmarks),
-        len(measures),
-        figsize=(TEXT_WIDTH, height),
-        squeeze=False,
-        sharex="row",
-        layout="constrained",
-    )
+    shape, height = (len(benchmarks), len(measures)), len(benchmarks) * (0.19 * max(variants, 3) + 0.7)
+    figure, axes = plt.subplots(*shape, figsize=(TEXT_WIDTH, height), squeeze=False, sharex="row", layout="constrained")
     for row, benchmark in enumerate(benchmarks):
         for column, measure in enumerate(measures):
             axis = axes[row, column]
@@ -49,15 +39,8 @@ def figure(runs: StudyRuns) -> Figure:
             if column:
                 axis.set_yticklabels([])
                 continue
-            heading = axis.annotate(
-                _heading(runs, benchmark),
-                xy=(0, 1),
-                xytext=(0, 18),
-                xycoords="axes fraction",
-                textcoords="offset points",
-                fontweight="bold",
-                fontsize=8.5,
-            )
+            text, bold = _heading(runs, benchmark), {"fontweight": "bold", "fontsize": 8.5}
+            heading = axis.annotate(text, (0, 1), (0, 18), "axes fraction", "offset points", **bold)
             heading.set_in_layout(False)  # it may extend over the panels beside its own
     figure.supxlabel("difference to the baseline (percent points), 95 % interval over videos", fontsize=8.5)
     return figure
@@ -73,16 +56,8 @@ def draw_differences(axis: Axes, family: list[Difference], titles: dict[str, str
             axis.annotate(text, (0, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
             continue
         axis.plot([interval.low, interval.high], [row, row], color=PALETTE[0], linewidth=1.4, zorder=2)
-        axis.plot(
-            interval.mean,
-            row,
-            "o",
-            markersize=4.5,
-            color=PALETTE[0],
-            markerfacecolor=PALETTE[0] if interval.excludes_zero else "white",
-            markeredgewidth=1.1,
-            zorder=3,
-        )
+        face = PALETTE[0] if interval.excludes_zero else "white"
+        axis.plot(interval.mean, row, "o", color=PALETTE[0], mfc=face, markersize=4.5, markeredgewidth=1.1, zorder=3)
     axis.set_yticks(range(len(family)), [titles[difference.variant] for difference in family])
     axis.set_ylim(len(family) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)

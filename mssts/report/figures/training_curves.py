@@ -87,12 +87,9 @@ def training_figure(runs: StudyRuns, logs: pd.DataFrame) -> Figure:
     if not losses:
         return empty_figure()
     columns = 4 if len(losses) > 6 else 3
-    rows = -(-len(losses) // columns)
-    legend_rows = -(-len(runs.study.variants) // 4)
-    height = 1.6 * rows + 0.2 * legend_rows + 0.2
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(TEXT_WIDTH, height), sharex=True, squeeze=False, layout="constrained"
-    )
+    rows, legend_rows = -(-len(losses) // columns), -(-len(runs.study.variants) // 4)
+    size = (TEXT_WIDTH, 1.6 * rows + 0.2 * legend_rows + 0.2)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, squeeze=False, layout="constrained")
     for axis, loss in zip(axes.flat, losses, strict=False):
         draw_loss(axis, logs, loss, runs)
     for axis in list(axes.flat)[len(losses) :]:

@@ -11,16 +11,8 @@ from mssts.report.conclusions import conclusions
 from mssts.report.formats import interval_text
 from mssts.report.parts import Sentences, Table
 from mssts.report.rows import KEYS
-from mssts.study.differences import (
-    MEASURES,
-    WHOLE,
-    Difference,
-    Measure,
-    differences,
-    measured,
-    read_differences,
-    to_frame,
-)
+from mssts.study import differences as study_differences
+from mssts.study.differences import MEASURES, WHOLE, Difference, Measure, read_differences
 from mssts.study.runs import StudyRuns
 
 NOTE = (
@@ -32,7 +24,7 @@ TEST_NOTE = "Two-sided exact sign-flip test over seeds: p, and p after Holm's co
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
     """Compute the differences: one row each."""
-    return to_frame(differences(runs))
+    return study_differences.to_frame(study_differences.differences(runs))
 
 
 def parts(runs: StudyRuns) -> list[Table | Sentences]:
@@ -45,7 +37,7 @@ def parts(runs: StudyRuns) -> list[Table | Sentences]:
 
 
 def _wide(runs: StudyRuns, found: list[Difference], cell: Callable[[Difference], str]) -> pd.DataFrame:
-    columns = measured(found) or [MEASURES[0]]
+    columns = study_differences.measured(found) or [MEASURES[0]]
     rows: dict[tuple[str, ...], dict[Measure, str]] = {}
     for one in found:
         key = (*one.benchmark, runs.study.titles[one.variant], str(one.seeds))

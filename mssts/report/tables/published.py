@@ -80,27 +80,23 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return frame
 
 
-def _conflict(poster: pd.Series, other: pd.Series) -> str:
-    """Describe what another source prints differently; empty if it agrees or does not say."""
-    both = [metric for metric in METRICS if poster[metric] and other[metric] and poster[metric] != other[metric]]
-    if not both:
-        return ""
-    printed = ", ".join(f"{metric} {other[metric]}" for metric in both)
-    return f"{poster['method']}, {poster['backbone']}: other sources print {printed} ({other['sources']})"
-
-
 def _poster_notes(poster: pd.DataFrame, other: pd.DataFrame) -> list[str]:
     notes = []
     for _, row in poster.iterrows():
+        name = f"{row['method']}, {row['backbone']}"
+        if ((poster["method"] == row["method"]) & (poster["backbone"] == row["backbone"])).sum() > 1:
+            # other sources print one of its results: that is no conflict of the other one
+            notes.append(f"{name}: stands twice on the poster, with two results")
+            continue
         same = other[(other["poster_method"] == row["method"]) & (other["backbone"] == row["backbone"])]
-        conflicts = [_conflict(row, candidate) for _, candidate in same.iterrows()]
-        conflicts += [
-            f"{row['method']}, {row['backbone']}: public sources disagree ({candidate['sources']})"
-            for conflict, (_, candidate) in zip(conflicts, same.iterrows(), strict=True)
-            if not conflict and "CONFLICT" in candidate["status"]
-        ]
-        repeated = (poster["method"] == row["method"]) & (poster["backbone"] == row["backbone"])
-        twice = f"{row['method']}, {row['backbone']}: stands twice on the poster, with two results"
-        # of a method that stands twice, one row is what the other sources print: that is no conflict of the other row
-        notes.append(twice if repeated.sum() > 1 else "; ".join(filter(None, conflicts)))
+        conflicts = [_conflict(row, source) for _, source in same.iterrows()]
+        notes.append("; ".join(f"{name}: {conflict}" for conflict in conflicts if conflict))
     return notes
+
+
+def _conflict(poster: pd.Series, other: pd.Series) -> str:
+    """Describe what another source prints differently; empty if it agrees or does not say."""
+    printed = [f"{name} {other[name]}" for name in METRICS if poster[name] and other[name] not in ("", poster[name])]
+    if printed:
+        return f"other sources print {', '.join(printed)} ({other['sources']})"
+    return f"public sources disagree ({other['sources']})" if "CONFLICT" in other["status"] else ""
