@@ -1,4 +1,4 @@
-"""What a report is made of: tables, sentences and pictures, as Markdown, as LaTeX and for the document's template."""
+"""Tables and sentences of a report, as Markdown, as LaTeX and for the document's template."""
 
 from __future__ import annotations
 
@@ -60,9 +60,8 @@ class Table:
         notes = self.row_notes or [""] * len(self.frame)
         marks = dict(zip(dict.fromkeys(filter(None, notes)), ascii_lowercase, strict=False))
         blocks: dict[tuple[str, ...], list[list[Any]]] = {}
-        for keys, row, note in zip(
-            self.frame[list(self.by)].values, self.frame[columns].values.tolist(), notes, strict=True
-        ):
+        headings, rows = (self.frame[names].values.tolist() for names in (list(self.by), columns))
+        for keys, row, note in zip(headings, rows, notes, strict=True):
             first = {"text": row[0], "mark": marks[note]} if note else row[0]
             blocks.setdefault(tuple(keys), []).append([first, *row[1:]])
         return {

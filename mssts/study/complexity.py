@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -51,12 +52,10 @@ def forward_flops(config: ModelSection, backbone: str, dataset: str, frames: int
 def write_complexity(study: ResolvedStudy, output: Path) -> None:
     """Write the parameters of every model of a study and the FLOPs of one clip of the training length as CSV."""
     rows = []
-    for dataset in study.spec.datasets:
-        for backbone in study.spec.backbones:
-            for variant in study.spec.variants:
-                config = study.configs[variant]
-                frames, size = config.train.frames, frame_size(config, dataset)
-                count = parameters(config.model, backbone, dataset)
-                flops = forward_flops(config.model, backbone, dataset, frames, size)
-                rows.append([dataset, backbone, variant, frames, *size, count, int(flops)])
+    for dataset, backbone, variant in product(study.spec.datasets, study.spec.backbones, study.spec.variants):
+        config = study.configs[variant]
+        frames, size = config.train.frames, frame_size(config, dataset)
+        count = parameters(config.model, backbone, dataset)
+        flops = forward_flops(config.model, backbone, dataset, frames, size)
+        rows.append([dataset, backbone, variant, frames, *size, count, int(flops)])
     write_csv(output, pd.DataFrame(rows, columns=COLUMNS))
