@@ -37,14 +37,14 @@ def train(
 ) -> None:
     """Run one training stage, or continue it from its resume checkpoint.
 
-    The public code starts from COCO-trained weights [code]; here a pre-training stage on still images makes them.
+    Where the public code starts from COCO-trained weights [code], the stage "pretrain" trains on still images.
 
     Args:
         run: What to train.
         data: Directory of the dataset.
         output: Directory that receives checkpoint.pt, run.json, log.jsonl and cost.json.
-        init: Checkpoint to start from; None draws the weights from the seed, but for those of
-            `pretrain.backbone_weights`.
+        init: Checkpoint to start from; None draws the weights from the seed, except those that
+            `pretrain.backbone_weights` names.
         callbacks: Called in every process at the start, after each step, and at the end.
 
     Raises:
