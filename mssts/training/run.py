@@ -95,8 +95,8 @@ def train(
 
         def save(step: int) -> None:
             if writes:
-                state = {"step": step, "seconds": seconds(), "commit": record["commit"]}
-                resume_files.save(state | {"log": log.state_dict(), "trainer": trainer.state_dict()})
+                so_far = {"step": step, "seconds": seconds(), "commit": record["commit"]}
+                resume_files.save(so_far | {"log": log.state_dict(), "trainer": trainer.state_dict()})
             progress.saved = step
 
         with observed(callbacks, StartedRun(record, output, fabric)):
@@ -111,7 +111,7 @@ def train(
 def load_shared_weights(model: MsStsVis, init: Path, categories: Categories) -> None:
     """Load a checkpoint of the baseline into a variant; every weight of the checkpoint must be used.
 
-    A class head of other categories is left out: that of the model starts anew [code].
+    A class head of other categories is left out: the model keeps its initial one [code].
 
     Args:
         model: The model, whose weights are replaced.
@@ -124,7 +124,7 @@ def load_shared_weights(model: MsStsVis, init: Path, categories: Categories) -> 
     content = load_checkpoint(init)
     weights = content["model"]
     own = model.state_dict(keep_vars=True)
-    # Differs: the public code always starts the class head anew, or in joint training never; here the names decide.
+    # Differs: the public code always keeps the initial class head, in joint training never; here the names decide.
     if [tuple(category) for category in content["categories"]] != list(categories):
         heads = {id(weight) for weight in model.class_heads.parameters()}
         weights = {name: weight for name, weight in weights.items() if id(own.get(name)) not in heads}
