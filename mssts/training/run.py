@@ -124,7 +124,7 @@ def load_shared_weights(model: MsStsVis, init: Path, categories: Categories) -> 
     content = load_checkpoint(init)
     weights = content["model"]
     own = model.state_dict(keep_vars=True)
-    # Differs: the public code always keeps the initial class head, in joint training never; here the names decide.
+    # Differs: the public code always keeps the initial class head, except in joint training; here the names decide.
     if [tuple(category) for category in content["categories"]] != list(categories):
         heads = {id(weight) for weight in model.class_heads.parameters()}
         weights = {name: weight for name, weight in weights.items() if id(own.get(name)) not in heads}
