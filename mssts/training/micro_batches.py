@@ -6,7 +6,7 @@ micro-batches r, r + R, ... in turn. Random draws and normalisation depend on th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -66,7 +66,7 @@ def matched_instances(batches: list[Batch], queries: int) -> int:
     return sum(min(len(clip.labels_N), queries) for batch in batches for clip in batch.instances)
 
 
-def checkpoint_activations(layers: nn.ModuleList) -> None:
+def checkpoint_activations(layers: Iterable[nn.Module]) -> None:
     """Recompute the layers' activations in the backward pass: less memory, the same numbers."""
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)

@@ -126,7 +126,7 @@ def load_shared_weights(model: MsStsVis, init: Path, categories: Categories) -> 
     own = model.state_dict(keep_vars=True)
     # Differs: the public code always keeps the initial class head, except in joint training; here the names decide.
     if [tuple(category) for category in content["categories"]] != list(categories):
-        heads = {id(weight) for weight in model.class_heads.parameters()}
+        heads = {id(weight) for head in model.class_heads for weight in head.parameters()}
         weights = {name: weight for name, weight in weights.items() if id(own.get(name)) not in heads}
     wrong = sorted(name for name, weight in weights.items() if name not in own or own[name].shape != weight.shape)
     if wrong:
