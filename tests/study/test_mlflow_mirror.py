@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from mssts import cli
-from mssts.config import load_study
 from mssts.core.errors import InputError
 from mssts.core.files import write_json
 from mssts.study import mlflow_mirror as mirror
+from mssts.study.resolve import load_study
 from mssts.training.callbacks import StartedRun, observed
 from mssts.training.failures import Preempted
 
@@ -192,7 +192,7 @@ def finished(root, store, tmp_path, monkeypatch):
     }
     write_json(run / "valid/metrics.json", metrics)
     write_json(run / "valid/predictions.json", [])
-    return load_study("smoke", root / "ablations")
+    return load_study("smoke", root / "ablations").spec
 
 
 def evaluated(store):

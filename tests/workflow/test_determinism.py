@@ -25,7 +25,7 @@ def test_jobs_get_threads_of_the_config_and_the_running_python(snakemake, copy_s
     scale = directory / "ablations/scales/smoke.yaml"
     scale.write_text(scale.read_text().replace("threads: 1", "threads: 3"))
     target = "data/smoke/synthvis/fingerprint.json"
-    run = snakemake(directory, "--cores", "1", "--config", "study=smoke", "tracking=off", "--", target)
+    run = snakemake(directory, "--cores", "1", "--config", "study=smoke", "mlflow=off", "--", target)
     assert run.returncode == 0, run.stdout
     values = json.loads((directory / target).read_text())
     assert [values[name] for name in values if name.endswith("THREADS")] == ["3", "3", "3"]
