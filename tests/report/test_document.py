@@ -20,6 +20,7 @@ from mssts.report.figures import write_figures
 from mssts.report.figures.ablation import draw_differences
 from mssts.report.figures.training_curves import read_logs, training_figure
 from mssts.report.tables import write_tables
+from mssts.study.attention_panels import compare_attention
 from mssts.study.complexity import write_complexity
 from mssts.study.complexity_file import FILE, read_complexity
 from mssts.study.differences import Difference, Interval
@@ -144,7 +145,7 @@ def test_a_study_without_results_still_gives_a_pdf(tmp_path: Path, monkeypatch: 
     write_tables(computed(folder))
     write_complexity(load_study("fake"), folder / FILE)
     write_figures(read(folder))
-    write_attention(runs_of(), folder)
+    write_attention(compare_attention(runs_of()), folder)
     write_document(read(folder), tmp_path / "table.pdf")
     assert (tmp_path / "table.pdf").read_bytes().startswith(b"%PDF")
 
