@@ -18,8 +18,4 @@ from mssts.models.parts import Registry
 
 LossTerm = Callable[[Matched], Tensor]
 
-TERMS: Registry[LossTerm] = Registry(
-    "loss.terms",
-    built_in=(*BUILT_IN, "adversary", "discriminator"),
-    parts={},
-)
+TERMS: Registry[LossTerm] = Registry("loss.terms", (*BUILT_IN, "adversary", "discriminator"), {})

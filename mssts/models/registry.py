@@ -15,13 +15,5 @@ from torch import nn
 
 from mssts.models.parts import Registry
 
-BRANCHES: Registry[nn.Module] = Registry(
-    "model.encoder.branches",
-    built_in=("deformable", "ms_sts"),
-    parts={},
-)
-BLOCKS: Registry[nn.Module] = Registry(
-    "model.decoder.blocks",
-    built_in=("temporal",),
-    parts={},
-)
+BRANCHES: Registry[nn.Module] = Registry("model.encoder.branches", ("deformable", "ms_sts"), {})
+BLOCKS: Registry[nn.Module] = Registry("model.decoder.blocks", ("temporal",), {})
