@@ -34,7 +34,6 @@ def main(devices: int, precision: str, steps: int, recompute: bool, data: Path, 
     clips = ClipDataset(VideoAnnotations.read(*entry("synthvis").files(data, "train"), "synthvis"), 3, config.data)
     model = build_model(config.model, "tiny", len(clips.categories), generators.model)
     progress = TrainingProgress("spread", output)
-    classes = len(clips.categories)
     trainer = Trainer(fabric, model, config, config.train, micro_batches, generators, progress)
     own = micro_batches.own
     batches = iter(ClipLoader(clips, 4, steps, generators.clips, 32, part_clips=micro_batches.clips, firsts=own))
