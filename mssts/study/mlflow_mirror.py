@@ -254,23 +254,19 @@ def sync(name: str, study: Study) -> tuple[int, int]:
     except Exception as error:
         message = f"MLflow at {store_uri()}: does not answer ({_reason(error)}). Start it, then sync again."
         raise InputError(message) from None
-    arrived = []
+    reads: list[Callable[[], Content]] = []
     for path in sorted((RESULTS / study.scale).glob("*/*/*/seed*/run.json")):
         record = read_json(path)
-        variants = (PRETRAIN, *study.variants)
         if (
-            record["dataset"] not in study.datasets
-            or record["backbone"] not in study.backbones
-            or record["variant"] not in variants
+            record["dataset"] in study.datasets
+            and record["backbone"] in study.backbones
+            and record["variant"] in (PRETRAIN, *study.variants)
         ):
-            continue
-        contents = [partial(training_content, record, path.parent)]
-        contents += [
-            partial(evaluation_content, record, metrics, metrics.with_name("predictions.json"))
-            for metrics in sorted(path.parent.glob("*/metrics.json"))
-        ]
-        arrived += [Delivery(name, read, add_to_finished=True).deliver("FINISHED") for read in contents]
-    return len(arrived), sum(arrived)
+            reads.append(partial(training_content, record, path.parent))
+            for metrics in sorted(path.parent.glob("*/metrics.json")):
+                reads.append(partial(evaluation_content, record, metrics, metrics.with_name("predictions.json")))
+    complete = [Delivery(name, read, add_to_finished=True).deliver("FINISHED") for read in reads]
+    return len(complete), sum(complete)
 
 
 def _create_experiment(name: str) -> None:

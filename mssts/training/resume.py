@@ -15,7 +15,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -92,25 +94,22 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: unreadable ({' '.join(str(error).split())[:200]}).") from None
 
 
+@dataclass
 class StopRequest:
-    """A signal handler that records the request to stop after the current step; true once a signal has arrived."""
+    """Whether a signal has asked the training to stop after the current step."""
 
-    def __init__(self) -> None:
-        self._signal: int | None = None
-
-    def __bool__(self) -> bool:
-        return self._signal is not None
-
-    def __call__(self, number: int, _frame: Any) -> None:
-        """Record the signal."""
-        self._signal = number
+    asked: bool = False
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
     """While the block runs, SIGTERM and SIGUSR1 only set the request; afterwards the old handlers are restored."""
     request = StopRequest()
-    before = {number: signal.signal(number, request) for number in STOPPING}
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        request.asked = True
+
+    before = {number: signal.signal(number, ask) for number in STOPPING}
     try:
         yield request
     finally:

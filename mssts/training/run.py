@@ -37,14 +37,14 @@ def train(
 ) -> None:
     """Run one training stage, or continue it from its resume checkpoint.
 
-    The public code starts from COCO-trained weights [code]; here a pre-training stage on still images makes them.
+    Where the public code starts from COCO-trained weights [code], the stage "pretrain" trains on still images.
 
     Args:
         run: What to train.
         data: Directory of the dataset.
         output: Directory that receives checkpoint.pt, run.json, log.jsonl and cost.json.
-        init: Checkpoint to start from; None draws the weights from the seed, but for those of
-            `pretrain.backbone_weights`.
+        init: Checkpoint to start from; None draws the weights from the seed, except those that
+            `pretrain.backbone_weights` names.
         callbacks: Called in every process at the start, after each step, and at the end.
 
     Raises:
@@ -93,8 +93,8 @@ def train(
 
         def save(step: int) -> None:
             if writes:
-                state = {"step": step, "seconds": seconds(), "commit": record["commit"]}
-                resume_files.save(state | {"log": log.state_dict(), "trainer": trainer.state_dict()})
+                so_far = {"step": step, "seconds": seconds(), "commit": record["commit"]}
+                resume_files.save(so_far | {"log": log.state_dict(), "trainer": trainer.state_dict()})
             progress.saved = step
 
         with observed(callbacks, StartedRun(record, output, fabric)):
@@ -109,7 +109,7 @@ def train(
 def load_shared_weights(model: MsStsVis, init: Path, categories: Categories) -> None:
     """Load a checkpoint of the baseline into a variant; every weight of the checkpoint must be used.
 
-    A class head of other categories is left out: that of the model starts anew [code].
+    A class head of other categories is left out: the model keeps its initial one [code].
 
     Args:
         model: The model, whose weights are replaced.
@@ -122,9 +122,9 @@ def load_shared_weights(model: MsStsVis, init: Path, categories: Categories) -> 
     content = load_checkpoint(init)
     weights = content["model"]
     own = model.state_dict(keep_vars=True)
-    # Differs: the public code always starts the class head anew, or in joint training never; here the names decide.
+    # Differs: the public code always keeps the initial class head, except in joint training; here the names decide.
     if [tuple(category) for category in content["categories"]] != list(categories):
-        heads = {id(weight) for weight in model.class_heads.parameters()}
+        heads = {id(weight) for head in model.class_heads for weight in head.parameters()}
         weights = {name: weight for name, weight in weights.items() if id(own.get(name)) not in heads}
     wrong = sorted(name for name, weight in weights.items() if name not in own or own[name].shape != weight.shape)
     if wrong:

@@ -8,7 +8,6 @@ when it opens it, which would lose the owner's name, and has no such sign of lif
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -18,7 +17,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +42,17 @@ def run_lock(directory: Path, watch_seconds: float = WATCH_SECONDS) -> Iterator[
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / NAME
-    descriptor = _lock(path)
-    try:
-        owner = _read_owner(descriptor)
-        if owner and owner.get("host") != socket.gethostname() and _is_touched(descriptor, watch_seconds):
+    with _lock(path) as file:
+        owner = _read_owner(file)
+        if owner and owner.get("host") != socket.gethostname() and _is_touched(file, watch_seconds):
             raise _taken(path, owner)
         if owner:
             print(f"warning: {path}: stale, {_describe(owner)} is gone; this process takes over", file=sys.stderr)
         record = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(record).encode(), 0)
+        file.truncate(0)
+        file.write(json.dumps(record).encode())
         ended = threading.Event()
-        heartbeat = threading.Thread(target=_touch, args=(descriptor, ended), daemon=True)
+        heartbeat = threading.Thread(target=_touch, args=(file, ended), daemon=True)
         heartbeat.start()
         try:
             yield
@@ -61,8 +60,6 @@ def run_lock(directory: Path, watch_seconds: float = WATCH_SECONDS) -> Iterator[
             ended.set()
             heartbeat.join()
             path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
 
 
 def stop_owners(results: Path, seconds: float = 300.0) -> int:
@@ -93,8 +90,8 @@ def stop_owners(results: Path, seconds: float = 300.0) -> int:
 def _living_owner(path: Path) -> dict[str, Any] | None:
     """The owner of a lock if it is held by a process of this machine."""
     try:
-        with path.open("r+b") as file:
-            owner = _read_owner(file.fileno())
+        with path.open("r+b", buffering=0) as file:
+            owner = _read_owner(file)
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return None
@@ -103,47 +100,43 @@ def _living_owner(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _lock(path: Path) -> int:
-    """Descriptor of the locked file; repeated if its owner removed the file between opening and locking."""
+def _lock(path: Path) -> FileIO:
+    """The locked file; opened again if its owner removed it between opening and locking."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        file = path.open("a+b", buffering=0)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            owner = _read_owner(descriptor)
-            os.close(descriptor)
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise _taken(path, owner) from None
-            raise
-        os.close(descriptor)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # the system chooses which
+            with file:
+                raise _taken(path, _read_owner(file)) from None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
 
 
-def _read_owner(descriptor: int) -> dict[str, Any]:
+def _read_owner(file: FileIO) -> dict[str, Any]:
     try:
-        owner = json.loads(os.pread(descriptor, 4096, 0))
+        owner = json.loads(os.pread(file.fileno(), 4096, 0))
     except ValueError:
         return {}
     return owner if isinstance(owner, dict) else {}
 
 
-def _is_touched(descriptor: int, seconds: float) -> bool:
+def _is_touched(file: FileIO, seconds: float) -> bool:
     """Whether the file's time changes within so many seconds."""
-    before = os.fstat(descriptor).st_mtime_ns
+    before = os.fstat(file.fileno()).st_mtime_ns
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(min(1.0, seconds / 10))
-        if os.fstat(descriptor).st_mtime_ns != before:
+        if os.fstat(file.fileno()).st_mtime_ns != before:
             return True
     return False
 
 
-def _touch(descriptor: int, ended: threading.Event) -> None:
+def _touch(file: FileIO, ended: threading.Event) -> None:
     while not ended.wait(TOUCH_SECONDS):
-        os.utime(descriptor)
+        os.utime(file.fileno())
 
 
 def _describe(owner: dict[str, Any]) -> str:

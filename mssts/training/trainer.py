@@ -126,16 +126,8 @@ class Trainer:
             NonFinite: If a prediction or loss is not finite, before it changes anything.
         """
         steps = self._optimisation.steps
-        writes = self.fabric.is_global_zero
-        with tqdm(
-            total=steps,
-            initial=start,
-            desc=self.progress.run,
-            unit="step",
-            mininterval=2,
-            smoothing=0.05,
-            disable=not writes,
-        ) as bar:
+        quiet = not self.fabric.is_global_zero
+        with tqdm(total=steps, initial=start, desc=self.progress.run, mininterval=2, disable=quiet) as bar:
             for step in range(start, steps):
                 self.progress.step = step
                 losses, learning_rate = self.step(step, [next(batches) for _ in self._micro_batches.own])
@@ -146,7 +138,7 @@ class Trainer:
                 for callback in callbacks:
                     callback.on_step(step + 1, self.model, record)
 
-                stopping = bool(all_reduce_sum(self.fabric, torch.tensor(float(bool(stop)))))
+                stopping = bool(all_reduce_sum(self.fabric, torch.tensor(float(stop.asked))))
                 if (stopping or (step + 1) % self._checkpoint_every == 0) and step + 1 < steps:
                     save(step + 1)
                     if stopping:
