@@ -225,18 +225,18 @@ def complexity(study: StudyName) -> None:
 def tables(study: StudyName) -> None:
     """Write the study's tables as CSV, Markdown and LaTeX."""
     from mssts.report.tables import write_tables
-    from mssts.study.results import compute_results
+    from mssts.study.runs import collect
 
-    write_tables(compute_results(load_study(study), report_dir(study)))
+    write_tables(collect(load_study(study)))
 
 
 @app.command()
 def figures(study: StudyName) -> None:
     """Draw the study's figures; the tables must have been written."""
     from mssts.report.figures import write_figures
-    from mssts.study.results import read_results
+    from mssts.study.runs import collect
 
-    write_figures(read_results(load_study(study), report_dir(study)))
+    write_figures(collect(load_study(study)))
 
 
 @app.command()
@@ -253,9 +253,9 @@ def attention(study: StudyName) -> None:
 def document(study: StudyName, output: Output) -> None:
     """Typeset the study's report as one PDF; the tables must have been written."""
     from mssts.report.document import write_document
-    from mssts.study.results import read_results
+    from mssts.study.runs import collect
 
-    write_document(read_results(load_study(study), report_dir(study)), output)
+    write_document(collect(load_study(study)), output)
     if _mlflow_is_on():
         from mssts.study.mlflow_mirror import deliver_report
 

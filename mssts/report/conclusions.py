@@ -5,24 +5,23 @@ from __future__ import annotations
 from mssts.evaluation.statistics import LEAST_SEEDS
 from mssts.report.formats import interval_text, plural
 from mssts.study.differences import WHOLE, Difference, Measure
-from mssts.study.results import StudyResults
-from mssts.study.runs import Benchmark
+from mssts.study.runs import Benchmark, StudyRuns
 
 LEVEL = 0.05
 CONTROL_SPLIT = "control"
 
 
-def conclusions(results: StudyResults) -> list[str]:
+def conclusions(runs: StudyRuns, found: list[Difference]) -> list[str]:
     """Sentences on the seeds, on the AP of each split, on the challenges, and on what chance alone would give."""
-    if not results.differences:
+    if not found:
         return ["The study has no variant beside a baseline, so there is no difference to judge."]
-    found = [difference for difference in results.differences if difference.interval]
+    found = [difference for difference in found if difference.interval]
     if not found:
         return ["No pair of a variant and the baseline has been run: nothing can be concluded."]
-    return [*_on_seeds(results, found), *_on_benchmarks(results, found), _on_chance(found)]
+    return [*_on_seeds(runs, found), *_on_benchmarks(runs, found), _on_chance(found)]
 
 
-def _on_seeds(results: StudyResults, found: list[Difference]) -> list[str]:
+def _on_seeds(runs: StudyRuns, found: list[Difference]) -> list[str]:
     sentences = []
     for seeds in sorted({difference.seeds for difference in found}):
         least = min(1.0, 2 / 2**seeds)
@@ -43,8 +42,8 @@ def _on_seeds(results: StudyResults, found: list[Difference]) -> list[str]:
         )
         significant = [d for d in found if d.p_holm is not None and d.p_holm <= LEVEL]
         if corrected <= LEVEL:
-            names = ", ".join(f"{_title(results, d)} ({d.split}, {_name(d.measure)})" for d in significant) or "none"
-            sentences.append(f"Below 5 % over seeds after correction: {names}.")
+            names = [f"{_title(runs, d)} ({d.benchmark.split}, {_name(d.measure)})" for d in significant]
+            sentences.append(f"Below 5 % over seeds after correction: {', '.join(names) or 'none'}.")
     return sentences
 
 
@@ -53,21 +52,21 @@ def _name(measure: Measure) -> str:
     return metric if measure.subset == WHOLE else f"{metric} on {measure.subset}"
 
 
-def _title(results: StudyResults, difference: Difference) -> str:
-    return f"“{results.study.titles[difference.variant]}”"
+def _title(runs: StudyRuns, difference: Difference) -> str:
+    return f"“{runs.study.titles[difference.variant]}”"
 
 
-def _on_benchmarks(results: StudyResults, found: list[Difference]) -> list[str]:
+def _on_benchmarks(runs: StudyRuns, found: list[Difference]) -> list[str]:
     """For each benchmark a sentence per measure that tells variants from the baseline, and one for the rest."""
     by_measure: dict[Benchmark, dict[Measure, list[Difference]]] = {}
     for difference in found:
         by_measure.setdefault(difference.benchmark, {}).setdefault(difference.measure, []).append(difference)
     sentences = []
     for benchmark, families in by_measure.items():
-        where = _where(results, benchmark)
+        where = _where(runs, benchmark)
         undecided = []
         for measure, family in families.items():
-            if distinguished := _distinguished(results, family):
+            if distinguished := _distinguished(runs, family):
                 sentences.append(f"{where}, {_name(measure)}: {distinguished}.")
             else:
                 undecided.append(_name(measure))
@@ -76,18 +75,18 @@ def _on_benchmarks(results: StudyResults, found: list[Difference]) -> list[str]:
     return sentences
 
 
-def _where(results: StudyResults, benchmark: Benchmark) -> str:
+def _where(runs: StudyRuns, benchmark: Benchmark) -> str:
     control = " (negative control: other frames hold no information)" if benchmark.split == CONTROL_SPLIT else ""
-    backbone = f", {benchmark.backbone}" if len(results.study.spec.backbones) > 1 else ""
+    backbone = f", {benchmark.backbone}" if len(runs.study.spec.backbones) > 1 else ""
     return f"On {benchmark.dataset}, {benchmark.split} split{control}{backbone}"
 
 
-def _distinguished(results: StudyResults, family: list[Difference]) -> str:
+def _distinguished(runs: StudyRuns, family: list[Difference]) -> str:
     """The variants whose interval excludes zero, in words; empty if there is none."""
     sides: dict[str, list[str]] = {"above": [], "below": []}
     for difference in family:
         if (interval := difference.interval) and interval.excludes_zero:
-            text = f"{_title(results, difference)} {interval_text(interval)}"
+            text = f"{_title(runs, difference)} {interval_text(interval)}"
             sides["above" if interval.low > 0 else "below"].append(text)
     parts = [f"{side} the baseline, interval excludes zero: {', '.join(own)}" for side, own in sides.items() if own]
     rest = len(family) - sum(map(len, sides.values()))

@@ -14,33 +14,26 @@ from mssts.core.csv_files import NOT_RUN, read_csv
 from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
 from mssts.report.formats import plural
-from mssts.report.registry import CONTENTS
+from mssts.report.registry import CONTENTS, Entry
 from mssts.report.tables.results import frame
-from mssts.study.results import StudyResults
 from mssts.study.runs import StudyRuns
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "reports" / "templates" / "report.typ"
 
 
-def write_document(results: StudyResults, output: Path) -> None:
+def write_document(runs: StudyRuns, output: Path) -> None:
     """Typeset the report of a study; the same files give the same bytes.
-
-    A figure that is missing prints "not run".
-
-    Args:
-        results: What it shows; the tables and figures in `results.folder` are part of it.
-        output: The PDF.
 
     Raises:
         InputError: The tables are missing or older than the results.
     """
-    data = report_data(results)
+    data = report_data(runs)
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         for section in data["sections"]:
             for path in (part["path"] for part in section["parts"] if part.get("path")):
                 (root / path).parent.mkdir(exist_ok=True)
-                shutil.copy(results.folder / path, root / path)
+                shutil.copy(runs.folder / path, root / path)
         (root / "data.json").write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
         shutil.copy(TEMPLATE, root / "report.typ")
         content = _typeset(root)
@@ -55,33 +48,35 @@ def _typeset(root: Path) -> bytes:
         raise InputError(f"{TEMPLATE}: typst: {error}") from None
 
 
-def report_data(results: StudyResults) -> dict[str, Any]:
+def report_data(runs: StudyRuns) -> dict[str, Any]:
     """All that the template shows, as plain JSON values; every number already text."""
-    _check_tables(results)
+    _check_tables(runs)
     sections: dict[str, list[dict[str, Any]]] = {}
-    for entry in CONTENTS:
-        if entry.section:
-            parts = [part.document() | {"name": entry.module} for part in entry.load().parts(results)]
-            sections.setdefault(entry.section, []).extend(parts)
-    for part in (part for parts in sections.values() for part in parts if part["kind"] == "picture"):
-        if not (results.folder / part["path"]).is_file():
-            part["path"] = None
+    for entry in (entry for entry in CONTENTS if entry.section):
+        parts = [_picture(entry, runs)] if entry.is_figure else [part.document() for part in entry.load().parts(runs)]
+        sections.setdefault(entry.section, []).extend(part | {"name": entry.module} for part in parts)
     return {
         "not_run": NOT_RUN,
         "kicker": "MS-STS video instance segmentation, measured again",
-        "title": f"Study {results.study.name}",
-        "question": results.study.spec.question,
-        "facts": _facts(results.runs),
-        "warnings": _warnings(results.runs),
+        "title": f"Study {runs.study.name}",
+        "question": runs.study.spec.question,
+        "facts": _facts(runs),
+        "warnings": _warnings(runs),
         "sections": [{"title": title, "parts": parts} for title, parts in sections.items()],
     }
 
 
-def _check_tables(results: StudyResults) -> None:
-    path, again = results.folder / "table.csv", f"(mssts tables --study {results.study.name})"
+def _picture(entry: Entry, runs: StudyRuns) -> dict[str, Any]:
+    """A figure as the template wants it; a missing one has no path."""
+    path = entry.files[0] if (runs.folder / entry.files[0]).is_file() else None
+    return {"kind": "picture", "path": path, "caption": entry.load().caption(runs)}
+
+
+def _check_tables(runs: StudyRuns) -> None:
+    path, again = runs.folder / "table.csv", f"(mssts tables --study {runs.study.name})"
     if not path.is_file():
         raise InputError(f"{path}: no such file. Write the tables first {again}.")
-    if not read_csv(path).equals(frame(results)):
+    if not read_csv(path).equals(frame(runs)):
         raise InputError(f"{path}: not the table of the present results. Write it again {again}.")
 
 

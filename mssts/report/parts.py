@@ -95,15 +95,3 @@ class Sentences:
     def document(self) -> dict[str, Any]:
         """Title and sentences."""
         return {"kind": "sentences", "title": self.title, "sentences": self.sentences}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure that has been drawn. path: its PDF, relative to the report's directory."""
-
-    path: str
-    caption: str
-
-    def document(self) -> dict[str, Any]:
-        """Path and caption."""
-        return {"kind": "picture", "path": self.path, "caption": self.caption}

@@ -1,12 +1,10 @@
 """The tables and figures of a report, in its order. To add one: its module, and one line here.
 
-A module in `mssts.report` has, for what its line names:
+The module of a table has `frame(runs)`, the rows of its CSV file, and `parts(runs)`, the tables and sentences that
+Markdown, LaTeX and the document show (`mssts.report.parts`). That of a figure has `figure(runs)` and `caption(runs)`.
+A function is only needed where something shows what it makes.
 
-- `frame(results)`, the rows of its CSV file,
-- `parts(results)`, what Markdown, LaTeX and the document show (`mssts.report.parts`),
-- `figure(results)`, what is drawn to its PDF and PNG files.
-
-The workflow takes the outputs of its rules from here, so this module imports nothing else.
+The workflow takes the outputs of its rules from here, so this module imports no other.
 """
 
 from __future__ import annotations
@@ -24,43 +22,43 @@ class Entry:
         section: Heading under which the document shows it; empty if it is a file only.
         step: Subcommand that writes its files.
         module: Its module, relative to `mssts.report`.
-        files: Relative to the report's directory.
+        files: Relative to the report's directory; of a figure the PDF comes first.
     """
 
     section: str
     step: str
     module: str
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
+
+    @property
+    def is_figure(self) -> bool:
+        """Whether it is a figure."""
+        return self.step in ("figures", "attention")
 
     def load(self) -> ModuleType:
         """Import the module."""
         return importlib.import_module(f"mssts.report.{self.module}")
 
 
+def _drawn(stem: str) -> tuple[str, str]:
+    return f"{stem}.pdf", f"{stem}.png"
+
+
 _RESULTS = "Results and published results"
 _ABLATION = "What each contribution changes"
-_TRAINING = "Training"
+_CASES = "attention/cases.json"
+_CASES = "attention/cases.json"
 CONTENTS = (
     Entry(_RESULTS, "tables", "tables.results", ("table.csv", "table.md", "table.tex")),
     Entry(_RESULTS, "tables", "tables.published", ("published.csv",)),
-    Entry(_RESULTS, "document", "tables.server_scores", ()),
+    Entry(_RESULTS, "tables", "tables.server_scores"),
     Entry(_ABLATION, "tables", "tables.ablation", ("ablation.csv", "ablation.md", "ablation.tex")),
-    Entry(_ABLATION, "figures", "figures.ablation", ("figures/ablation.pdf", "figures/ablation.png")),
+    Entry(_ABLATION, "figures", "figures.ablation", _drawn("figures/ablation")),
     Entry("The challenges one by one", "tables", "tables.attributes", ("attributes.csv", "attributes.md")),
     Entry("What the errors cost", "tables", "tables.errors", ("errors.csv", "errors.md")),
-    Entry(
-        "Where the models look",
-        "attention",
-        "figures.attention",
-        ("attention/attention.pdf", "attention/attention.png", "attention/cases.json"),
-    ),
-    Entry(
-        _TRAINING,
-        "figures",
-        "figures.training_curves",
-        ("figures/training_curves.pdf", "figures/training_curves.png"),
-    ),
-    Entry(_TRAINING, "complexity", "tables.complexity", ("complexity.csv",)),
+    Entry("Where the models look", "attention", "figures.attention", (*_drawn("attention/attention"), _CASES)),
+    Entry("Training", "figures", "figures.training_curves", _drawn("figures/training_curves")),
+    Entry("Training", "complexity", "tables.complexity", ("complexity.csv",)),
     Entry("Provenance", "tables", "tables.provenance", ("provenance.csv",)),
     Entry("", "tables", "tables.evaluation", ("evaluation.csv",)),
     Entry("", "tables", "tables.cost", ("cost.csv",)),

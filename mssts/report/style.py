@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -22,7 +21,8 @@ from mssts.core.files import atomic_write
 TEXT_WIDTH = 6.9  # inches: the text of an A4 page of the report
 PALETTE = sns.color_palette("colorblind").as_hex()
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
-INK, FAINT = "#222222", "#d9d9d9"
+INK = "#222222"
+STYLE = Path(__file__).resolve().parents[2] / "reports" / "templates" / "paper.mplstyle"
 _DPI = 200
 _NO_METADATA = {
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None, "ModDate": None},
@@ -37,36 +37,8 @@ def colour_and_dash(position: int) -> tuple[str, object]:
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Small serif type that comes with matplotlib, thin axes, no box; independent of the user's own settings."""
-    style: dict[Any, Any] = {
-        "font.family": "STIXGeneral",
-        "mathtext.fontset": "stix",
-        "font.size": 8.5,
-        "axes.titlesize": 9,
-        "axes.labelsize": 8.5,
-        "xtick.labelsize": 7.5,
-        "ytick.labelsize": 8,
-        "legend.fontsize": 8,
-        "legend.frameon": False,
-        "axes.linewidth": 0.6,
-        "axes.edgecolor": INK,
-        "axes.labelcolor": INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": FAINT,
-        "grid.linewidth": 0.5,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "text.color": INK,
-        "lines.linewidth": 1.1,
-        "pdf.fonttype": 42,
-        "svg.hashsalt": "mssts",
-    }
-    with plt.style.context("default"), plt.rc_context(style):
+    """The style of the report's figures, independent of the user's own settings."""
+    with plt.style.context(["default", STYLE]):
         yield
 
 

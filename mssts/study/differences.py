@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -35,8 +34,10 @@ MEASURES = (
     *(Measure(attribute, "AP") for attribute in ATTRIBUTES),
 )
 _TOLERANCE = 1e-4  # percent points between a metrics.json and its match records
-_KEYS = ("dataset", "split", "backbone", "subset", "metric", "variant", "seeds")
-_NUMBERS = ("difference", "low", "high", "p", "p_holm")
+_COLUMNS = [
+    *("dataset", "split", "backbone", "subset", "metric", "variant", "seeds"),
+    *("difference", "low", "high", "p", "p_holm"),
+]
 
 
 class Interval(NamedTuple):
@@ -57,34 +58,22 @@ class Difference:
     """Difference of a variant to the baseline.
 
     Attributes:
-        dataset, split, backbone: Where both were measured.
-        subset, metric: What was measured.
+        benchmark: Where both were measured.
+        measure: What was measured.
+        variant: Name of the variant.
         seeds: Training seeds that both have; 0 if they have not been run.
         interval: None if not run, and where no instance counts.
         p: Two-sided exact sign-flip test over seeds; None below six seeds.
         p_holm: The same after Holm's correction over the variants of one measure.
     """
 
-    dataset: str
-    split: str
-    backbone: str
-    subset: str
-    metric: str
+    benchmark: Benchmark
+    measure: Measure
     variant: str
     seeds: int
     interval: Interval | None = None
     p: float | None = None
     p_holm: float | None = None
-
-    @property
-    def benchmark(self) -> Benchmark:
-        """Dataset, split and backbone."""
-        return Benchmark(self.dataset, self.split, self.backbone)
-
-    @property
-    def measure(self) -> Measure:
-        """Subset and metric."""
-        return Measure(self.subset, self.metric)
 
 
 def differences(runs: StudyRuns, measures: Sequence[Measure] = MEASURES) -> list[Difference]:
@@ -120,7 +109,7 @@ def _of_variant(
 ) -> dict[Measure, Difference]:
     """Differences of a variant by measure, not corrected yet."""
     pairs = _pairs(runs, benchmark, variant)
-    found = {measure: Difference(*benchmark, *measure, variant, len(pairs)) for measure in measures}
+    found = {measure: Difference(benchmark, measure, variant, len(pairs)) for measure in measures}
     baseline = [read_records(first.matches) for first, _ in pairs]
     other = [read_records(second.matches) for _, second in pairs]
     for subset in dict.fromkeys(measure.subset for measure in measures) if pairs else []:
@@ -227,28 +216,26 @@ def measured(found: list[Difference]) -> list[Measure]:
 
 def to_frame(found: list[Difference]) -> pd.DataFrame:
     """Differences as a table of text cells, one row each."""
+    rows = []
+    for one in found:
+        numbers = [*(one.interval or [None] * 3), one.p, one.p_holm]
+        cells = [decimals(number, 6) if one.seeds else NOT_RUN for number in numbers]
+        rows.append([*one.benchmark, *one.measure, one.variant, str(one.seeds), *cells])
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
-    def cells(difference: Difference) -> list[str]:
-        numbers = (*(difference.interval or [None] * 3), difference.p, difference.p_holm)
-        return [decimals(number, 6) if difference.seeds else NOT_RUN for number in numbers]
 
-    rows = [[*(str(getattr(one, key)) for key in _KEYS), *cells(one)] for one in found]
-    return pd.DataFrame(rows, columns=[*_KEYS, *_NUMBERS])
-
-
-def read_differences(path: Path) -> list[Difference]:
-    """Read a file written from `to_frame`. Raises InputError if it is missing or has other columns."""
+def read_differences(runs: StudyRuns) -> list[Difference]:
+    """Read the differences that the tables were written from. Raises InputError if they are missing."""
+    path = runs.folder / FILE
     if not path.is_file():
         raise InputError(f"{path}: no such file. Write the tables first (mssts tables).")
     frame = read_csv(path)
-    if list(frame.columns) != [*_KEYS, *_NUMBERS]:
+    if list(frame.columns) != _COLUMNS:
         raise InputError(f"{path}: found columns {list(frame.columns)}. Write the tables again (mssts tables).")
-    return [_parsed(*row) for row in frame.itertuples(index=False)]
-
-
-def _parsed(*cells: str) -> Difference:
-    dataset, split, backbone, subset, metric, variant, seeds, mean, low, high, *p_values = cells
-    missing = (NOT_RUN, NO_VALUE)
-    interval = None if mean in missing else Interval(float(mean), float(low), float(high))
-    p, p_holm = (None if value in missing else float(value) for value in p_values)
-    return Difference(dataset, split, backbone, subset, metric, variant, int(seeds), interval, p, p_holm)
+    found = []
+    for *keys, variant, seeds, mean, low, high, p, p_holm in frame.itertuples(index=False):
+        missing = (NOT_RUN, NO_VALUE)
+        interval = None if mean in missing else Interval(float(mean), float(low), float(high))
+        p_values = (None if value in missing else float(value) for value in (p, p_holm))
+        found.append(Difference(Benchmark(*keys[:3]), Measure(*keys[3:]), variant, int(seeds), interval, *p_values))
+    return found

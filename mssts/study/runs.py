@@ -13,8 +13,9 @@ from mssts.config import PRETRAIN, TRAIN, digest
 from mssts.core.errors import InputError
 from mssts.core.files import read_json, sha256_file
 from mssts.study.matrix import run_keys
-from mssts.study.paths import external_dir, external_name, run_dir, split_dir
+from mssts.study.paths import external_dir, external_name, report_dir, run_dir, split_dir
 from mssts.study.resolve import ResolvedStudy
+from mssts.study.server_scores import ServerScore, read_server_scores
 
 METRICS = ("AP", "AP50", "AP75", "AR1", "AR10", "AP_agnostic")
 
@@ -90,12 +91,26 @@ class External:
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """Every run and result that a study asks for, in the order of its file, present or not."""
+    """What has been run and measured of a study.
+
+    Attributes:
+        study: The study.
+        runs: Every run that it asks for, in the order of its file, present or not.
+        results: Every run that is evaluated, on every split.
+        external: Results of other methods.
+        server_scores: Scores of official servers on the study's datasets, whichever study was submitted.
+    """
 
     study: ResolvedStudy
     runs: tuple[Run, ...]
     results: tuple[Result, ...]
     external: tuple[External, ...] = ()
+    server_scores: tuple[ServerScore, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Directory of the study's tables and figures."""
+        return report_dir(self.study.name)
 
     @cached_property
     def commit(self) -> str | None:
@@ -157,7 +172,8 @@ def collect(study: ResolvedStudy) -> StudyRuns:
             if metrics is not None:
                 _check(metrics["produced_by"].get("run"), expected, path, study.name)
             results.append(Result(run, split, metrics))
-    return StudyRuns(study, tuple(runs), tuple(results), tuple(_external(study)))
+    scores = tuple(score for score in read_server_scores() if score.dataset in study.spec.datasets)
+    return StudyRuns(study, tuple(runs), tuple(results), tuple(_external(study)), scores)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

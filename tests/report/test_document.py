@@ -23,11 +23,11 @@ from mssts.report.tables import write_tables
 from mssts.study.attention_panels import compare_attention
 from mssts.study.complexity import write_complexity
 from mssts.study.complexity_file import FILE, read_complexity
-from mssts.study.differences import Difference, Interval
+from mssts.study.differences import Difference, Interval, Measure
 from mssts.study.resolve import load_study
-from mssts.study.results import StudyResults
+from mssts.study.runs import Benchmark
 from tests.report import fake_runs
-from tests.report.fake_runs import computed, read, runs_of, table_of
+from tests.report.fake_runs import runs_of, table_of
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         fake_runs.write_fake_study(root)
-        write_tables(computed(root / "reports/fake"))
+        write_tables(runs_of())
         write_complexity(load_study("fake"), root / "reports/fake" / FILE)
-        write_figures(read(root / "reports/fake"))
+        write_figures(runs_of())
     return root
 
 
@@ -52,12 +52,11 @@ def reported(written: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_figures_and_pdf_repeat_byte_for_byte(reported: Path, tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in (reported / "figures").iterdir()}
-    shutil.copy(reported / "ablation.csv", tmp_path)
-    write_figures(read(tmp_path))
+    write_figures(runs_of())
     assert set(first) == {f"{name}.{kind}" for name in ("training_curves", "ablation") for kind in ("pdf", "png")}
-    assert first == {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
-    write_document(read(reported), tmp_path / "first.pdf")
-    write_document(read(reported), tmp_path / "second.pdf")
+    assert first == {path.name: path.read_bytes() for path in (reported / "figures").iterdir()}
+    write_document(runs_of(), tmp_path / "first.pdf")
+    write_document(runs_of(), tmp_path / "second.pdf")
     content = (tmp_path / "first.pdf").read_bytes()
     assert content.startswith(b"%PDF") and content == (tmp_path / "second.pdf").read_bytes()
     assert b"CreationDate" not in content
@@ -66,7 +65,7 @@ def test_figures_and_pdf_repeat_byte_for_byte(reported: Path, tmp_path: Path) ->
 
 
 def test_everything_that_the_pdf_shows_comes_from_the_files(reported: Path) -> None:
-    data = report_data(read(reported))
+    data = report_data(runs_of())
     text = json.dumps(data, ensure_ascii=False)
     for expected in ("38.12 ± 17.50", "+49.50", "not run", fake_runs.COMMIT, "fedcba987654", "3 of 14 results"):
         assert expected in text
@@ -80,7 +79,7 @@ def test_everything_that_the_pdf_shows_comes_from_the_files(reported: Path) -> N
 
 
 def test_parameters_and_flops_are_those_of_the_models(reported: Path) -> None:
-    block = table_of(report_data(read(reported)), "complexity")["blocks"][0]
+    block = table_of(report_data(runs_of()), "complexity")["blocks"][0]
     assert block["label"] == "dataset synthvis, backbone tiny, clip of 3 frames of 64 x 96 px"
     baseline, ms_sts = (
         count_parameters(build_model(resolve("smoke", v).model, "tiny", 5)) for v in ("baseline", "ms_sts")
@@ -92,20 +91,22 @@ def test_parameters_and_flops_are_those_of_the_models(reported: Path) -> None:
     assert float(block["rows"][1][5]) == pytest.approx(100 * (flops[1] / flops[0] - 1), abs=1)
 
 
-def test_sizes_of_other_models_than_the_runs_are_refused(reported: Path, tmp_path: Path) -> None:
-    shutil.copytree(reported, tmp_path, dirs_exist_ok=True)
-    path = tmp_path / FILE
-    frame = read_complexity(path)
+def test_sizes_of_other_models_than_the_runs_are_refused(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shutil.copytree(written, tmp_path / "copy"))
+    path = runs_of().folder / FILE
+    frame = read_complexity(runs_of())
     write_csv(path, frame.assign(parameters=frame["parameters"] + 1))
     with pytest.raises(InputError, match="not the models of the study's runs"):
-        report_data(read(tmp_path))
+        report_data(runs_of())
     path.unlink()
     with pytest.raises(InputError, match=r"complexity\.csv: no such file"):
-        report_data(read(tmp_path))
+        report_data(runs_of())
 
 
 def test_published_rows_and_ours_never_share_a_table(reported: Path) -> None:
-    data = report_data(read(reported))
+    data = report_data(runs_of())
     published = [row for block in table_of(data, "published")["blocks"] for row in block["rows"]]
     ours = [row for block in table_of(data, "results")["blocks"] for row in block["rows"]]
     names = {row[0]["text"] if isinstance(row[0], dict) else row[0] for row in published}
@@ -124,29 +125,28 @@ def test_the_template_itself_holds_no_result() -> None:
 
 
 def test_a_table_older_than_the_results_is_refused(fake_study: Path) -> None:
-    folder = fake_study / "reports/fake"
-    write_tables(computed(folder))
+    write_tables(runs_of())
     fake_runs.write_run("temporal", 2, {"valid": 5, "control": 5})
     with pytest.raises(InputError, match=r"table\.csv: not the table of the present results"):
-        write_document(read(folder), fake_study / "table.pdf")
+        write_document(runs_of(), fake_study / "table.pdf")
 
 
 def test_missing_tables_are_named(fake_study: Path) -> None:
     with pytest.raises(InputError, match=r"ablation\.csv: no such file\. Write the tables first"):
-        read(fake_study / "reports/fake")
+        write_figures(runs_of())
     with pytest.raises(InputError, match=r"table\.csv: no such file\. Write the tables first"):
-        write_document(StudyResults(runs_of(), fake_study / "reports/fake", []), fake_study / "table.pdf")
+        write_document(runs_of(), fake_study / "table.pdf")
 
 
 def test_a_study_without_results_still_gives_a_pdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fake_runs.write_ablations(tmp_path)
     folder = tmp_path / "reports/fake"
-    write_tables(computed(folder))
+    write_tables(runs_of())
     write_complexity(load_study("fake"), folder / FILE)
-    write_figures(read(folder))
+    write_figures(runs_of())
     write_attention(compare_attention(runs_of()), folder)
-    write_document(read(folder), tmp_path / "table.pdf")
+    write_document(runs_of(), tmp_path / "table.pdf")
     assert (tmp_path / "table.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -180,7 +180,7 @@ def test_a_damaged_log_is_named(fake_study: Path) -> None:
 
 
 def test_a_dot_is_filled_only_if_the_interval_excludes_zero() -> None:
-    where = ("synthvis", "valid", "tiny", "all", "AP")
+    where = (Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"))
     family = [
         Difference(*where, "ms_sts", 2, Interval(3.0, 1.0, 5.0)),
         Difference(*where, "temporal", 2, Interval(1.0, -1.0, 3.0)),

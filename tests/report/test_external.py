@@ -15,7 +15,7 @@ from mssts.study.complexity import write_complexity
 from mssts.study.complexity_file import FILE
 from mssts.study.paths import external_dir, external_name, run_dir, split_dir
 from mssts.study.resolve import load_study
-from tests.report.fake_runs import computed, read, runs_of, table_of
+from tests.report.fake_runs import runs_of, table_of
 
 STUDY = Path("ablations/studies/fake.yaml")
 
@@ -37,7 +37,7 @@ def external_study(fake_study: Path) -> Path:
 
 
 def test_external_results_are_marked_and_tabled(external_study: Path) -> None:
-    found = computed(external_study)
+    found = runs_of()
     [table] = results.parts(found)
     for frame, title in ((results.frame(found), "variant"), (table.frame, "Variant")):
         rows = frame[frame[title].str.endswith("(external method)")]
@@ -46,7 +46,7 @@ def test_external_results_are_marked_and_tabled(external_study: Path) -> None:
 
 
 def test_errors_are_averaged_over_seeds(external_study: Path) -> None:
-    frame = errors.frame(computed(external_study))
+    frame = errors.frame(runs_of())
     assert list(frame.columns[-5:]) == list(KINDS)
     baseline = frame[(frame["Variant"] == "Baseline") & (frame["Split"] == "valid")].iloc[0]
     assert baseline["tracking"] == "3.00 ± 1.41"  # 2 and 4 percent points
@@ -55,7 +55,7 @@ def test_errors_are_averaged_over_seeds(external_study: Path) -> None:
 
 
 def test_every_row_carries_what_it_was_computed_from(external_study: Path) -> None:
-    frame = evaluation.frame(computed(external_study)).set_index(["run", "split"])
+    frame = evaluation.frame(runs_of()).set_index(["run", "split"])
     own = frame.loc["synthvis/tiny/baseline/seed1", "valid"]
     assert (own["annotations_sha256"], own["predictions_sha256"]) == ("ab" * 32, "cd" * 32)
     assert (own["settings"], own["warnings"]) == ('{"bootstrap_seed": 1, "lenient": false}', "0")
@@ -74,9 +74,9 @@ def test_changed_external_results_are_refused(external_study: Path) -> None:
 
 def test_the_report_says_that_a_method_is_external(external_study: Path) -> None:
     folder = external_study / "reports/fake"
-    write_tables(computed(folder))
+    write_tables(runs_of())
     write_complexity(load_study("fake"), folder / FILE)
-    data = report_data(read(folder))
+    data = report_data(runs_of())
     labels = [block["label"] for block in table_of(data, "results")["blocks"]]
     assert labels[-1] == "This study: dataset synthvis, local valid split, external methods"
     assert table_of(data, "errors")["columns"][-5:] == list(KINDS)

@@ -20,10 +20,10 @@ from mssts.report.parts import Table
 from mssts.report.registry import files_of_step
 from mssts.report.tables import ablation, provenance, results, write_tables
 from mssts.report.tables.published import read_published
-from mssts.study.differences import FILE, Difference, Interval, differences, read_differences, restricted
-from mssts.study.results import StudyResults
+from mssts.study.differences import Difference, Interval, Measure, differences, read_differences, restricted
+from mssts.study.runs import Benchmark
 from tests.report import fake_runs
-from tests.report.fake_runs import computed, runs_of
+from tests.report.fake_runs import runs_of
 
 # found / 8 objects -> share of the 101 recall points 0, 0.01, ..., 1 that are reached, in percent
 AP = {1: "12.87", 2: "25.74", 3: "37.62", 4: "50.50", 6: "75.25", 8: "100.00"}
@@ -37,7 +37,7 @@ def cell(frame: pd.DataFrame, column: str, **keys: str) -> str:
 
 
 def test_table_prints_each_run_in_percent_and_missing_ones_as_not_run(fake_study: Path) -> None:
-    frame = results.frame(computed(fake_study))
+    frame = results.frame(runs_of())
     assert cell(frame, "AP", variant="ms_sts", seed="1", split="valid") == AP[6]
     assert cell(frame, "AP_agnostic", variant="baseline", seed="2", split="valid") == AP[4]
     assert cell(frame, "AR10", variant="pretrain", seed="1", split="valid") == "12.50"
@@ -47,7 +47,7 @@ def test_table_prints_each_run_in_percent_and_missing_ones_as_not_run(fake_study
 
 
 def test_summary_averages_over_the_seeds_that_were_run(fake_study: Path) -> None:
-    [table] = results.parts(computed(fake_study))
+    [table] = results.parts(runs_of())
     frame = table.frame
     # 25.7426 and 50.4950: mean 38.1188, deviation 24.7525 / sqrt(2) = 17.5026
     assert cell(frame, "AP", Variant="Baseline", Split="valid") == "38.12 ± 17.50"
@@ -57,7 +57,7 @@ def test_summary_averages_over_the_seeds_that_were_run(fake_study: Path) -> None
 
 
 def test_differences_are_paired_by_seed_and_attributes_have_their_own(fake_study: Path) -> None:
-    found = {(d.split, d.subset, d.metric, d.variant): d for d in differences(runs_of())}
+    found = {(d.benchmark.split, *d.measure, d.variant): d for d in differences(runs_of())}
     whole = found["valid", "all", "AP", "ms_sts"]
     assert whole.interval.mean == pytest.approx(100 * ((76 - 26) + (101 - 51)) / 2 / 101)
     assert whole.interval.low <= whole.interval.mean <= whole.interval.high
@@ -99,23 +99,23 @@ def test_six_seeds_get_a_sign_flip_test_with_holms_correction(tmp_path: Path, mo
         fake_runs.write_run("ms_sts", seed, {"valid": 4})
         fake_runs.write_run("temporal", seed, {"valid": 4 if seed > 1 else 1})
     runs = runs_of()
-    found = {(d.subset, d.metric, d.variant): d for d in differences(runs) if d.split == "valid"}
+    found = {(*d.measure, d.variant): d for d in differences(runs) if d.benchmark.split == "valid"}
     # all six differences of one size and sign: 2 of 64 sign choices are as far out; Holm over two variants doubles it
     assert found["all", "AP", "ms_sts"].p == pytest.approx(2 / 64)
     assert found["all", "AP", "ms_sts"].p_holm == pytest.approx(4 / 64)
     # 5 x 25 points and 1 x -13: reached by all signs of one kind as well: 4 of 64
     assert found["all", "AP", "temporal"].p == pytest.approx(4 / 64)
     assert found["all", "AP", "temporal"].p_holm == pytest.approx(4 / 64)
-    told = StudyResults(runs, tmp_path, list(found.values()))
-    text = " ".join(conclusions(told))
+    text = " ".join(conclusions(runs, list(found.values())))
     assert "With 6 seeds the smallest p of a two-sided sign-flip test is 0.031" in text
     assert "over 2 comparisons 0.062: one variant alone cannot reach 5 %" in text
-    tests = [part for part in ablation.parts(told) if isinstance(part, Table)][1]
+    write_tables(runs)
+    tests = [part for part in ablation.parts(runs) if isinstance(part, Table)][1]
     assert "0.031, 0.062" in set(tests.frame["ΔAP"])
 
 
 def test_few_seeds_are_said_to_be_too_few(fake_study: Path) -> None:
-    text = " ".join(conclusions(computed(fake_study)))
+    text = " ".join(conclusions(runs_of(), differences(runs_of())))
     assert "With 2 seeds per variant a two-sided sign-flip test over seeds cannot reach 5 %" in text
     assert "its smallest p is 0.5" in text
     assert "negative control" in text
@@ -123,15 +123,15 @@ def test_few_seeds_are_said_to_be_too_few(fake_study: Path) -> None:
 
 def test_an_interval_is_called_better_worse_or_eitherby_its_ends(fake_study: Path) -> None:
     runs = runs_of()
-    where = ("synthvis", "valid", "tiny", "all", "AP")
+    where = (Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"))
     better = Difference(*where, "ms_sts", 2, Interval(3.0, 1.0, 5.0))
     worse = Difference(*where, "temporal", 2, Interval(-3.0, -5.0, -1.0))
-    text = " ".join(conclusions(StudyResults(runs, fake_study, [better, worse])))
+    text = " ".join(conclusions(runs, [better, worse]))
     assert "above the baseline, interval excludes zero: “MS-STS” +3.00 [+1.00, +5.00]" in text
     assert "below the baseline, interval excludes zero: “temporal” \N{MINUS SIGN}3.00" in text
     assert "2 of 2 intervals exclude zero; if nothing had an effect, about 0.1 would by chance" in text
     either = Difference(*where, "ms_sts", 2, Interval(3.0, -1.0, 5.0))
-    undecided = " ".join(conclusions(StudyResults(runs, fake_study, [either])))
+    undecided = " ".join(conclusions(runs, [either]))
     assert "AP: no variant can be told from the baseline" in undecided
 
 
@@ -159,28 +159,30 @@ def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
 
 
 def test_runs_of_another_commit_are_flagged(fake_study: Path) -> None:
-    frame = provenance.frame(computed(fake_study))
+    frame = provenance.frame(runs_of())
     assert cell(frame, "note", run="synthvis/tiny/temporal/seed1") == f"another commit than most ({fake_runs.COMMIT})"
     assert cell(frame, "note", run="synthvis/tiny/ms_sts/seed1") == ""
     assert cell(frame, "commit", run="synthvis/tiny/temporal/seed2") == "not run"
 
 
 def test_all_files_are_written_with_the_same_bytes_twice(fake_study: Path) -> None:
-    for name in ("first", "second"):
-        write_tables(computed(fake_study / name))
-    assert {path.name for path in (fake_study / "first").iterdir()} == set(files_of_step("tables"))
+    folder, first = runs_of().folder, fake_study / "first"
+    write_tables(runs_of())
+    folder.rename(first)
+    write_tables(runs_of())
+    assert {path.name for path in first.iterdir()} == set(files_of_step("tables"))
     for name in files_of_step("tables"):
-        assert (fake_study / "first" / name).read_bytes() == (fake_study / "second" / name).read_bytes()
+        assert (first / name).read_bytes() == (folder / name).read_bytes()
     header = "dataset,split,backbone,variant,seed,AP,AP50,AP75,AR1,AR10,AP_agnostic\n"
     assert (fake_study / "first/table.csv").read_text().startswith(header)
 
 
 def test_ablation_csv_is_read_back_as_written(fake_study: Path) -> None:
-    write_tables(computed(fake_study / "out"))
+    write_tables(runs_of())
     written = differences(runs_of())
-    read = read_differences(fake_study / "out" / FILE)
-    assert [(d.split, d.subset, d.variant, d.seeds) for d in read] == [
-        (d.split, d.subset, d.variant, d.seeds) for d in written
+    read = read_differences(runs_of())
+    assert [(d.benchmark.split, d.measure.subset, d.variant, d.seeds) for d in read] == [
+        (d.benchmark.split, d.measure.subset, d.variant, d.seeds) for d in written
     ]
     assert [d.interval for d in read] == [d.interval and pytest.approx(d.interval, abs=1e-6) for d in written]
 
@@ -188,23 +190,25 @@ def test_ablation_csv_is_read_back_as_written(fake_study: Path) -> None:
 def test_a_study_without_results_prints_not_run_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fake_runs.write_ablations(tmp_path)
-    write_tables(computed(tmp_path / "out"))
-    assert set(pd.read_csv(tmp_path / "out/table.csv")["AP"]) == {"not run"}
-    assert "nothing can be concluded" in (tmp_path / "out/ablation.md").read_text()
+    write_tables(runs_of())
+    assert set(pd.read_csv(tmp_path / "reports/fake/table.csv")["AP"]) == {"not run"}
+    assert "nothing can be concluded" in (tmp_path / "reports/fake/ablation.md").read_text()
 
 
 def test_published_rows_keep_their_numbers_and_unverified_ones_are_left_out() -> None:
     published = read_published()
-    assert len(published.poster) == 27
-    rows = published.rows[(published.rows["source"] == "poster") & (published.rows["method"] == "MS-STS VIS")]
+    poster = published[published["source"] == "poster"]
+    assert len(poster) == 27
+    rows = poster[poster["method"] == "MS-STS VIS"]
     assert list(rows["AP"]) == ["50.1", "51.1", "61.0"]
-    assert "CAVIS" not in set(published.rows["method"])
-    assert not published.rows["note"].str.contains("NOT VERIFIED").any()
-    assert published.rows[["method", "backbone", "source"]].ne("").all().all()
+    assert "CAVIS" not in set(published["method"])
+    assert not published["note"].str.contains("NOT VERIFIED").any()
+    assert published[["method", "backbone", "source"]].ne("").all().all()
 
 
 def test_conflicts_between_sources_become_notes() -> None:
-    poster = read_published().poster.set_index(["method", "backbone"])["note"]
+    published = read_published()
+    poster = published[published["source"] == "poster"].set_index(["method", "backbone"])["note"]
     assert "AP75 66.4" in poster["SeqFormer", "Swin-L"]
     assert "AP 36.2" in poster["VisTR", "ResNet-50"]
     assert "twice" in poster["SipMask-VIS", "ResNet-50"].iloc[0]

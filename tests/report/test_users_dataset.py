@@ -16,7 +16,7 @@ from mssts.study.complexity import write_complexity
 from mssts.study.complexity_file import FILE
 from mssts.study.resolve import load_study
 from tests.report import fake_runs
-from tests.report.fake_runs import computed, read, runs_of, table_of
+from tests.report.fake_runs import runs_of, table_of
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_the_coco_stage_is_a_run_and_no_result(users_study: Path) -> None:
     runs = runs_of("users")
     assert [run.variant for run in runs.runs].count("pretrain") == 1
     assert {result.run.variant for result in runs.results} == {"baseline", "ms_sts", "temporal"}
-    [table] = results.parts(computed(users_study, "users"))
+    [table] = results.parts(runs_of("users"))
     assert "pre-trained" not in set(table.frame["Variant"])
 
 
@@ -64,9 +64,9 @@ def test_a_finished_study_never_prints_not_run(users_study: Path, init: str) -> 
         start_from(users_study, init)
     finish(users_study)
     folder = users_study / "reports/users"
-    write_tables(computed(folder, "users"))
+    write_tables(runs_of("users"))
     write_complexity(load_study("users"), folder / FILE)
-    found = read(folder, "users")
+    found = runs_of("users")
     data = report_data(found)
     assert data["warnings"] == []
     assert set(provenance.frame(found)["pretrain_seed"]) == ({"-", "1"} if init == "pretrain" else {"-"})
@@ -82,21 +82,21 @@ def test_a_finished_study_never_prints_not_run(users_study: Path, init: str) -> 
 
 def test_scores_of_a_server_stand_apart_and_only_for_the_studys_datasets(users_study: Path) -> None:
     folder = users_study / "reports/users"
-    write_tables(computed(folder, "users"))
+    write_tables(runs_of("users"))
     write_complexity(load_study("users"), folder / FILE)
     with pytest.raises(StopIteration):
-        table_of(report_data(read(folder, "users")), "server_scores")
+        table_of(report_data(runs_of("users")), "server_scores")
     score = {"study": "paper-2019-official", "split": "valid", "backbone": "resnet50", "variant": "baseline", "seed": 1}
     score |= {"server": "CodaLab", "date": "2026-01-05", "AP": 47.4, "AP50": 69.8, "AP75": 51.8, "AR1": 45.5}
     scores = [score | {"AR10": ar10, "dataset": name} for name, ar10 in (("ytvis2019", 54.8), ("ytvis2021", 11.1))]
     (users_study / "server_scores.yaml").write_text(yaml.safe_dump({"scores": scores}))
-    data = report_data(read(folder, "users"))
+    data = report_data(runs_of("users"))
     [block] = table_of(data, "server_scores")["blocks"]
     assert block["label"] == "Official server: dataset ytvis2019, valid split"
     assert [row[4:9] for row in block["rows"]] == [["47.4", "69.8", "51.8", "45.5", "54.8"]]
     assert "entered by hand" in table_of(data, "server_scores")["note"]
     assert "47.4" not in json.dumps([table_of(data, "results"), table_of(data, "ablation")])
-    write_document(read(folder, "users"), users_study / "table.pdf")
+    write_document(runs_of("users"), users_study / "table.pdf")
     assert (users_study / "table.pdf").read_bytes().startswith(b"%PDF")
 
 

@@ -27,7 +27,7 @@ rule figures:
     input:
         logs=of_runs("log.jsonl"),
         tables=rules.tables.output,
-        modules=modules("mssts/report/**/*.py", "mssts/study/*.py"),
+        modules=modules("mssts/report/**/*.py", "mssts/study/*.py", "reports/templates/*.mplstyle"),
     output:
         of_report("figures"),
     log:
@@ -50,7 +50,9 @@ rule attention:
         checkpoints=of_runs("checkpoint.pt"),
         predictions=of_splits("predictions.json"),
         matches=of_splits("matches.npz"),
-        modules=modules("mssts/report/**/*.py", "mssts/study/*.py", "mssts/inference/attention*.py"),
+        modules=modules(
+            "mssts/report/**/*.py", "mssts/study/*.py", "mssts/inference/attention*.py", "reports/templates/*.mplstyle"
+        ),
     output:
         of_report("attention"),
     log:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mssts.report.registry import entries_of_step
 from mssts.report.style import paper_style, save
-from mssts.study.results import StudyResults
+from mssts.study.runs import StudyRuns
 
 
-def write_figures(results: StudyResults) -> None:
+def write_figures(runs: StudyRuns) -> None:
     """Draw every figure of the registry as PDF and PNG. Raises InputError for a damaged training log."""
     with paper_style():
         for entry in entries_of_step("figures"):
-            save(entry.load().figure(results), results.folder / entry.files[0])
+            save(entry.load().figure(runs), runs.folder / entry.files[0])

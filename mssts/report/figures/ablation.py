@@ -7,26 +7,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mssts.core.csv_files import NOT_RUN
-from mssts.report.parts import Picture
 from mssts.report.style import INK, PALETTE, TEXT_WIDTH, empty_figure
-from mssts.study.differences import WHOLE, Difference, Measure, measured
-from mssts.study.results import StudyResults
-from mssts.study.runs import Benchmark
-
-CAPTION = (
-    "Differences to the baseline with 95 % paired bootstrap intervals over videos; a filled dot marks an interval that "
-    "excludes zero."
-)
+from mssts.study.differences import WHOLE, Difference, Measure, measured, read_differences
+from mssts.study.runs import Benchmark, StudyRuns
 
 
-def parts(results: StudyResults) -> list[Picture]:
-    """The figure with its caption."""
-    return [Picture("figures/ablation.pdf", CAPTION)]
+def caption(runs: StudyRuns) -> str:
+    """Caption of the figure."""
+    return (
+        "Differences to the baseline with 95 % paired bootstrap intervals over videos; a filled dot marks an interval "
+        "that excludes zero."
+    )
 
 
-def figure(results: StudyResults) -> Figure:
+def figure(runs: StudyRuns) -> Figure:
     """A row of panels for each benchmark, a column for each measure, a line for each variant."""
-    found, measures = results.differences, measured(results.differences)
+    found = read_differences(runs)
+    measures = measured(found)
     if not measures:
         return empty_figure()
     benchmarks = list(dict.fromkeys(difference.benchmark for difference in found if difference.interval))
@@ -47,13 +44,13 @@ def figure(results: StudyResults) -> Figure:
             if not any(difference.interval for difference in family):
                 axis.set_axis_off()
                 continue
-            draw_differences(axis, family, results.study.titles)
+            draw_differences(axis, family, runs.study.titles)
             axis.set_title(f"\n{_title(measure)}", loc="left")  # the empty line keeps the height of the heading
             if column:
                 axis.set_yticklabels([])
                 continue
             heading = axis.annotate(
-                _heading(results, benchmark),
+                _heading(runs, benchmark),
                 xy=(0, 1),
                 xytext=(0, 18),
                 xycoords="axes fraction",
@@ -100,6 +97,6 @@ def _title(measure: Measure) -> str:
     return metric if measure.subset == WHOLE else f"{metric}, {measure.subset}"
 
 
-def _heading(results: StudyResults, benchmark: Benchmark) -> str:
-    backbone = [benchmark.backbone] if len(results.study.spec.backbones) > 1 else []
+def _heading(runs: StudyRuns, benchmark: Benchmark) -> str:
+    backbone = [benchmark.backbone] if len(runs.study.spec.backbones) > 1 else []
     return " · ".join([benchmark.dataset, f"{benchmark.split} split", *backbone])

@@ -1,14 +1,12 @@
-"""The attention maps, which `mssts attention` draws, in the document."""
+"""The attention maps, which `mssts attention` draws."""
 
 from __future__ import annotations
 
 from mssts.core.files import read_json
-from mssts.report.parts import Picture
-from mssts.study.results import StudyResults
+from mssts.study.runs import StudyRuns
 
 
-def parts(results: StudyResults) -> list[Picture]:
-    """The figure with the caption that was written beside it."""
-    cases = results.folder / "attention/cases.json"
-    caption = read_json(cases)["caption"] if cases.is_file() else "Attention maps."
-    return [Picture("attention/attention.pdf", caption)]
+def caption(runs: StudyRuns) -> str:
+    """The caption that was written beside the figure."""
+    cases = runs.folder / "attention/cases.json"
+    return read_json(cases)["caption"] if cases.is_file() else "Attention maps."

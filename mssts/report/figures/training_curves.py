@@ -11,16 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mssts.core.errors import InputError
-from mssts.report.parts import Picture
 from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure
-from mssts.study.results import StudyResults
 from mssts.study.runs import StudyRuns
 
 SMOOTHING = 0.1
-CAPTION = (
-    f"Losses over the optimizer's steps, each run as a running mean over {100 * SMOOTHING:.0f} % of its records: mean "
-    "over runs; the band is their range."
-)
 _RUN = ["dataset", "backbone", "variant", "seed"]
 _NO_LOSSES = {*_RUN, "step", "learning_rate"}
 _TITLES = {
@@ -35,14 +29,17 @@ _TITLES = {
 }
 
 
-def parts(results: StudyResults) -> list[Picture]:
-    """The figure with its caption."""
-    return [Picture("figures/training_curves.pdf", CAPTION)]
+def caption(runs: StudyRuns) -> str:
+    """Caption of the figure."""
+    return (
+        f"Losses over the optimizer's steps, each run as a running mean over {100 * SMOOTHING:.0f} % of its records: "
+        "mean over runs; the band is their range."
+    )
 
 
-def figure(results: StudyResults) -> Figure:
+def figure(runs: StudyRuns) -> Figure:
     """A panel for each loss. Raises InputError for a damaged log."""
-    return training_figure(results.runs, read_logs(results.runs))
+    return training_figure(runs, read_logs(runs))
 
 
 def read_logs(runs: StudyRuns) -> pd.DataFrame:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from mssts.core.csv_files import write_csv
 from mssts.core.files import atomic_write
 from mssts.report.registry import entries_of_step
-from mssts.study.results import StudyResults
+from mssts.study.runs import StudyRuns
 
 
-def write_tables(results: StudyResults) -> None:
+def write_tables(runs: StudyRuns) -> None:
     """Write every table of the registry as CSV, Markdown and LaTeX; runs that are missing print "not run"."""
     for entry in entries_of_step("tables"):
         module = entry.load()
-        for path in (results.folder / file for file in entry.files):
+        for path in (runs.folder / file for file in entry.files):
             if path.suffix == ".csv":
-                write_csv(path, module.frame(results))
+                write_csv(path, module.frame(runs))
                 continue
-            label = f"tab:{results.study.name}-{path.stem}"
+            label = f"tab:{runs.study.name}-{path.stem}"
             texts = [
                 part.markdown() if path.suffix == ".md" else part.latex(f"{label}-{number}")
-                for number, part in enumerate(module.parts(results), start=1)
+                for number, part in enumerate(module.parts(runs), start=1)
             ]
             with atomic_write(path) as file:
                 file.write("\n".join(texts))

@@ -11,8 +11,17 @@ from mssts.report.conclusions import conclusions
 from mssts.report.formats import interval_text
 from mssts.report.parts import Sentences, Table
 from mssts.report.rows import KEYS
-from mssts.study.differences import MEASURES, WHOLE, Difference, Measure, measured, to_frame
-from mssts.study.results import StudyResults
+from mssts.study.differences import (
+    MEASURES,
+    WHOLE,
+    Difference,
+    Measure,
+    differences,
+    measured,
+    read_differences,
+    to_frame,
+)
+from mssts.study.runs import StudyRuns
 
 NOTE = (
     "Mean paired difference to the baseline over training seeds, in percent points, "
@@ -21,24 +30,25 @@ NOTE = (
 TEST_NOTE = "Two-sided exact sign-flip test over seeds: p, and p after Holm's correction over the variants."
 
 
-def frame(results: StudyResults) -> pd.DataFrame:
-    """One row per difference."""
-    return to_frame(results.differences)
+def frame(runs: StudyRuns) -> pd.DataFrame:
+    """Compute the differences: one row each."""
+    return to_frame(differences(runs))
 
 
-def parts(results: StudyResults) -> list[Table | Sentences]:
-    """One row per variant and benchmark, a column per measure; the tests only where there are enough seeds."""
-    shown: list[Table | Sentences] = [Table(_wide(results, _interval_cell), NOTE)]
-    if any(difference.p is not None for difference in results.differences):
-        shown.append(Table(_wide(results, _test_cell), TEST_NOTE))
-    return [*shown, Sentences("What may be concluded.", conclusions(results))]
+def parts(runs: StudyRuns) -> list[Table | Sentences]:
+    """One row per variant and benchmark, a column per measure, from the file; tests where there are enough seeds."""
+    found = read_differences(runs)
+    shown: list[Table | Sentences] = [Table(_wide(runs, found, _interval_cell), NOTE)]
+    if any(difference.p is not None for difference in found):
+        shown.append(Table(_wide(runs, found, _test_cell), TEST_NOTE))
+    return [*shown, Sentences("What may be concluded.", conclusions(runs, found))]
 
 
-def _wide(results: StudyResults, cell: Callable[[Difference], str]) -> pd.DataFrame:
-    columns = measured(results.differences) or [MEASURES[0]]
+def _wide(runs: StudyRuns, found: list[Difference], cell: Callable[[Difference], str]) -> pd.DataFrame:
+    columns = measured(found) or [MEASURES[0]]
     rows: dict[tuple[str, ...], dict[Measure, str]] = {}
-    for one in results.differences:
-        key = (*one.benchmark, results.study.titles[one.variant], str(one.seeds))
+    for one in found:
+        key = (*one.benchmark, runs.study.titles[one.variant], str(one.seeds))
         rows.setdefault(key, {})[one.measure] = cell(one) if one.seeds else NOT_RUN
     cells = [[*key, *(values[measure] for measure in columns)] for key, values in rows.items()]
     return pd.DataFrame(cells, columns=[*KEYS, *map(_heading, columns)])

@@ -8,8 +8,7 @@ from mssts.core.csv_files import NO_VALUE
 from mssts.report.formats import mean_and_deviation
 from mssts.report.parts import Table
 from mssts.report.rows import KEYS, rows_by_variant
-from mssts.study.results import StudyResults
-from mssts.study.runs import Benchmark
+from mssts.study.runs import Benchmark, StudyRuns
 
 NOTE = (
     "AP on the videos that show a challenge, mean ± standard deviation over seeds, in percent; the last row counts the "
@@ -17,16 +16,16 @@ NOTE = (
 )
 
 
-def frame(results: StudyResults) -> pd.DataFrame:
+def frame(runs: StudyRuns) -> pd.DataFrame:
     """One row per variant and split with attributes, and one with the number of instances after each benchmark."""
     counts: dict[tuple[str, str], dict[str, int]] = {}
-    for result in results.runs.results:
+    for result in runs.results:
         if result.metrics is not None:
             found = counts.setdefault((result.run.dataset, result.split), {})
             found |= {name: values["instances"] for name, values in result.metrics["attributes"].items()}
     names = sorted({name for found in counts.values() for name in found})
     by_benchmark: dict[Benchmark, list[list[str]]] = {}
-    for keys, benchmark, present in rows_by_variant(results.runs):
+    for keys, benchmark, present in rows_by_variant(runs):
         known = counts.get((benchmark.dataset, benchmark.split), {})
         cells = [
             mean_and_deviation([result.attribute(name, "AP") for result in present]) if known.get(name) else NO_VALUE
@@ -41,6 +40,6 @@ def frame(results: StudyResults) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEYS, *names])
 
 
-def parts(results: StudyResults) -> list[Table]:
+def parts(runs: StudyRuns) -> list[Table]:
     """The same table."""
-    return [Table(frame(results), NOTE)]
+    return [Table(frame(runs), NOTE)]

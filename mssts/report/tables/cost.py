@@ -6,13 +6,13 @@ import pandas as pd
 
 from mssts.core.csv_files import NOT_RUN
 from mssts.core.files import read_json
-from mssts.study.results import StudyResults
+from mssts.study.runs import StudyRuns
 
 
-def frame(results: StudyResults) -> pd.DataFrame:
+def frame(runs: StudyRuns) -> pd.DataFrame:
     """One row per run: seconds and peak memory in MB."""
     rows = []
-    for run in results.runs.runs:
+    for run in runs.runs:
         path = run.directory / "cost.json"
         found = read_json(path) if path.is_file() else None
         values = [f"{found['seconds']:.1f}", f"{found['peak_memory_mb']:.0f}"] if found else [NOT_RUN, NOT_RUN]

@@ -10,7 +10,7 @@ from mssts.evaluation.errors import KINDS
 from mssts.report.formats import mean_and_deviation
 from mssts.report.parts import Table
 from mssts.report.rows import KEYS, external_keys, rows_by_variant
-from mssts.study.results import StudyResults
+from mssts.study.runs import StudyRuns
 
 NOTE = (
     "AP gained over the ten IoU thresholds, in percent points, if the errors of one kind alone were repaired: "
@@ -19,12 +19,10 @@ NOTE = (
 )
 
 
-def frame(results: StudyResults) -> pd.DataFrame:
+def frame(runs: StudyRuns) -> pd.DataFrame:
     """One row per variant and split: AP gained when the errors of one kind are repaired, mean ± deviation, percent."""
-    rows = [
-        [*keys, *_gains([result.metrics for result in present])] for keys, _, present in rows_by_variant(results.runs)
-    ]
-    rows += [[*external_keys(one), *_gains([one.metrics] if one.metrics else [])] for one in results.runs.external]
+    rows = [[*keys, *_gains([result.metrics for result in present])] for keys, _, present in rows_by_variant(runs)]
+    rows += [[*external_keys(one), *_gains([one.metrics] if one.metrics else [])] for one in runs.external]
     return pd.DataFrame(rows, columns=[*KEYS, *KINDS])
 
 
@@ -33,6 +31,6 @@ def _gains(metrics: list[Any]) -> list[str]:
     return [mean_and_deviation([None if gain is None else 100 * gain for gain in of_kind]) for of_kind in gains]
 
 
-def parts(results: StudyResults) -> list[Table]:
+def parts(runs: StudyRuns) -> list[Table]:
     """The same table."""
-    return [Table(frame(results), NOTE)]
+    return [Table(frame(runs), NOTE)]

@@ -8,15 +8,15 @@ import pandas as pd
 
 from mssts.core.csv_files import NO_VALUE, NOT_RUN
 from mssts.report.parts import EXTERNAL
-from mssts.study.results import StudyResults
+from mssts.study.runs import StudyRuns
 
 _DIGESTS = ["annotations_sha256", "predictions_sha256"]
 
 
-def frame(results: StudyResults) -> pd.DataFrame:
+def frame(runs: StudyRuns) -> pd.DataFrame:
     """One row per result, those of other methods too."""
-    named = [(result.run.name, result.split, result.metrics) for result in results.runs.results]
-    named += [(f"{one.title} ({EXTERNAL})", one.split, one.metrics) for one in results.runs.external]
+    named = [(result.run.name, result.split, result.metrics) for result in runs.results]
+    named += [(f"{one.title} ({EXTERNAL})", one.split, one.metrics) for one in runs.external]
     rows = []
     for name, split, metrics in named:
         if metrics is None:

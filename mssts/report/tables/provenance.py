@@ -7,7 +7,7 @@ import pandas as pd
 from mssts.config import PRETRAIN
 from mssts.core.csv_files import NO_VALUE, NOT_RUN
 from mssts.report.parts import Table
-from mssts.study.results import StudyResults
+from mssts.study.runs import StudyRuns
 
 NOTE = (
     "What made each row: commit of the code, digest of the resolved configuration, fingerprint of the data (+ that of "
@@ -24,9 +24,8 @@ _SHOWN = {
 }
 
 
-def frame(results: StudyResults) -> pd.DataFrame:
+def frame(runs: StudyRuns) -> pd.DataFrame:
     """One row per run. A run of another commit than most is marked in the column `note`."""
-    runs = results.runs
     rows = []
     pretrained = any(run.variant == PRETRAIN for run in runs.runs)  # else they start from a checkpoint that is named
     for run in runs.runs:
@@ -43,9 +42,9 @@ def frame(results: StudyResults) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", *columns])
 
 
-def parts(results: StudyResults) -> list[Table]:
+def parts(runs: StudyRuns) -> list[Table]:
     """The same table without the parameters, notes as footnotes."""
-    rows = frame(results)
+    rows = frame(runs)
     shown = rows[list(_SHOWN)].rename(columns=_SHOWN)
 
     def heading() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +9,7 @@ import pandas as pd
 from mssts.core.csv_files import NO_VALUE, read_csv
 from mssts.core.errors import InputError
 from mssts.report.parts import Table
-from mssts.study.results import StudyResults
+from mssts.study.runs import StudyRuns
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "reports" / "published"
 METRICS = ("AP", "AP50", "AP75", "AR1", "AR10")
@@ -25,28 +24,15 @@ _POSTER_COLUMNS = ("method", "venue", "backbone", "type", *METRICS)
 _OTHER_COLUMNS = ("dataset", "backbone", "method", "poster_method", *METRICS, "status", "sources")
 
 
-@dataclass(frozen=True)
-class Published:
-    """Quoted results.
-
-    Attributes:
-        poster: The poster's YouTube-VIS 2019 rows with a `note` for each conflict.
-        rows: These and the rows of other sources: dataset, backbone, method, venue, AP..AR10 (percent, as printed),
-            source, note.
-    """
-
-    poster: pd.DataFrame
-    rows: pd.DataFrame
-
-
-def frame(results: StudyResults) -> pd.DataFrame:
+def frame(runs: StudyRuns) -> pd.DataFrame:
     """Every quoted row."""
-    return read_published().rows
+    return read_published().drop(columns="type")
 
 
-def parts(results: StudyResults) -> list[Table]:
+def parts(runs: StudyRuns) -> list[Table]:
     """The poster's rows by backbone, conflicts as footnotes."""
-    poster = read_published().poster
+    rows = read_published()
+    poster = rows[rows["source"] == POSTER_SOURCE]
     shown = poster[["backbone", "method", "venue", "type", *METRICS]]
     shown = shown.rename(columns=lambda name: name if name in METRICS else name.capitalize())
     shown[["Type", *METRICS]] = shown[["Type", *METRICS]].replace("", NO_VALUE)
@@ -58,8 +44,13 @@ def parts(results: StudyResults) -> list[Table]:
     return [Table(shown, NOTE, ("Backbone",), heading, notes, text_columns=3, size=8.2, tint="quoted")]
 
 
-def read_published(folder: Path = PUBLISHED) -> Published:
-    """Read the quoted rows, those marked NOT VERIFIED left out.
+def read_published(folder: Path = PUBLISHED) -> pd.DataFrame:
+    """Read the quoted rows: those of the poster with a note for each conflict, then those of other sources.
+
+    Rows that are marked NOT VERIFIED are left out.
+
+    Returns:
+        Columns dataset, backbone, method, type, venue, AP..AR10 (percent, as printed), source, note.
 
     Raises:
         InputError: Missing columns, or a value that is no percentage, with file and line.
@@ -67,16 +58,11 @@ def read_published(folder: Path = PUBLISHED) -> Published:
     poster = _read(folder / "poster_ytvis2019.csv", _POSTER_COLUMNS)
     other = _read(folder / "other_sources.csv", _OTHER_COLUMNS)
     other = other[~other["status"].str.contains(NOT_VERIFIED)]
-    poster = poster.assign(note=_poster_notes(poster, other))
-    quoted = poster.assign(dataset="YouTube-VIS 2019", source=POSTER_SOURCE)
-    rest = other.assign(
-        dataset="YouTube-VIS " + other["dataset"],
-        venue="",
-        source=other["sources"],
-        note=other["status"],
-    )
-    columns = ["dataset", "backbone", "method", "venue", *METRICS, "source", "note"]
-    return Published(poster, pd.concat([quoted[columns], rest[columns]], ignore_index=True))
+    quoted = poster.assign(dataset="YouTube-VIS 2019", source=POSTER_SOURCE, note=_poster_notes(poster, other))
+    rest = other.rename(columns={"sources": "source", "status": "note"})
+    rest = rest.assign(dataset="YouTube-VIS " + rest["dataset"], venue="", type="")
+    columns = ["dataset", "backbone", "method", "type", "venue", *METRICS, "source", "note"]
+    return pd.concat([quoted[columns], rest[columns]], ignore_index=True)
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -85,16 +71,12 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     frame = read_csv(path)
     if tuple(frame.columns) != columns:
         raise InputError(f"{path}: found columns {list(frame.columns)}, expected {list(columns)}.")
-    for position, row in frame.iterrows():
-        for metric in METRICS:
-            try:
-                valid = row[metric] == "" or 0 <= float(row[metric]) <= 100
-            except ValueError:
-                valid = False
-            if not valid:
-                raise InputError(
-                    f"{path}: line {position + 2}: {metric}: found {row[metric]!r}, expected a percentage or nothing."
-                )
+    for metric in METRICS:
+        wrong = (frame[metric] != "") & ~pd.to_numeric(frame[metric], errors="coerce").between(0, 100)
+        for position, value in frame[metric][wrong].items():
+            raise InputError(
+                f"{path}: line {position + 2}: {metric}: found {value!r}, expected a percentage or nothing."
+            )
     return frame
 
 

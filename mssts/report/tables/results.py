@@ -8,13 +8,11 @@ from mssts.data.datasets import is_generated
 from mssts.report.formats import mean_and_deviation
 from mssts.report.parts import Table, benchmark_heading
 from mssts.report.rows import KEYS, external_keys, metric_cells, rows_by_variant
-from mssts.study.results import StudyResults
-from mssts.study.runs import METRICS
+from mssts.study.runs import METRICS, StudyRuns
 
 
-def frame(results: StudyResults) -> pd.DataFrame:
+def frame(runs: StudyRuns) -> pd.DataFrame:
     """One row per run and split, metrics in percent with two decimals."""
-    runs = results.runs
     rows = [
         [one.run.dataset, one.split, one.run.backbone, one.run.variant, str(one.run.seed), *metric_cells(one)]
         for one in runs.results
@@ -23,24 +21,24 @@ def frame(results: StudyResults) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "split", "backbone", "variant", "seed", *METRICS])
 
 
-def parts(results: StudyResults) -> list[Table]:
+def parts(runs: StudyRuns) -> list[Table]:
     """One row per variant and split: mean ± standard deviation over seeds."""
     rows = [
         [*keys, *(mean_and_deviation([result.value(name) for result in present]) for name in METRICS)]
-        for keys, _, present in rows_by_variant(results.runs)
+        for keys, _, present in rows_by_variant(runs)
     ]
-    rows += [[*external_keys(other), *metric_cells(other)] for other in results.runs.external]
+    rows += [[*external_keys(other), *metric_cells(other)] for other in runs.external]
 
     def heading(*benchmark: str) -> str:
         return f"This study: {benchmark_heading(*benchmark)}"
 
     shown = pd.DataFrame(rows, columns=[*KEYS, *METRICS])
-    return [Table(shown, _note(results), heading=heading, size=8.6, tint="ours")]
+    return [Table(shown, _note(runs), heading=heading, size=8.6, tint="ours")]
 
 
-def _note(results: StudyResults) -> str:
+def _note(runs: StudyRuns) -> str:
     """What the table shows and what it must not be compared with."""
-    spec = results.study.spec
+    spec = runs.study.spec
     data = "this project's own data" if all(map(is_generated, spec.datasets)) else "held-out training videos"
     return (
         "Mean over training seeds ± sample standard deviation, in percent. "

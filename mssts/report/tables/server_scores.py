@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from mssts.report.parts import Table
-from mssts.study.results import StudyResults
+from mssts.study.runs import StudyRuns
 from mssts.study.server_scores import METRICS, ServerScore
 
 NOTE = (
@@ -31,6 +31,6 @@ def score_table(scores: Iterable[ServerScore]) -> Table:
     return Table(shown, NOTE, by=("Dataset", "Split"), heading=heading, text_columns=3, tint="quoted")
 
 
-def parts(results: StudyResults) -> list[Table]:
+def parts(runs: StudyRuns) -> list[Table]:
     """The scores on the study's datasets; nothing if there are none."""
-    return [score_table(results.server_scores)] if results.server_scores else []
+    return [score_table(runs.server_scores)] if runs.server_scores else []
