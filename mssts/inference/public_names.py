@@ -9,94 +9,59 @@ from torch import Tensor
 
 from mssts.core.errors import InputError
 
+# Prefixes of public names.
+_BODY = r"detr\.backbone\.0\.body\."
+_SWIN = _BODY + r"layers\.(\d+)\."
+_BLOCK = _SWIN + r"blocks\.(\d+)\."
+_ENCODER = r"detr\.transformer\.encoder\.layers\.(\d+)\."
+_DECODER = r"detr\.transformer\.decoder\.layers\.(\d+)\."
+
 # (pattern of a public name, our name or names). Several names: the public tensor is split evenly along its first axis.
 _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (_BODY + r"patch_embed\.proj\.(\w+)", (r"backbone.swin.swin.embeddings.patch_embeddings.projection.\1",)),
+    (_BODY + r"patch_embed\.norm\.(\w+)", (r"backbone.swin.swin.embeddings.norm.\1",)),
+    (_BLOCK + r"attn\.qkv\.(\w+)", tuple(rf"{{block}}.attention.{part}.\3" for part in ("q_proj", "k_proj", "v_proj"))),
     (
-        r"detr\.backbone\.0\.body\.patch_embed\.proj\.(\w+)",
-        (r"backbone.swin.swin.embeddings.patch_embeddings.projection.\1",),
-    ),
-    (r"detr\.backbone\.0\.body\.patch_embed\.norm\.(\w+)", (r"backbone.swin.swin.embeddings.norm.\1",)),
-    (
-        r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.attn\.qkv\.(\w+)",
-        tuple(rf"{{block}}.attention.{part}.\3" for part in ("q_proj", "k_proj", "v_proj")),
-    ),
-    (
-        r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.attn\.relative_position_bias_table",
+        _BLOCK + r"attn\.relative_position_bias_table",
         (r"{block}.attention.relative_position_bias.relative_position_bias_table",),
     ),
-    (
-        r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.attn\.proj\.(\w+)",
-        (r"{block}.attention.o_proj.\3",),
-    ),
-    (r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.norm1\.(\w+)", (r"{block}.layernorm_before.\3",)),
-    (r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.norm2\.(\w+)", (r"{block}.layernorm_after.\3",)),
-    (r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc1\.(\w+)", (r"{block}.mlp.fc1.\3",)),
-    (r"detr\.backbone\.0\.body\.layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc2\.(\w+)", (r"{block}.mlp.fc2.\3",)),
-    (
-        r"detr\.backbone\.0\.body\.layers\.(\d+)\.downsample\.(\w+\.\w+)",
-        (r"backbone.swin.swin.encoder.layers.\1.downsample.\2",),
-    ),
-    (r"detr\.backbone\.0\.body\.norm1\.(\w+)", (r"backbone.swin.hidden_states_norms.stage2.\1",)),
-    (r"detr\.backbone\.0\.body\.norm2\.(\w+)", (r"backbone.swin.hidden_states_norms.stage3.\1",)),
-    (r"detr\.backbone\.0\.body\.norm3\.(\w+)", (r"backbone.swin.hidden_states_norms.stage4.\1",)),
-    (r"detr\.backbone\.0\.body\.((?:conv1|bn1|layer\d)\..+)", (r"backbone.\1",)),
+    (_BLOCK + r"attn\.proj\.(\w+)", (r"{block}.attention.o_proj.\3",)),
+    (_BLOCK + r"norm1\.(\w+)", (r"{block}.layernorm_before.\3",)),
+    (_BLOCK + r"norm2\.(\w+)", (r"{block}.layernorm_after.\3",)),
+    (_BLOCK + r"mlp\.fc1\.(\w+)", (r"{block}.mlp.fc1.\3",)),
+    (_BLOCK + r"mlp\.fc2\.(\w+)", (r"{block}.mlp.fc2.\3",)),
+    (_SWIN + r"downsample\.(\w+\.\w+)", (r"backbone.swin.swin.encoder.layers.\1.downsample.\2",)),
+    (_BODY + r"norm1\.(\w+)", (r"backbone.swin.hidden_states_norms.stage2.\1",)),
+    (_BODY + r"norm2\.(\w+)", (r"backbone.swin.hidden_states_norms.stage3.\1",)),
+    (_BODY + r"norm3\.(\w+)", (r"backbone.swin.hidden_states_norms.stage4.\1",)),
+    (_BODY + r"((?:conv1|bn1|layer\d)\..+)", (r"backbone.\1",)),
     (r"detr\.input_proj\.([012])\.(.+)", (r"input_projection.outputs.\1.\2",)),
     (r"detr\.input_proj\.3\.(.+)", (r"input_projection.further.0.\1",)),
     (r"detr\.transformer\.level_embed", ("geometry.level_embedding",)),
     (
-        r"detr\.transformer\.encoder\.layers\.(\d+)\.self_attn\.(sampling_offsets|attention_weights)\.(\w+)",
+        _ENCODER + r"self_attn\.(sampling_offsets|attention_weights)\.(\w+)",
         (r"encoder.layers.\1.branches.deformable.attention.\2.\3",),
     ),
     (
-        r"detr\.transformer\.encoder\.layers\.(\d+)\.self_attn\.value_proj\.(\w+)",
+        _ENCODER + r"self_attn\.value_proj\.(\w+)",
         (r"encoder.layers.\1.branches.deformable.attention.value_projection.\2",),
     ),
+    (_ENCODER + r"self_attn\.output_proj\.(\w+)", (r"encoder.layers.\1.branches.deformable.output_projection.\2",)),
+    (_ENCODER + r"(norm[12]\.\w+)", (r"encoder.layers.\1.\2",)),
+    (_ENCODER + r"(linear[12]\.\w+)", (r"encoder.layers.\1.feed_forward.\2",)),
     (
-        r"detr\.transformer\.encoder\.layers\.(\d+)\.self_attn\.output_proj\.(\w+)",
-        (r"encoder.layers.\1.branches.deformable.output_projection.\2",),
-    ),
-    (r"detr\.transformer\.encoder\.layers\.(\d+)\.(norm[12]\.\w+)", (r"encoder.layers.\1.\2",)),
-    (r"detr\.transformer\.encoder\.layers\.(\d+)\.(linear[12]\.\w+)", (r"encoder.layers.\1.feed_forward.\2",)),
-    (
-        r"detr\.transformer\.decoder\.layers\.(\d+)\.cross_attn\.(sampling_offsets|attention_weights)\.(\w+)",
+        _DECODER + r"cross_attn\.(sampling_offsets|attention_weights)\.(\w+)",
         (r"decoder.layers.\1.cross_attention.\2.\3",),
     ),
-    (
-        r"detr\.transformer\.decoder\.layers\.(\d+)\.cross_attn\.value_proj\.(\w+)",
-        (r"decoder.layers.\1.cross_attention.value_projection.\2",),
-    ),
-    (
-        r"detr\.transformer\.decoder\.layers\.(\d+)\.cross_attn\.output_proj\.(\w+)",
-        (r"decoder.layers.\1.instance_projection.\2",),
-    ),
-    (
-        r"detr\.transformer\.decoder\.layers\.(\d+)\.cross_attn\.output_proj_box\.(\w+)",
-        (r"decoder.layers.\1.box_projection.\2",),
-    ),
-    (
-        r"detr\.transformer\.decoder\.layers\.(\d+)\.(self_attn(?:_box)?)\.in_proj_(\w+)",
-        (r"decoder.layers.\1.{\2}.input_projection.\3",),
-    ),
-    (
-        r"detr\.transformer\.decoder\.layers\.(\d+)\.(self_attn(?:_box)?)\.out_proj\.(\w+)",
-        (r"decoder.layers.\1.{\2}.output_projection.\3",),
-    ),
-    (
-        r"detr\.transformer\.decoder\.layers\.(\d+)\.(norm[123](?:_box)?)\.(\w+)",
-        (r"decoder.layers.\1.{\2}.\3",),
-    ),
-    (
-        r"detr\.transformer\.decoder\.layers\.(\d+)\.(linear[12])\.(\w+)",
-        (r"decoder.layers.\1.instance_feed_forward.\2.\3",),
-    ),
-    (
-        r"detr\.transformer\.decoder\.layers\.(\d+)\.(linear[12])_box\.(\w+)",
-        (r"decoder.layers.\1.box_feed_forward.\2.\3",),
-    ),
-    (
-        r"detr\.transformer\.decoder\.layers\.(\d+)\.time_attention_weights\.(\w+)",
-        (r"decoder.layers.\1.frame_weights.\2",),
-    ),
+    (_DECODER + r"cross_attn\.value_proj\.(\w+)", (r"decoder.layers.\1.cross_attention.value_projection.\2",)),
+    (_DECODER + r"cross_attn\.output_proj\.(\w+)", (r"decoder.layers.\1.instance_projection.\2",)),
+    (_DECODER + r"cross_attn\.output_proj_box\.(\w+)", (r"decoder.layers.\1.box_projection.\2",)),
+    (_DECODER + r"(self_attn(?:_box)?)\.in_proj_(\w+)", (r"decoder.layers.\1.{\2}.input_projection.\3",)),
+    (_DECODER + r"(self_attn(?:_box)?)\.out_proj\.(\w+)", (r"decoder.layers.\1.{\2}.output_projection.\3",)),
+    (_DECODER + r"(norm[123](?:_box)?)\.(\w+)", (r"decoder.layers.\1.{\2}.\3",)),
+    (_DECODER + r"(linear[12])\.(\w+)", (r"decoder.layers.\1.instance_feed_forward.\2.\3",)),
+    (_DECODER + r"(linear[12])_box\.(\w+)", (r"decoder.layers.\1.box_feed_forward.\2.\3",)),
+    (_DECODER + r"time_attention_weights\.(\w+)", (r"decoder.layers.\1.frame_weights.\2",)),
     (r"detr\.transformer\.reference_points\.(\w+)", (r"decoder.reference_points.\1",)),
     (r"detr\.(?:transformer\.decoder\.)?bbox_embed\.(\d+)\.(.+)", (r"decoder.box_heads.\1.\2",)),
     (r"detr\.class_embed\.(\d+)\.(\w+)", (r"class_heads.\1.\2",)),

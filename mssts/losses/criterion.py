@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -71,4 +71,4 @@ class Criterion:
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """Weighted sum of the terms of `__call__` over all layers: a scalar."""
         weighted = (self.weights[name] * value for name, values_L in terms.items() for value in values_L.unbind())
-        return sum(weighted, start=torch.zeros(()))
+        return reduce(torch.add, weighted)

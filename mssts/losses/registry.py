@@ -1,6 +1,6 @@
-"""Loss terms beside the built-in ones. Register yours here, one entry each.
+"""Loss terms beside the built-in ones: one entry each, see docs/adding-a-part.md.
 
-A term is built as `build(section, loss_section)`; its section is a subclass of `mssts.config.LossTermSection`, which
+A term is built as `build(section, loss_section)`. Its section is a subclass of `mssts.config.LossTermSection`, which
 holds its weight. It is called as `term(matched) -> (L,)`: the sum of the loss over the matched pairs of the batch, for
 each decoder layer. The criterion divides it by the number of instances and multiplies it by the weight. It is logged
 as `loss_<name>`.

@@ -109,13 +109,9 @@ def swin_l(weights: str | None) -> nn.Module:
         name = "microsoft/swin-large-patch4-window12-384-in22k" if weights == IMAGENET else weights
         swin = transformers.SwinBackbone.from_pretrained(name, out_indices=outputs, drop_path_rate=0.3)
         return SwinFeatures(swin)
+    heads = [6, 12, 24, 48]
     config = transformers.SwinConfig(
-        image_size=384,
-        embed_dim=192,
-        depths=[2, 2, 18, 2],
-        num_heads=[6, 12, 24, 48],
-        window_size=12,
-        drop_path_rate=0.3,
+        image_size=384, embed_dim=192, depths=[2, 2, 18, 2], num_heads=heads, window_size=12, drop_path_rate=0.3
     )
     config.out_indices = outputs
     return SwinFeatures(transformers.SwinBackbone(config))

@@ -17,14 +17,7 @@ from mssts.models.input_projection import InputProjection
 from mssts.models.layers import FeedForward, SelfAttention
 from mssts.models.mask_features import MaskFeatures
 from mssts.models.model import MsStsVis
-from mssts.models.ms_sts import (
-    InterScaleAttention,
-    IntraScaleAttention,
-    MsSts,
-    OwnFrame,
-    ScaleAttention,
-    WholeClip,
-)
+from mssts.models.ms_sts import InterScaleAttention, IntraScaleAttention, MsSts, OwnFrame, ScaleAttention, WholeClip
 from mssts.models.position import TokenGeometry
 from mssts.models.registry import BLOCKS, BRANCHES
 from mssts.models.temporal import TemporalAttention
@@ -118,13 +111,12 @@ def _ms_sts(model: ModelSection) -> dict[str, nn.Module]:
     config = model.encoder.ms_sts
     if not config.enabled:
         return {}
+    sizes = (config.width, config.heads, config.feedforward_dim, model.dropout)
     stages: dict[str, ScaleAttention] = {}
     if config.intra_scale:
-        feed_forward = FeedForward(config.width, config.feedforward_dim, model.dropout)
-        stages["intra_scale"] = IntraScaleAttention(config.width, config.heads, feed_forward, model.dropout)
+        stages["intra_scale"] = IntraScaleAttention(*sizes)
     if config.inter_scale:
-        feed_forward = FeedForward(config.width, config.feedforward_dim, model.dropout)
-        stages["inter_scale"] = InterScaleAttention(config.width, config.heads, feed_forward, model.dropout)
+        stages["inter_scale"] = InterScaleAttention(*sizes)
     reach = OwnFrame() if config.own_frame_only else WholeClip()
     return {"ms_sts": MsSts(model.hidden_dim, config.width, reach, stages)}
 

@@ -22,9 +22,11 @@ from mssts.ops.attention import ScaledDotProduct
 
 
 class ScaleAttention(nn.Module):
-    """x + Attn(LN(x)), then x + FFN(LN(x)); subclasses define the attention."""
+    """x + Attn(LN(x)), then x + FFN(LN(x)); subclasses define the attention, and declare it for figures."""
 
-    def __init__(self, width: int, heads: int, feed_forward: FeedForward, dropout: float) -> None:
+    observable: Sequence[ObservableAttention]
+
+    def __init__(self, width: int, heads: int, feedforward_dim: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.norm1 = nn.LayerNorm(width)
@@ -32,7 +34,7 @@ class ScaleAttention(nn.Module):
         self.output_projection = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         self.norm2 = nn.LayerNorm(width)
-        self.feed_forward = feed_forward
+        self.feed_forward = FeedForward(width, feedforward_dim, dropout)
 
     def forward(self, x_BSTD: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
         """(B, S, T, D) -> (B, S, T, D)."""
@@ -44,10 +46,6 @@ class ScaleAttention(nn.Module):
         """Attended values of joint queries, keys and values (E = 3D), in the memory order of (B, S, T, D)."""
         raise NotImplementedError
 
-    def observable_attention(self) -> Sequence[ObservableAttention]:
-        """See `mssts.models.observable`."""
-        raise NotImplementedError
-
 
 class IntraScaleAttention(ScaleAttention):
     """Attention over the T tokens at each location of one scale.
@@ -55,17 +53,14 @@ class IntraScaleAttention(ScaleAttention):
     A padded location is padded in every frame, so that no valid token ever attends to one.
     """
 
-    def __init__(self, width: int, heads: int, feed_forward: FeedForward, dropout: float) -> None:
-        super().__init__(width, heads, feed_forward, dropout)
+    def __init__(self, width: int, heads: int, feedforward_dim: int, dropout: float) -> None:
+        super().__init__(width, heads, feedforward_dim, dropout)
         self.attend = ScaledDotProduct()
+        self.observable = [ObservableAttention(self.attend)]
 
     def attention(self, projected_BSTE: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
         """As `ScaleAttention.attention`. The inputs of `attend` are (B*S, heads, T, d)."""
         return merge_heads(self.attend(*split_heads(projected_BSTE.flatten(0, 1), 3, self.heads)))
-
-    def observable_attention(self) -> Sequence[ObservableAttention]:
-        """All levels, each to itself."""
-        return [ObservableAttention(self.attend)]
 
 
 class InterScaleAttention(ScaleAttention):
@@ -75,10 +70,14 @@ class InterScaleAttention(ScaleAttention):
     linear, and this order is cheaper. The coarsest scale attends to itself only.
     """
 
-    def __init__(self, width: int, heads: int, feed_forward: FeedForward, dropout: float) -> None:
-        super().__init__(width, heads, feed_forward, dropout)
+    def __init__(self, width: int, heads: int, feedforward_dim: int, dropout: float) -> None:
+        super().__init__(width, heads, feedforward_dim, dropout)
         self.attend_pair = ScaledDotProduct()
         self.attend_coarsest = ScaledDotProduct()
+        self.observable = [
+            ObservableAttention(self.attend_pair, levels=slice(None, -1), next_coarser=True),
+            ObservableAttention(self.attend_coarsest, levels=slice(-1, None)),
+        ]
 
     def attention(self, projected_BSTE: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
         """As `ScaleAttention.attention`.
@@ -94,13 +93,6 @@ class InterScaleAttention(ScaleAttention):
         pair = self.attend_pair(queries, torch.cat([keys, coarser_keys], 2), torch.cat([values, coarser_values], 2))
         coarsest = self.attend_coarsest(*split_heads(projected_BSTE[:, fine:].flatten(0, 1), 3, self.heads))
         return torch.cat([_by_clip(pair, clips), _by_clip(coarsest, clips)], 1)
-
-    def observable_attention(self) -> Sequence[ObservableAttention]:
-        """All levels but the coarsest to themselves and the next one; the coarsest to itself."""
-        return [
-            ObservableAttention(self.attend_pair, levels=slice(None, -1), next_coarser=True),
-            ObservableAttention(self.attend_coarsest, levels=slice(-1, None)),
-        ]
 
     def _coarser(self, projected: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
         """Keys and values of the next coarser scale at each location of all but the coarsest, (B, S', T, 2D)."""
@@ -177,7 +169,7 @@ class MsSts(nn.Module):
     def observable_attention(self) -> Sequence[ObservableAttention]:
         """The attention of all stages; none where it is confined to the token's own frame."""
         stages = [] if isinstance(self.reach, OwnFrame) else self.stages.values()
-        return [attention for stage in stages for attention in cast(ScaleAttention, stage).observable_attention()]
+        return [declared for stage in stages for declared in cast(ScaleAttention, stage).observable]
 
 
 def resample(maps_BPTK: Tensor, shape: tuple[int, int], finer: tuple[int, int], padding_BP: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Registries of parts that a researcher adds: one file with its own section of the configuration, and one entry here.
+"""Registries of parts that a researcher adds, each in one file with its own section of the configuration.
 
 See docs/adding-a-part.md for a worked example.
 """

@@ -1,11 +1,12 @@
-"""Encoder branches and decoder blocks beside the built-in ones. Register yours here, one entry each.
+"""Encoder branches and decoder blocks beside the built-in ones: one entry each, see docs/adding-a-part.md.
 
-Both are modules that are built as `build(section, model_section)`, once per layer of the encoder or the decoder:
+Both are modules, built as `build(section, model_section)` once per layer:
 
-- A branch computes an update of the tokens: `forward(tokens_BTSC, layout) -> (B, T, S, C)`. The branches of a layer run
-  in parallel and are summed. Attention figures show the attention that a branch declares (`models.observable`).
-- A block updates both kinds of queries between self-attention and cross-attention: `forward(instances_BNC, boxes_BTNC,
-  memory_BTSC, layout) -> (instances_BNC, boxes_BTNC)`. The blocks of a layer run one after the other.
+- A branch of the encoder computes an update of the tokens: `forward(tokens_BTSC, layout) -> (B, T, S, C)`. The branches
+  of a layer run in parallel, and their updates are summed.
+- A block of the decoder changes the queries between self-attention and cross-attention:
+  `forward(instances_BNC, boxes_BTNC, memory_BTSC, layout) -> (instances_BNC, boxes_BTNC)`. The blocks of a layer run
+  one after the other.
 """
 
 from __future__ import annotations

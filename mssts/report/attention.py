@@ -61,12 +61,15 @@ def attention_figure(comparison: AttentionComparison | None) -> Figure:
             draw_map(axes[1, column], panel, column, None, marked=True)
             axes[1, column].set_title(f"frame {panel.frames[column] + 1}", fontsize=6.5, pad=1.5)
         for row, (label, shown) in enumerate(panel.temporal.items(), start=1):
-            axes[row, FRAMES_SHOWN].text(0.5, 0.5, label, fontsize=6, rotation=90, ha="center", va="center")
+            axes[row, FRAMES_SHOWN].text(
+                0.5, 0.5, label, fontsize=6, rotation=90, ha="center", va="center", in_layout=False
+            )
             for column in range(len(panel.frames)):
                 axis = draw_map(axes[row, _RIGHT + column], panel, column, shown.maps, marked=True)
                 axis.set_title(f"{100 * shown.shares[column]:.0f} %", fontsize=6.5, pad=1.5)
         if not panel.temporal:
-            axes[1, _RIGHT].text(0, 0.5, f"Encoder of {comparison.title}: {NOTHING_TO_SHOW}", fontsize=6.5, va="center")
+            text = f"Encoder of {comparison.title}: {NOTHING_TO_SHOW}"
+            axes[1, _RIGHT].text(0, 0.5, text, fontsize=6.5, va="center", in_layout=False)
     return figure
 
 

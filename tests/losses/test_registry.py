@@ -7,6 +7,7 @@ from mssts.config import LossTermSection, Section, resolve
 from mssts.core.errors import InputError
 from mssts.losses import Criterion
 from mssts.losses.registry import TERMS
+from mssts.losses.terms import BUILT_IN
 from mssts.models.parts import Part, Registry
 from tests.losses.stand_in import random_batch, random_output
 
@@ -68,6 +69,12 @@ def test_a_term_without_a_weight_is_refused_at_construction(register):
     register(own=Part(UnweightedSection, constant))
     with pytest.raises(InputError, match=r"loss\.terms\.own\.weight: missing.*'own' has no weight"):
         Criterion(config_with(own={"value": 1.0}))
+
+
+def test_a_built_in_term_without_a_weight_is_refused_at_construction(monkeypatch):
+    monkeypatch.setitem(BUILT_IN, "mask_edges", lambda config, matched: matched.boxes[0].flatten(1).sum(1))
+    with pytest.raises(InputError, match=r"loss\.weights\.mask_edges: missing.*'mask_edges' has no weight"):
+        Criterion(CONFIG)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Registered encoder branches and decoder blocks: from a variant's file to the model."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,11 @@ def test_parts_and_their_values_change_the_digest(ablations):
 
 def test_a_configuration_without_parts_is_fine():
     check_parts(resolve("smoke", "ms_sts"), SOURCE)
+
+
+def test_a_study_without_parts_is_resolved_without_torch():
+    code = (
+        "import sys; from mssts.study.resolve import load_study; load_study('ablation'); print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.strip() == "False", run.stderr

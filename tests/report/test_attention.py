@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from pycocotools import mask as run_length
 
 from mssts.core.files import read_json
-from mssts.report.attention import write_attention
-from mssts.study.attention_cases import choose_cases, chosen_variant, found_instances, marked_pixel, shown_frames
+from mssts.report.attention import attention_figure, write_attention
+from mssts.study.attention_cases import (
+    AttentionComparison,
+    Case,
+    Panel,
+    TemporalMap,
+    choose_cases,
+    chosen_results,
+    chosen_variant,
+    found_instances,
+    further_results,
+    marked_pixel,
+    shown_frames,
+)
 from mssts.study.attention_panels import compare_attention
+from mssts.study.runs import Result, Run
 from mssts.ytvis.ground_truth import parse_ground_truth
 from tests.report import fake_runs
 from tests.report.fake_runs import runs_of
@@ -79,3 +96,57 @@ def test_missing_checkpoints_print_not_run(fake_study: Path) -> None:
     for name in ("attention.pdf", "attention.png", "cases.json"):
         first, second = (fake_study / folder / "attention" / name for folder in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
+
+
+def comparison_of(temporal: dict[str, TemporalMap], nothing_to_show: list[str]) -> AttentionComparison:
+    """A case of two frames with given maps of encoder branches."""
+    masks = np.zeros((2, 40, 60), dtype=bool)
+    masks[:, 10:20, 10:20] = True
+    (instance,) = _truth({1: [(10, 10, 10, 10), (10, 10, 10, 10)]}).instances
+    case = Case("occlusion", 0.5, instance, (0, 0))
+    query = np.full((2, 10, 15), 0.5)
+    images = np.full((2, 40, 60, 3), 0.5)
+    panel = Panel(case, [0, 1], images, masks, query, query, temporal, (1, 15, 15))
+    run = Run("synthvis", "tiny", "own", 1, Path("run"), None)
+    return AttentionComparison(Result(run, "valid", None), "{Own}", [panel], nothing_to_show)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_each_branch_that_declares_attention_has_a_row() -> None:
+    shown = {name: TemporalMap(np.ones((2, 10, 15)), np.array([0.25, 0.75])) for name in ("ms_sts", "own (Other)")}
+    figure = attention_figure(comparison_of(shown, []))
+    assert len(figure.subfigs[0].axes) == 3 * 9
+    assert {"ms_sts", "own (Other)", "25 %", "75 %"} < set(texts(figure))
+    assert not any("nothing to show" in text for text in texts(figure))
+    plt.close(figure)
+
+
+def test_parts_without_declared_attention_are_said_to_have_nothing_to_show(tmp_path: Path) -> None:
+    comparison = comparison_of({}, ["own", "block (Other)"])
+    figure = attention_figure(comparison)
+    assert "Encoder of {Own}: nothing to show" in texts(figure)
+    plt.close(figure)
+    write_attention(comparison, tmp_path)
+    caption = read_json(tmp_path / "attention/cases.json")["caption"]
+    assert "have nothing to show: own, block (Other)." in caption
+
+
+def test_variants_with_registered_parts_are_shown(fake_study: Path) -> None:
+    runs = runs_of()
+    model = runs.study.configs["temporal"].model
+    encoder = model.encoder.model_copy(update={"branches": {"own": {}}})
+    config = runs.study.configs["temporal"].model_copy(update={"model": model.model_copy(update={"encoder": encoder})})
+    with_parts = replace(runs, study=replace(runs.study, configs=runs.study.configs | {"temporal": config}))
+    assert chosen_variant(with_parts) == "ms_sts"
+    for run in runs.runs:
+        for name in ("checkpoint.pt", "valid/predictions.json"):
+            (run.directory / name).parent.mkdir(parents=True, exist_ok=True)
+            (run.directory / name).touch()
+    assert further_results(runs, chosen_results(runs)[1]) == []
+    (further,) = further_results(with_parts, chosen_results(with_parts)[1])
+    assert (further.run.variant, further.run.seed, further.split) == ("temporal", 1, "valid")
+    only_parts = dict.fromkeys(runs.study.configs, runs.study.configs["baseline"]) | {"temporal": config}
+    assert chosen_variant(replace(runs, study=replace(runs.study, configs=only_parts))) == "temporal"
