@@ -10,6 +10,7 @@ from mssts.core.errors import InputError
 from mssts.data.datasets import DATASETS, split_annotations
 from mssts.data.synthvis import generate as synthvis
 from mssts.data.synthvis.attributes import ATTRIBUTES
+from mssts.data.synthvis.render import render
 from mssts.data.synthvis.scene import video_scene
 from mssts.evaluation.evaluate import evaluate
 
@@ -104,9 +105,9 @@ def without_covers(index: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([seed, index])
         scene = dataclasses.replace(video_scene(rng, index, 64, 96), noise=0.0)
         if clean:
-            tracks = [dataclasses.replace(t, covered_T=np.zeros_like(t.covered_T)) for t in scene.tracks]
+            tracks = [dataclasses.replace(t, occluded_T=np.zeros_like(t.occluded_T)) for t in scene.tracks]
             scene = dataclasses.replace(scene, tracks=tracks, fog=False)
-        drawn.append(scene.render(rng).frames_THW3.astype(int))
+        drawn.append(render(scene, rng).frames_THW3.astype(int))
     return drawn[0], drawn[1]
 
 
@@ -137,8 +138,8 @@ def test_fog_and_occluders_come_with_slow_objects():
             speeds = np.linalg.norm(np.diff(track.centres_T2, axis=0), axis=1)
             if scene.fog:
                 assert speeds.max() <= 1.4 + 1e-9
-            if track.covered_T.any():
-                assert speeds.max() <= 3 and track.covered_T.sum() <= len(track.covered_T) // 2
+            if track.occluded_T.any():
+                assert speeds.max() <= 3 and track.occluded_T.sum() <= len(track.occluded_T) // 2
 
 
 def test_objects_leave_and_return(objects):
