@@ -98,8 +98,8 @@ def test_recorded_scale_aspect_motion_and_border_are_seen_in_the_boxes(objects):
         assert attributes["fast_motion"] == bool(steps and np.mean(steps) >= 0.05 * sides.min())
 
 
-def without_covers(index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of a validation video as drawn without noise, and without noise, fog and occluders."""
+def without_occluders(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of a validation video rendered without noise, and without noise, fog and occluders."""
     seed, drawn = DATASETS["synthvis"].seeds["valid"], []
     for clean in (False, True):
         rng = np.random.default_rng([seed, index])
@@ -115,8 +115,8 @@ def test_recorded_fog_and_occluders_change_the_pixels_of_the_object_and_of_no_ot
     seen = {"fog": 0, "occlusion": 0}
     for index in range(40):
         here = [item for item in objects if item["video_id"] == index + 1]
-        covered, clean = without_covers(index)
-        changed = np.abs(covered - clean).max(axis=-1) > 8
+        rendered, clean = without_occluders(index)
+        changed = np.abs(rendered - clean).max(axis=-1) > 8
         for item in here:
             inside = masks(item)
             shares = [changed[t][m].mean() for t, m in enumerate(inside) if m.any()]
@@ -209,9 +209,9 @@ def test_an_earlier_dataset_is_replaced_but_nothing_else(tmp_path):
         synthvis.generate(TINY, "synthvis", tmp_path / "data")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
-    with pytest.raises(InputError, match=r"mine: found something else"):
+    with pytest.raises(InputError, match=r"mine: found other files"):
         synthvis.generate(TINY, "synthvis", tmp_path / "mine")
-    with pytest.raises(InputError, match="found synthvis, expected nothing or an earlier synthvis-fresh"):
+    with pytest.raises(InputError, match="found synthvis, expected no such directory, an empty one or an earlier synthvis-fresh"):
         synthvis.generate(TINY, "synthvis-fresh", tmp_path / "data")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 

@@ -97,9 +97,12 @@ def _check_replaceable(output: Path, dataset: str) -> None:
     try:
         found = json.loads((output / FINGERPRINT).read_text(encoding="utf-8"))["dataset"]
     except (OSError, ValueError, KeyError, TypeError):
-        found = "something else"
+        found = "other files"
     if found != dataset:
-        raise InputError(f"{output}: found {found}, expected nothing or an earlier {dataset}. Name another folder.")
+        raise InputError(
+            f"{output}: found {found}, expected no such directory, an empty one or an earlier {dataset}. "
+            "Choose another output directory."
+        )
 
 
 def _write_dataset(
