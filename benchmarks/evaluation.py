@@ -139,7 +139,7 @@ def measure_public(checkout: Path, annotations: Path, predictions: Path) -> dict
 
 def measure_ours(annotations: Path, predictions: Path) -> dict[str, float]:
     """Seconds of matching and of the twelve numbers, and the AP, of our evaluator in this process."""
-    from mssts.evaluation.average_precision import twelve_numbers
+    from mssts.evaluation.average_precision import coco_metrics
     from mssts.evaluation.matching import match
     from mssts.ytvis.ground_truth import read_ground_truth
     from mssts.ytvis.submission import read_predictions
@@ -148,8 +148,8 @@ def measure_ours(annotations: Path, predictions: Path) -> dict[str, float]:
     found = read_predictions(predictions, truth)
     start = time.process_time()
     records = match(truth, found)
-    numbers = twelve_numbers(records, records.categories)
-    twelve_numbers(records, [records.pooled])
+    numbers = coco_metrics(records, records.categories)
+    coco_metrics(records, [records.pooled])
     return {"proper": time.process_time() - start, "AP": numbers["AP"]}
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mssts.core.errors import InputError
-from mssts.evaluation.average_precision import THRESHOLDS_OF, average_precision, mean_over_categories
+from mssts.evaluation.average_precision import THRESHOLD_SLICES, average_precision, mean_over_categories
 from mssts.evaluation.matching import MatchRecords
 
 RESAMPLED_METRICS = ("AP", "AP75", "AP_agnostic")
@@ -64,7 +64,7 @@ def _values(records: MatchRecords, weights_RV: np.ndarray, metrics: Sequence[str
         [
             average_precision(records.pooled, view, weights_RV).mean(axis=1)
             if name == "AP_agnostic"
-            else precision_RT[:, THRESHOLDS_OF[name]].mean(axis=1)
+            else precision_RT[:, THRESHOLD_SLICES[name]].mean(axis=1)
             for name in metrics
         ]
     )

@@ -211,7 +211,9 @@ def test_an_earlier_dataset_is_replaced_but_nothing_else(tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     with pytest.raises(InputError, match=r"mine: found other files"):
         synthvis.generate(TINY, "synthvis", tmp_path / "mine")
-    with pytest.raises(InputError, match="found synthvis, expected no such directory, an empty one or an earlier synthvis-fresh"):
+    with pytest.raises(
+        InputError, match="found synthvis, expected no such directory, an empty one or an earlier synthvis-fresh"
+    ):
         synthvis.generate(TINY, "synthvis-fresh", tmp_path / "data")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mssts.core.errors import InputError
-from mssts.evaluation.average_precision import twelve_numbers
+from mssts.evaluation.average_precision import coco_metrics
 from mssts.evaluation.statistics import bootstrap_over_videos, compare_seeds, holm, sign_flip_p_value
 
 LEFT, RIGHT = (0, 0, 5, 10), (5, 0, 10, 10)
@@ -36,7 +36,7 @@ def test_the_difference_is_second_minus_first_on_all_videos(random_case):
     result = bootstrap_over_videos([first], [second], 50, np.random.default_rng(0))
     for name, kind, groups in (("AP", "AP", "all"), ("AP75", "AP75", "all"), ("AP_agnostic", "AP", "pooled")):
         values = [
-            twelve_numbers(run, run.categories if groups == "all" else [run.pooled])[kind] for run in (first, second)
+            coco_metrics(run, run.categories if groups == "all" else [run.pooled])[kind] for run in (first, second)
         ]
         assert result[name].difference == pytest.approx(values[1] - values[0], abs=1e-12)
         assert result[name].low <= result[name].high
