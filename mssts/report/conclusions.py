@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mssts.evaluation.statistics import LEAST_SEEDS
+from mssts.evaluation.statistics import MIN_SEEDS
 from mssts.report.formats import plural, signed
 from mssts.study.differences import WHOLE, Difference
 from mssts.study.runs import StudyRuns
@@ -25,7 +25,7 @@ def _on_seeds(runs: StudyRuns, measured: list[Difference]) -> list[str]:
     sentences = []
     for seeds in sorted({difference.seeds for difference in measured}):
         least = min(1.0, 2 / 2**seeds)
-        if seeds < LEAST_SEEDS:
+        if seeds < MIN_SEEDS:
             sentences.append(
                 f"With {plural(seeds, 'seed')} per variant a two-sided sign-flip test over seeds cannot reach 5 % "
                 f"(its smallest p is {least:.2g}), so no difference here can be told from the luck of a training run; "
