@@ -13,7 +13,7 @@ LEFT, RIGHT = (0, 0, 5, 10), (5, 0, 10, 10)
 
 
 def hits(new_case, found):
-    """One instance in each video, found or not: AP is the share of videos in which it is, up to recall points."""
+    """One instance in each video, found or not: AP is the share of videos in which it is found, up to recall points."""
     case = new_case()
     for video, hit in enumerate(found, start=1):
         case.video(video).instance(LEFT, video=video)
@@ -55,7 +55,7 @@ def test_the_interval_is_that_of_the_binomial_share(new_case):
 
 
 def test_an_interval_of_few_replicates_is_as_wide_as_its_confidence_asks(new_case):
-    # one more resample lies below 19 others with probability 1/20, above with as much: they span a 90 % interval
+    # one more resample lies below 19 others with probability 1/20, and above them too: they span a 90 % interval
     runs = hits(new_case, [0] * 100), hits(new_case, [video % 2 for video in range(100)])
     for seed in range(5):
         within, all_draws = (
@@ -124,11 +124,11 @@ def test_runs_on_different_videos_are_refused(new_case):
     ("differences", "expected"),
     [
         ([1.0], 1.0),
-        ([1.0, 2.0], 0.5),  # of +-1 +-2 the sums 3 and -3 are as far as 3
+        ([1.0, 2.0], 0.5),  # of the four sums +-1 +-2, two (3 and -3) are as far from 0 as 3
         ([1.0, 2.0, -3.0], 1.0),  # the sum is 0
-        ([1.0, 2.0, 4.0, -0.5], 0.25),  # 6.5 is reached by 7.5, 6.5 and their opposites: 4 of 16
+        ([1.0, 2.0, 4.0, -0.5], 0.25),  # at least 6.5 in absolute value: 7.5, 6.5, -6.5, -7.5, 4 of 16
         ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 2 / 64),
-        ([-0.6, -0.6, -0.4, 0.4], 6 / 16),  # 1.2 four times, by rounding not always the same, and 2.0 twice
+        ([-0.6, -0.6, -0.4, 0.4], 6 / 16),  # four sums of +-1.2 that differ by rounding, two of +-2.0
         ([0.0, 0.0], 1.0),
     ],
 )
