@@ -1,13 +1,15 @@
-"""Our numbers beside the public evaluator's on thousands of random cases, as awkward as files get.
+"""Compare the metrics of mssts with those of the reference evaluator on thousands of random cases.
 
-    python benchmarks/evaluation_parity.py PUBLIC [--cases 2000] [--seed 0]
+    python benchmarks/evaluation_parity.py REFERENCE [--cases 2000] [--seed 0]
 
-PUBLIC is a checkout of the public evaluator (github.com/youtubevos/cocoapi). Cases have ties of scores and of overlaps,
-crowds, absent frames, masks without a pixel or to the last one, holes, polygons, plain runs, empty categories, more
-than a hundred detections; every other case is one for `--lenient`: repeated ids, unknown categories and videos, short
-and long tracks, masks of other sizes, entries that are empty but not null. Compared are the twelve numbers over
-categories and the twelve with categories pooled; the largest difference is printed, and cases that the public code
-does not survive are counted.
+REFERENCE is a checkout of the reference evaluator (github.com/youtubevos/cocoapi). The cases contain what makes files
+difficult: tied scores and overlaps, crowds, null frames, masks that are empty, full, with holes or in the last corner,
+polygons, uncompressed run lengths, categories without instances, more than a hundred detections. Every other case is
+one for `--lenient`: repeated ids, unknown categories and videos, tracks that are too short or too long, masks of other
+sizes, entries that are empty but not null.
+
+Compared are the twelve COCO metrics over categories and the twelve class-agnostic ones. The largest difference is
+printed, and the number of cases in which the reference evaluator fails.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evaluation import public_modules
+from evaluation import reference_classes
 from pycocotools import mask as coco_mask
 
 from mssts.core.errors import InputError
-from mssts.evaluation.average_precision import METRICS, twelve_numbers
+from mssts.evaluation.average_precision import coco_metrics
 from mssts.evaluation.matching import match
 from mssts.ytvis.ground_truth import read_ground_truth
 from mssts.ytvis.submission import read_predictions
@@ -34,7 +36,7 @@ HEIGHT, WIDTH = 24, 30
 
 
 def random_mask(rng: np.random.Generator, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A box, at times with holes, speckled, empty, full or in the last corner."""
+    """Draw a mask near a box (x, y, width, height): filled, holed, speckled, empty, full or in the last corner."""
     mask = np.zeros(size, dtype=np.uint8, order="F")
     x, y, width, height = np.maximum(box + rng.integers(-1, 2, 4), 0)
     mask[y : y + height, x : x + width] = 1
@@ -52,8 +54,8 @@ def random_mask(rng: np.random.Generator, box: np.ndarray, size: tuple[int, int]
     return mask
 
 
-def written(rng: np.random.Generator, mask: np.ndarray, annotated: bool) -> Any:
-    """A mask as files have it: compressed; for an annotation also plain runs or a polygon."""
+def encode(rng: np.random.Generator, mask: np.ndarray, annotated: bool) -> Any:
+    """Encode a mask as compressed run lengths; an annotation also as uncompressed ones or as a polygon."""
     kind = rng.random() if annotated else 0.0
     if kind > 0.9:
         x, y, width, height = coco_mask.toBbox(coco_mask.encode(mask)).tolist()
@@ -68,25 +70,26 @@ def written(rng: np.random.Generator, mask: np.ndarray, annotated: bool) -> Any:
 
 
 def random_frames(rng: np.random.Generator, box: np.ndarray, length: int, annotated: bool, lenient: bool) -> list[Any]:
+    """Draw the masks of one track; if `lenient`, also with what only `--lenient` accepts."""
     frames: list[Any] = []
     if lenient and rng.random() < 0.1:
         length += int(rng.integers(-1, 2))
     for _ in range(length):
         size = (HEIGHT + 1, WIDTH) if lenient and rng.random() < 0.03 else (HEIGHT, WIDTH)
-        mask = written(rng, random_mask(rng, box, size), annotated and size == (HEIGHT, WIDTH))
+        mask = encode(rng, random_mask(rng, box, size), annotated and size == (HEIGHT, WIDTH))
         frames.append(mask if rng.random() < 0.85 else ({} if lenient and rng.random() < 0.1 else None))
     return frames
 
 
 def random_case(rng: np.random.Generator, lenient: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """An annotation file and a submission."""
+    """Draw the content of an annotation file and of a submission; if `lenient`, as only `--lenient` accepts them."""
     videos = [
         {"id": int(v), "height": HEIGHT, "width": WIDTH, "length": int(rng.integers(1, 4))}
         for v in rng.permutation(np.arange(1, int(rng.integers(2, 6))))
     ]
-    categories = [{"id": k, "name": f"kind{k}"} for k in (3, 1, 7)[: rng.integers(1, 4)]]
+    known = (3, 1, 7)[: rng.integers(1, 4)]
+    categories = [{"id": k, "name": f"kind{k}"} for k in known]
     truth: dict[str, Any] = {"videos": videos, "categories": categories, "annotations": []}
-    known = [category["id"] for category in categories]
     predictions = []
 
     def category() -> int:
@@ -113,9 +116,9 @@ def random_case(rng: np.random.Generator, lenient: bool) -> tuple[dict[str, Any]
     return truth, [predictions[i] for i in order]
 
 
-def public_numbers(classes: tuple[type, type], annotations: Path, predictions: Path) -> list[list[float]]:
-    """The twelve numbers, over categories and pooled."""
-    numbers = []
+def reference_metrics(classes: tuple[type, type], annotations: Path, predictions: Path) -> list[list[float]]:
+    """Compute the metrics of the reference evaluator, over categories and class-agnostic."""
+    metrics = []
     with contextlib.redirect_stdout(io.StringIO()):
         for use_categories in (1, 0):
             truth = classes[0](str(annotations))
@@ -124,52 +127,53 @@ def public_numbers(classes: tuple[type, type], annotations: Path, predictions: P
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-            numbers.append(evaluation.stats.tolist())
-    return numbers
+            metrics.append(evaluation.stats.tolist())
+    return metrics
 
 
-def our_numbers(annotations: Path, predictions: Path, lenient: bool) -> list[list[float]]:
+def mssts_metrics(annotations: Path, predictions: Path, lenient: bool) -> list[list[float]]:
+    """Compute the metrics of mssts, over categories and class-agnostic; -1 where undefined, as the reference does."""
     truth = read_ground_truth(annotations, lenient)
     records = match(truth, read_predictions(predictions, truth, lenient))
-    both = [twelve_numbers(records, groups) for groups in (records.categories, [records.pooled])]
-    return [[-1.0 if numbers[name] is None else numbers[name] for name in METRICS] for numbers in both]
+    both = [coco_metrics(records, groups) for groups in (records.categories, [records.pooled])]
+    return [[-1.0 if value is None else value for value in metrics.values()] for metrics in both]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("public", type=Path, help="checkout of the public evaluator")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("reference", type=Path, help="checkout of the reference evaluator")
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    classes = public_modules(options.public)
-    compared, ended, largest = [0, 0], [0, 0], [0.0, 0.0]
+    classes = reference_classes(options.reference)
+    compared, failed, largest = [0, 0], [0, 0], [0.0, 0.0]
     with tempfile.TemporaryDirectory() as directory:
         annotations, predictions = Path(directory) / "annotations.json", Path(directory) / "predictions.json"
         for seed in range(options.seed, options.seed + options.cases):
-            truth, found = random_case(np.random.default_rng(seed), lenient := seed % 2 == 1)
-            if not truth["annotations"]:  # refused by us, without a number there
+            truth, detections = random_case(np.random.default_rng(seed), lenient := seed % 2 == 1)
+            if not truth["annotations"]:  # mssts refuses the file, the reference evaluator gives no metrics
                 continue
             annotations.write_text(json.dumps(truth))
-            predictions.write_text(json.dumps(found))
+            predictions.write_text(json.dumps(detections))
             try:
-                theirs = public_numbers(classes, annotations, predictions)
-            except Exception:  # whatever ends it
-                ended[lenient] += 1
+                expected = reference_metrics(classes, annotations, predictions)
+            except Exception:  # of any kind: the reference evaluator does not check its input
+                failed[lenient] += 1
                 continue
             try:
-                ours = our_numbers(annotations, predictions, lenient)
+                found = mssts_metrics(annotations, predictions, lenient)
             except InputError as error:
                 print(f"seed {seed}: refused: {error}")
                 continue
-            difference = float(np.abs(np.subtract(ours, theirs)).max())
+            difference = float(np.abs(np.subtract(found, expected)).max())
             if difference > 1e-12:
                 print(f"seed {seed}: differs by {difference:.3g}")
             compared[lenient] += 1
             largest[lenient] = max(largest[lenient], difference)
-    for lenient, kind in enumerate(("strict", "lenient")):
+    for i, mode in enumerate(("strict", "lenient")):
         print(
-            f"{kind}: {compared[lenient]} cases compared, largest difference {largest[lenient]:.1e}; "
-            f"the public code ended with an error on {ended[lenient]}"
+            f"{mode}: {compared[i]} cases compared, largest difference {largest[i]:.1e}; "
+            f"the reference evaluator failed on {failed[i]}"
         )
 
 

@@ -1,12 +1,13 @@
-"""Does the 95 % interval cover the truth? Simulated data sets whose true difference in AP is known.
+"""Simulate how often the 95 % bootstrap interval covers the true difference in AP.
 
     python benchmarks/statistics_coverage.py [--categories 5] [--sets 1000] [--replicates 1000] [--videos 300] [--speed]
 
-Every data set holds the match records of two methods on the same videos. Objects of a video share a difficulty, and an
-object its own, so that the methods are correlated as real ones are; the second is better by a shift, or by nothing at
-all (the null comparison, in which an interval without 0, which the report calls told apart, is a false alarm). The
-truth is the mean AP difference of data sets so large that neither chance nor the bias of AP on few videos is seen.
-`--speed` times 10,000 replicates on 302 videos of ten detections each instead.
+Every simulated data set holds the match records of two methods on the same videos. Each video and each object has a
+difficulty that both methods share, so the methods are correlated as real ones are. The second method is better by a
+shift, or not at all (the null comparison, in which an interval without 0 is a false alarm). The true difference is the
+mean over data sets so large that neither chance nor the bias of AP on few videos matters.
+
+`--speed` instead measures the time of 10,000 replicates on 302 videos of ten detections each.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from mssts.evaluation.matching import IOU_THRESHOLDS, GroupRecords, MatchRecords
 from mssts.evaluation.statistics import bootstrap_over_videos
 
 POPULATION_VIDEOS, POPULATIONS = 20_000, 20
-FALSE_PER_VIDEO = 2.0  # beside 2.5 detections of objects
+FALSE_PER_VIDEO = 2.0  # mean number, in addition to 2.5 detections of objects
 SHIFT = 0.25  # of the second method's quality, in standard deviations of the difficulty
 
 
 def _group(video_N: np.ndarray, score_N: np.ndarray, quality_N: np.ndarray, positives_V: np.ndarray) -> GroupRecords:
-    """Records of one category: a detection is right at the IoU thresholds up to its quality."""
+    """Records of one category, in which a detection is right at the IoU thresholds up to its quality."""
     order = np.argsort(-score_N, kind="stable")
     matched_ATN = (quality_N[order] >= IOU_THRESHOLDS[:, None])[None]
     return GroupRecords(
@@ -44,7 +45,14 @@ def _group(video_N: np.ndarray, score_N: np.ndarray, quality_N: np.ndarray, posi
 def simulate(
     rng: np.random.Generator, videos: int, categories: int, shift: float, false_per_video: float = FALSE_PER_VIDEO
 ) -> list[MatchRecords]:
-    """Match records of two methods on the same videos, the second better by `shift`."""
+    """Draw the match records of two methods on the same videos.
+
+    Args:
+        rng: Generator of all random choices.
+        videos, categories: Number of videos and of categories.
+        shift: Advantage of the second method, in standard deviations of the difficulty.
+        false_per_video: Mean number of detections per video that belong to no object.
+    """
     objects_V = rng.integers(1, 5, videos)
     video_O = np.repeat(np.arange(videos), objects_V)
     share = 1 / np.arange(1, categories + 1) ** 0.5
@@ -60,11 +68,8 @@ def simulate(
         score_N = np.concatenate([strength_O + rng.normal(0, 0.8, video_O.size), rng.normal(0, 1, false_F.size)])
         category_N = np.concatenate([category_O, rng.integers(0, categories, false_F.size)])
         groups = [
-            _group(
-                *(part[category_N == k] for part in (video_N, score_N, quality_N)),
-                np.bincount(video_O[category_O == k], minlength=videos),
-            )
-            for k in range(categories)
+            _group(video_N[in_N], score_N[in_N], quality_N[in_N], np.bincount(video_O[in_O], minlength=videos))
+            for in_N, in_O in ((category_N == k, category_O == k) for k in range(categories))
         ]
         pooled = _group(video_N, score_N, quality_N, objects_V)
         methods.append(MatchRecords(tuple(range(videos)), tuple(range(categories)), ("all",), tuple(groups), pooled))
@@ -72,7 +77,7 @@ def simulate(
 
 
 def true_difference(rng: np.random.Generator, categories: int, shift: float) -> tuple[float, float]:
-    """AP of the second minus the first method over all videos there could be, and its Monte-Carlo standard error."""
+    """Simulate the difference in AP, second - first, over all possible videos; returns it and its standard error."""
     weights = np.ones((1, POPULATION_VIDEOS))
     differences = []
     for _ in range(POPULATIONS):
@@ -84,7 +89,7 @@ def true_difference(rng: np.random.Generator, categories: int, shift: float) -> 
 
 
 def coverage(options: argparse.Namespace) -> None:
-    """Print the shares of intervals that cover the truth, and of null comparisons that are called significant."""
+    """Print how many intervals cover the true difference, and how many of the null comparisons exclude 0."""
     rng = np.random.default_rng(options.seed)
     truth, error = true_difference(rng, options.categories, SHIFT)
     print(
@@ -92,19 +97,20 @@ def coverage(options: argparse.Namespace) -> None:
         f"{options.replicates} replicates",
         flush=True,
     )
-    shifted, null = [], []
+    shifted: list[tuple[float | None, ...]] = []
+    null: list[tuple[float | None, ...]] = []
     for done in range(1, options.sets + 1):
         for intervals, shift in ((shifted, SHIFT), (null, 0.0)):
             first, second = simulate(rng, options.videos, options.categories, shift)
             interval = bootstrap_over_videos([first], [second], options.replicates, rng, metrics=("AP",))["AP"]
             intervals.append((interval.difference, interval.low, interval.high))
         if done % 100 == 0 or done == options.sets:
-            found = f"shifted: {_summary(shifted, truth)}; null: {_summary(null, 0.0)}"
-            print(f"{done} data sets of {options.videos} videos; {found}", flush=True)
+            summary = f"shifted: {_summary(shifted, truth)}; null: {_summary(null, 0.0)}"
+            print(f"{done} data sets of {options.videos} videos; {summary}", flush=True)
 
 
-def _summary(intervals: list[tuple[float, float, float]], truth: float) -> str:
-    difference, low, high = np.transpose(intervals)
+def _summary(intervals: list[tuple[float | None, ...]], truth: float) -> str:
+    difference, low, high = np.array(intervals, dtype=np.float64).T
     below, above = np.mean(low > truth), np.mean(high < truth)
     covered = 1 - below - above
     error = np.sqrt(covered * (1 - covered) / len(intervals))
@@ -127,7 +133,7 @@ def speed(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--categories", type=int, default=5)
     parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--replicates", type=int, default=1000)

@@ -1,1 +1,1 @@
-"""Video AP, per-challenge AP and the statistics of their differences; numpy and pycocotools only, no torch."""
+"""Evaluation of predictions: matching, COCO metrics, errors, challenges and statistics of differences; no torch."""

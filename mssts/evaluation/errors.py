@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mssts.evaluation.average_precision import average_precision, average_precision_of, mean_over_categories
+from mssts.evaluation.average_precision import average_precision, average_precision_of_ranking, mean_over_categories
 from mssts.evaluation.matching import IOU_THRESHOLDS, LEAST_OVERLAP, GroupRecords, MatchRecords
 from mssts.ytvis.ground_truth import GroundTruth
 from mssts.ytvis.submission import Prediction
@@ -147,7 +147,7 @@ def _repaired(
         right_N = np.concatenate([at.kinds_KN[k][kept_N] == _RIGHT, np.ones(len(added[k]), dtype=bool)])
         positives = int(group.positives_AV[0].sum()) - fewer_K[k]
         order = np.argsort(-score_N, kind="stable")
-        after_K[k] = average_precision_of(right_N[order], positives) if positives else 1.0
+        after_K[k] = average_precision_of_ranking(right_N[order], positives) if positives else 1.0
     return float(mean_over_categories(after_K)), int(sum(one.sum() for one in errors_KN) + fewer_K.sum())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mssts.core.files import sha256_file, write_json
 from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
-from mssts.evaluation.average_precision import overall_and_by_category, twelve_numbers
+from mssts.evaluation.average_precision import coco_metrics, overall_and_per_category
 from mssts.evaluation.errors import error_gains
 from mssts.evaluation.matching import match
 from mssts.evaluation.records_file import write_records
@@ -49,10 +49,10 @@ def evaluate(
         truth = read_ground_truth(annotations, lenient)
         found = read_predictions(predictions, truth, lenient)
     records = match(truth, found, challenge_attributes(truth))
-    overall, by_category = overall_and_by_category(records)
+    overall, by_category = overall_and_per_category(records)
     metrics = {
         "overall": overall,
-        "class_agnostic": twelve_numbers(records, [records.pooled]),
+        "class_agnostic": coco_metrics(records, [records.pooled]),
         "per_category": dict(zip(truth.categories.values(), by_category, strict=True)),
         "attributes": attribute_metrics(records),
         "errors": error_gains(truth, found, records),

@@ -1,8 +1,9 @@
-"""Match records on disk: one `.npz` of plain arrays."""
+"""Match records on disk: one `.npz` file of plain arrays."""
 
 from __future__ import annotations
 
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +12,25 @@ from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
 from mssts.evaluation.matching import GroupRecords, MatchRecords
 
-_PER_DETECTION = (
-    *("video_N", "rank_N", "score_N", "prediction_N"),
-    *("matched_ATN", "ignored_ATN", "annotation_TN"),
-)
+_PER_DETECTION = tuple(field.name for field in fields(GroupRecords) if field.name != "positives_AV")
 
 
 def write_records(path: Path, records: MatchRecords) -> None:
-    """Write match records; the same records give the same bytes.
+    """Write match records without their overlaps; the same records give the same bytes.
 
-    Arrays: `video_ids` (V,), `category_ids` (K,), `views` (A,), and of the K categories and then the pooled group,
-    one after the other: the fields of `GroupRecords` joined along N, `group_sizes` (K+1,), `positives` (K+1, A, V).
+    Arrays: `video_ids` (V,), `category_ids` (K,), `views` (A,), and, of the K categories followed by the pooled group,
+    the fields of `GroupRecords` joined along N, `group_sizes` (K+1,) and `positives` (K+1, A, V).
+
+    Args:
+        path: The file to write.
+        records: What `match` returned.
     """
     groups = (*records.categories, records.pooled)
     arrays = {name: np.concatenate([getattr(group, name) for group in groups], axis=-1) for name in _PER_DETECTION}
     with atomic_write(path, "wb") as file:
         np.savez_compressed(
             file,
+            allow_pickle=False,
             video_ids=np.array(records.video_ids, dtype=np.int64),
             category_ids=np.array(records.category_ids, dtype=np.int64),
             views=np.array(records.views),
@@ -38,18 +41,18 @@ def write_records(path: Path, records: MatchRecords) -> None:
 
 
 def read_records(path: Path) -> MatchRecords:
-    """Match records of a file that `write_records` wrote. Raises InputError if it is missing or damaged."""
+    """Read match records that `write_records` wrote.
+
+    Raises:
+        InputError: If the file is missing or damaged.
+    """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; evaluate the run again to get its match records")
     try:
         with np.load(path, allow_pickle=False) as stored:
             ends = np.cumsum(stored["group_sizes"])[:-1]
-            split = {name: np.split(stored[name], ends, axis=-1) for name in _PER_DETECTION}
-            positives = stored["positives"]
-            groups = [
-                GroupRecords(**{name: split[name][g] for name in _PER_DETECTION}, positives_AV=positives[g])
-                for g in range(len(positives))
-            ]
+            columns = [np.split(stored[name], ends, axis=-1) for name in _PER_DETECTION]
+            groups = [GroupRecords(*group) for group in zip(*columns, stored["positives"], strict=True)]
             return MatchRecords(
                 tuple(stored["video_ids"].tolist()),
                 tuple(stored["category_ids"].tolist()),

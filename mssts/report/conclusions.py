@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mssts.evaluation.statistics import LEAST_SEEDS
+from mssts.evaluation.statistics import MIN_SEEDS
 from mssts.report.formats import interval_text, plural
 from mssts.study.differences import WHOLE, Difference, Measure
 from mssts.study.runs import Benchmark, StudyRuns
@@ -25,7 +25,7 @@ def _on_seeds(runs: StudyRuns, found: list[Difference]) -> list[str]:
     sentences = []
     for seeds in sorted({difference.seeds for difference in found}):
         least = min(1.0, 2 / 2**seeds)
-        if seeds < LEAST_SEEDS:
+        if seeds < MIN_SEEDS:
             sentences.append(
                 f"With {plural(seeds, 'seed')} per variant a two-sided sign-flip test over seeds cannot reach 5 % "
                 f"(its smallest p is {least:.2g}), so no difference here can be told from the luck of a training run; "

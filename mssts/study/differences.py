@@ -14,7 +14,7 @@ from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals, read_csv
 from mssts.core.errors import InputError
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, GroupRecords, MatchRecords
 from mssts.evaluation.records_file import read_records
-from mssts.evaluation.statistics import LEAST_SEEDS, bootstrap_over_videos, compare_seeds, holm
+from mssts.evaluation.statistics import MIN_SEEDS, bootstrap_over_videos, compare_seeds, holm
 from mssts.study.resolve import BASELINE
 from mssts.study.runs import Benchmark, Result, StudyRuns
 
@@ -206,7 +206,7 @@ def _sign_flip(pairs: list[tuple[Result, Result]], measure: Measure, mean: float
             f"{' '.join(measure)}: matches.npz and metrics.json do not belong together in one of {files}. "
             "Evaluate these runs again."
         )
-    return compared.p_value if len(pairs) >= LEAST_SEEDS else None
+    return compared.p_value if len(pairs) >= MIN_SEEDS else None
 
 
 def measured(found: list[Difference]) -> list[Measure]:

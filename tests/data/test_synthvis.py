@@ -10,6 +10,7 @@ from mssts.core.errors import InputError
 from mssts.data.datasets import DATASETS, split_annotations
 from mssts.data.synthvis import generate as synthvis
 from mssts.data.synthvis.attributes import ATTRIBUTES
+from mssts.data.synthvis.render import render
 from mssts.data.synthvis.scene import video_scene
 from mssts.evaluation.evaluate import evaluate
 
@@ -97,16 +98,16 @@ def test_recorded_scale_aspect_motion_and_border_are_seen_in_the_boxes(objects):
         assert attributes["fast_motion"] == bool(steps and np.mean(steps) >= 0.05 * sides.min())
 
 
-def without_covers(index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of a validation video as drawn without noise, and without noise, fog and occluders."""
+def without_occluders(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of a validation video rendered without noise, and without noise, fog and occluders."""
     seed, drawn = DATASETS["synthvis"].seeds["valid"], []
     for clean in (False, True):
         rng = np.random.default_rng([seed, index])
         scene = dataclasses.replace(video_scene(rng, index, 64, 96), noise=0.0)
         if clean:
-            tracks = [dataclasses.replace(t, covered_T=np.zeros_like(t.covered_T)) for t in scene.tracks]
+            tracks = [dataclasses.replace(t, occluded_T=np.zeros_like(t.occluded_T)) for t in scene.tracks]
             scene = dataclasses.replace(scene, tracks=tracks, fog=False)
-        drawn.append(scene.render(rng).frames_THW3.astype(int))
+        drawn.append(render(scene, rng).frames_THW3.astype(int))
     return drawn[0], drawn[1]
 
 
@@ -114,8 +115,8 @@ def test_recorded_fog_and_occluders_change_the_pixels_of_the_object_and_of_no_ot
     seen = {"fog": 0, "occlusion": 0}
     for index in range(40):
         here = [item for item in objects if item["video_id"] == index + 1]
-        covered, clean = without_covers(index)
-        changed = np.abs(covered - clean).max(axis=-1) > 8
+        rendered, clean = without_occluders(index)
+        changed = np.abs(rendered - clean).max(axis=-1) > 8
         for item in here:
             inside = masks(item)
             shares = [changed[t][m].mean() for t, m in enumerate(inside) if m.any()]
@@ -137,8 +138,8 @@ def test_fog_and_occluders_come_with_slow_objects():
             speeds = np.linalg.norm(np.diff(track.centres_T2, axis=0), axis=1)
             if scene.fog:
                 assert speeds.max() <= 1.4 + 1e-9
-            if track.covered_T.any():
-                assert speeds.max() <= 3 and track.covered_T.sum() <= len(track.covered_T) // 2
+            if track.occluded_T.any():
+                assert speeds.max() <= 3 and track.occluded_T.sum() <= len(track.occluded_T) // 2
 
 
 def test_objects_leave_and_return(objects):
@@ -208,9 +209,11 @@ def test_an_earlier_dataset_is_replaced_but_nothing_else(tmp_path):
         synthvis.generate(TINY, "synthvis", tmp_path / "data")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
-    with pytest.raises(InputError, match=r"mine: found something else"):
+    with pytest.raises(InputError, match=r"mine: found other files"):
         synthvis.generate(TINY, "synthvis", tmp_path / "mine")
-    with pytest.raises(InputError, match="found synthvis, expected nothing or an earlier synthvis-fresh"):
+    with pytest.raises(
+        InputError, match="found synthvis, expected no such directory, an empty one or an earlier synthvis-fresh"
+    ):
         synthvis.generate(TINY, "synthvis-fresh", tmp_path / "data")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mssts.evaluation.average_precision import twelve_numbers
+from mssts.evaluation.average_precision import coco_metrics
 from mssts.evaluation.matching import MatchRecords, match
 from mssts.ytvis import tracks
 from mssts.ytvis.ground_truth import parse_ground_truth
@@ -81,11 +81,11 @@ class Case:
 
     def numbers(self) -> dict[str, float | None]:
         records = self.records()
-        return twelve_numbers(records, records.categories)
+        return coco_metrics(records, records.categories)
 
     def agnostic_numbers(self) -> dict[str, float | None]:
         records = self.records()
-        return twelve_numbers(records, [records.pooled])
+        return coco_metrics(records, [records.pooled])
 
 
 @pytest.fixture(scope="session")

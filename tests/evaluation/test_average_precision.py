@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from mssts.evaluation.average_precision import RECALL_POINTS, _points_reached, average_precision, average_recall, metric
+from mssts.evaluation.average_precision import (
+    RECALL_POINTS,
+    _recall_points_reached,
+    average_precision,
+    average_recall,
+    metric,
+)
 from mssts.evaluation.matching import match_greedily
 
 WHOLE, LEFT, RIGHT = (0, 0, 10, 10), (0, 0, 5, 10), (5, 0, 10, 10)
@@ -192,6 +198,8 @@ def test_weightings_do_not_influence_each_other(random_case):
 
 def test_recall_points_are_counted_without_a_rounding_error():
     possible = np.array([k / n for n in range(1, 60) for k in range(n + 1)])
-    np.testing.assert_array_equal(_points_reached(possible), np.searchsorted(RECALL_POINTS, possible, side="right"))
+    np.testing.assert_array_equal(
+        _recall_points_reached(possible), np.searchsorted(RECALL_POINTS, possible, side="right")
+    )
     beside = np.concatenate([np.nextafter(RECALL_POINTS[1:], 0), RECALL_POINTS])
-    np.testing.assert_array_equal(_points_reached(beside), np.searchsorted(RECALL_POINTS, beside, side="right"))
+    np.testing.assert_array_equal(_recall_points_reached(beside), np.searchsorted(RECALL_POINTS, beside, side="right"))

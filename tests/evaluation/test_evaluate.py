@@ -7,7 +7,7 @@ import pytest
 
 from mssts.config import EvaluationSection
 from mssts.core.errors import InputError
-from mssts.evaluation.average_precision import METRICS, twelve_numbers
+from mssts.evaluation.average_precision import METRICS, coco_metrics
 from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.records_file import read_records, write_records
 
@@ -73,8 +73,8 @@ def test_a_second_evaluation_gives_the_same_bytes(done, tmp_path):
 def test_match_records_on_disk_give_the_same_numbers(done):
     output, metrics = done
     records = read_records(output.with_name("matches.npz"))
-    assert twelve_numbers(records, records.categories) == metrics["overall"]
-    assert twelve_numbers(records, [records.pooled]) == metrics["class_agnostic"]
+    assert coco_metrics(records, records.categories) == metrics["overall"]
+    assert coco_metrics(records, [records.pooled]) == metrics["class_agnostic"]
 
 
 def test_records_are_read_back_as_they_were_written(random_case, tmp_path):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mssts.cli import app
 from mssts.core.errors import InputError
-from mssts.evaluation.average_precision import twelve_numbers
+from mssts.evaluation.average_precision import coco_metrics
 from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.matching import match
 from mssts.ytvis.ground_truth import parse_ground_truth
@@ -27,7 +27,7 @@ def lenient_numbers(case):
     predictions = parse_predictions(case.predictions, truth, lenient=True)
     records = match(truth, predictions)
     notices = {notice.what.partition(":")[0]: notice.count for notice in (*truth.notices, *predictions.notices)}
-    return twelve_numbers(records, records.categories), notices
+    return coco_metrics(records, records.categories), notices
 
 
 def refused(case, *words):
@@ -91,8 +91,8 @@ def test_a_repeated_id_of_an_unknown_category_counts_twice_class_agnostically(ne
     case = new_case().video().instance(RIGHT, category=9).instance(LEFT, id=1).predict(LEFT)
     truth = parse_ground_truth(case.content, lenient=True)
     records = match(truth, parse_predictions(case.predictions, truth, lenient=True))
-    assert twelve_numbers(records, records.categories)["AR100"] == pytest.approx(1)
-    assert twelve_numbers(records, [records.pooled])["AR100"] == pytest.approx(0.5)  # both names stand for the last
+    assert coco_metrics(records, records.categories)["AR100"] == pytest.approx(1)
+    assert coco_metrics(records, [records.pooled])["AR100"] == pytest.approx(0.5)  # both names stand for the last
 
 
 def test_a_match_to_annotation_id_zero_does_not_count_as_right(new_case):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mssts.evaluation.average_precision import METRICS, twelve_numbers
+from mssts.evaluation.average_precision import METRICS, coco_metrics
 from mssts.evaluation.matching import match
 from mssts.ytvis.ground_truth import read_ground_truth
 from mssts.ytvis.submission import read_predictions
@@ -22,11 +22,11 @@ def records(each_reader):
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_number_equals_that_of_the_reference_evaluator(records, name):
-    ours = twelve_numbers(records, records.categories)[name]
+    ours = coco_metrics(records, records.categories)[name]
     assert (-1.0 if ours is None else ours) == pytest.approx(EXPECTED[name], abs=1e-12)
 
 
 def test_the_mean_over_categories_is_the_overall_number(records):
-    per_category = [twelve_numbers(records, [group])["AP"] for group in records.categories]
+    per_category = [coco_metrics(records, [group])["AP"] for group in records.categories]
     defined = [value for value in per_category if value is not None]
     assert sum(defined) / len(defined) == pytest.approx(EXPECTED["AP"], abs=1e-12)

@@ -11,7 +11,7 @@ import numpy as np
 from mssts import config as configuration
 from mssts.core.files import write_json
 from mssts.evaluation.attributes import attribute_metrics
-from mssts.evaluation.average_precision import twelve_numbers
+from mssts.evaluation.average_precision import coco_metrics
 from mssts.evaluation.errors import KINDS
 from mssts.evaluation.matching import AREA_RANGES, ATTRIBUTE_VIEW, GroupRecords, MatchRecords
 from mssts.evaluation.records_file import write_records
@@ -107,7 +107,7 @@ def write_run(
 def write_result(directory: Path, split: str, count: int, record: dict) -> None:
     """metrics.json and matches.npz of a split; the control split has no attributes."""
     matches = records(count, attributes=split != "control")
-    numbers = twelve_numbers(matches, matches.categories)
+    numbers = coco_metrics(matches, matches.categories)
     write_records(split_dir(directory, split) / "matches.npz", matches)
     metrics = {
         "overall": numbers,

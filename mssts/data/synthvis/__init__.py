@@ -1,1 +1,1 @@
-"""SynthVIS, the generated dataset."""
+"""SynthVIS, a generated dataset in the YouTube-VIS format: scenes, rendering, challenge attributes, files."""

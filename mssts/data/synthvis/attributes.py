@@ -1,12 +1,15 @@
-"""Challenges of one SynthVIS instance, measured on the drawn masks and never taken from the plan.
+"""Challenge attributes of a SynthVIS instance, measured on the rendered masks instead of read from the scene.
 
-All thresholds are [ours]; the challenges are those of the poster's attention-map figure, plus fast motion and fog.
+All thresholds are [ours]. The challenges are those of the attention-map figure on the poster, plus fast motion and fog.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from mssts.data.synthvis.render import Rendering
+
+# These texts are written into every annotation file: another wording changes the fingerprint of the dataset.
 ATTRIBUTES = {
     "scale_variation": "largest mask at least 2.5 times the smallest, over frames that show the object whole",
     "aspect_ratio_change": "width/height of the box changes by a factor of at least 1.6, over the same frames",
@@ -16,56 +19,42 @@ ATTRIBUTES = {
     "partial_visibility": "in some frame at most 70 % of the object lies within the frame",
 }
 MIN_VISIBLE_PX = 10
-WHOLE = 0.93
+_WHOLE = 0.93  # smallest visible share of an object that counts as shown whole
 
 
-def boxes_xywh(visible_THW: np.ndarray) -> np.ndarray:
-    """Boxes (T, 4) x, y, width, height in px of masks (T, H, W) bool; zeros for an empty mask."""
-    spans = []
-    for axis in (1, 2):
-        line = visible_THW.any(axis=axis)
-        start = line.argmax(axis=1)
-        length = line.shape[1] - line[:, ::-1].argmax(axis=1) - start
-        spans.append((start, np.where(line.any(axis=1), length, 0)))
-    (x, w), (y, h) = spans
-    return np.stack([x, y, w, h], axis=1)
+def measure_attributes(rendering: Rendering, n: int, boxes_T4: np.ndarray) -> dict[str, bool]:
+    """Measure which challenges one object shows.
 
+    Args:
+        rendering: The rendered video.
+        n: Index of the object in the rendering.
+        boxes_T4: (T, 4) boxes x, y, width, height of its visible masks, in px of the frame.
 
-def present_frames(visible_THW: np.ndarray) -> np.ndarray:
-    """Frames (T,) bool in which at least MIN_VISIBLE_PX are visible; in all others the annotation is null."""
-    return visible_THW.sum(axis=(1, 2)) >= MIN_VISIBLE_PX
+    Returns:
+        For each of `ATTRIBUTES` whether the object shows it.
+    """
+    area_T, area_in_frame_T = rendering.visible_NTHW[n].sum(axis=(1, 2)), rendering.area_in_frame_NT[n]
+    present_T = area_T >= MIN_VISIBLE_PX
+    inside_T = area_in_frame_T / rendering.full_area_NT[n]
+    hidden_T = 1 - area_T / np.maximum(area_in_frame_T, 1)
+    whole_T = present_T & (inside_T > _WHOLE) & (hidden_T < 1 - _WHOLE)
 
-
-def measure(
-    visible_THW: np.ndarray,
-    own_area_T: np.ndarray,
-    whole_area_T: np.ndarray,
-    occluded_T: np.ndarray,
-    fogged_T: np.ndarray,
-) -> dict[str, bool]:
-    """Attributes of one instance; arguments as in `Rendering`, for one object."""
-    height, width = visible_THW.shape[1:]
-    areas = visible_THW.sum(axis=(1, 2))
-    present = present_frames(visible_THW)
-    boxes = boxes_xywh(visible_THW).astype(float)
-    inside = own_area_T / whole_area_T
-    hidden = 1 - areas / np.maximum(own_area_T, 1)
-    whole = present & (inside > WHOLE) & (hidden < 1 - WHOLE)
-
-    centres = boxes[:, :2] + boxes[:, 2:] / 2
-    pairs = present[1:] & present[:-1]
-    steps = np.linalg.norm(centres[1:] - centres[:-1], axis=1)[pairs]
-    in_frame = own_area_T >= MIN_VISIBLE_PX
+    centres_T2 = boxes_T4[:, :2] + boxes_T4[:, 2:] / 2
+    steps = np.linalg.norm(np.diff(centres_T2, axis=0), axis=1)[present_T[1:] & present_T[:-1]]
+    in_frame_T = area_in_frame_T >= MIN_VISIBLE_PX
+    fog = rendering.fogged_share_NT[n, present_T]
     values = {
-        "scale_variation": _change(areas[whole]) >= 2.5,
-        "aspect_ratio_change": _change(boxes[whole, 2] / np.maximum(boxes[whole, 3], 1)) >= 1.6,
-        "fast_motion": bool(len(steps)) and steps.mean() >= 0.05 * min(height, width),
-        "occlusion": (present & (occluded_T >= 0.4)).any() or (in_frame & (hidden >= 0.25)).any(),
-        "fog": bool(present.any()) and fogged_T[present].mean() >= 0.3,
-        "partial_visibility": (present & (inside <= 0.7)).any(),
+        "scale_variation": _largest_ratio(area_T[whole_T]) >= 2.5,
+        "aspect_ratio_change": _largest_ratio(boxes_T4[whole_T, 2] / np.maximum(boxes_T4[whole_T, 3], 1)) >= 1.6,
+        "fast_motion": steps.size and steps.mean() >= 0.05 * min(rendering.visible_NTHW.shape[2:]),
+        "occlusion": (present_T & (rendering.occluded_share_NT[n] >= 0.4)).any()
+        or (in_frame_T & (hidden_T >= 0.25)).any(),
+        "fog": fog.size and fog.mean() >= 0.3,
+        "partial_visibility": (present_T & (inside_T <= 0.7)).any(),
     }
     return {name: bool(values[name]) for name in ATTRIBUTES}
 
 
-def _change(values: np.ndarray) -> float:
+def _largest_ratio(values: np.ndarray) -> float:
+    """Ratio of the largest to the smallest value; 1 for fewer than two values."""
     return float(values.max() / max(values.min(), 1e-6)) if len(values) > 1 else 1.0

@@ -1,7 +1,7 @@
-"""SynthVIS, the embedded dataset: writes a YouTube-VIS directory, COCO-style stills and a fingerprint.
+"""Generate SynthVIS: a YouTube-VIS directory, COCO-style still images and a fingerprint.
 
-Every video is drawn from its own numpy generator, seeded by (seed of the split, video index): it does not depend on how
-many others there are. The same seed gives the same bytes.
+Every video has its own numpy generator, seeded by (seed of the split, index of the video), so it does not depend on the
+number of videos. The same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,111 +21,164 @@ from tqdm import tqdm
 
 from mssts.config import SyntheticSection
 from mssts.core.errors import InputError
+from mssts.core.files import sha256_file, write_json
 from mssts.data.datasets import STILLS, DatasetEntry, entry
-from mssts.data.synthvis.attributes import ATTRIBUTES, boxes_xywh, measure, present_frames
-from mssts.data.synthvis.render import Rendering
-from mssts.data.synthvis.scene import LENGTHS, control_scene, still_scene, video_scene
+from mssts.data.prepare import FINGERPRINT
+from mssts.data.synthvis.attributes import ATTRIBUTES, MIN_VISIBLE_PX, measure_attributes
+from mssts.data.synthvis.render import Scene, render
+from mssts.data.synthvis.scene import draw_length, still_scene, video_scene
 
-FINGERPRINT = "fingerprint.json"
-MIN_SIDE = 48
+MIN_SIDE = 48  # px; the objects of smaller frames would be too small to tell apart
 
 
-def generate(settings: SyntheticSection, dataset: str, output: Path) -> None:
-    """Write the generated dataset `dataset` to the directory `output`, replacing an earlier one of the same name.
+class _Video(NamedTuple):
+    """One video or still image as it is written.
 
-    The files appear under `output` only when all are written. Raises InputError if the dataset is not a generated one,
-    the frame size is too small, or `output` holds something else.
+    Attributes:
+        files: (path below the image directory, JPEG bytes) of each frame.
+        record: Its entry under `videos` or `images`.
+        annotations: Its annotations, without ids.
+    """
+
+    files: list[tuple[str, bytes]]
+    record: dict[str, Any]
+    annotations: list[dict[str, Any]]
+
+
+def generate(synthetic_config: SyntheticSection, dataset: str, output: Path) -> None:
+    """Generate a dataset, replacing an earlier version of the same dataset.
+
+    The files appear under `output` only when all of them are written.
+
+    Args:
+        synthetic_config: Number of videos of each split, and the frame size.
+        dataset: Name of a generated dataset, e.g. "synthvis".
+        output: Directory of the dataset.
+
+    Raises:
+        InputError: If the dataset cannot be generated, the frame size is too small, or `output` holds anything but
+            this dataset.
     """
     dataset_entry = entry(dataset)
     if dataset_entry.seeds is None:
         raise InputError(f"dataset {dataset!r}: cannot be generated. Get it from {dataset_entry.source}.")
-    if not MIN_SIDE <= settings.height <= settings.width:
+    height, width = synthetic_config.height, synthetic_config.width
+    if not MIN_SIDE <= height <= width:
         raise InputError(
-            f"data.synthetic: found height {settings.height}, width {settings.width}; expected "
-            f"{MIN_SIDE} <= height <= width"
+            f"data.synthetic: found height {height}, width {width}; expected {MIN_SIDE} <= height <= width."
         )
     output = Path(output)
     _check_replaceable(output, dataset)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:
         root = Path(temporary) / "new"
-        _write_dataset(settings, dataset, dataset_entry, root)
+        _write_dataset(synthetic_config, dataset, dataset_entry, dataset_entry.seeds, root)
         if output.exists():
             output.rename(Path(temporary) / "old")
         root.rename(output)
 
 
+def fingerprint(root: Path) -> str:
+    """Return 12 hex digits that identify the content of a generated dataset.
+
+    They are the beginning of the SHA-256 over the sorted (relative path, SHA-256) of all annotation and image files.
+    """
+    total = hashlib.sha256()
+    for name in sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()):
+        if name != FINGERPRINT and not Path(name).name.startswith("."):
+            total.update(f"{name}\0{sha256_file(root / name)}\n".encode())
+    return total.hexdigest()[:12]
+
+
 def _check_replaceable(output: Path, dataset: str) -> None:
-    if not output.exists() or (output.is_dir() and all(p.name.startswith(".") for p in output.iterdir())):
+    """Raise InputError unless `output` is missing, empty but for hidden files, or an earlier version of `dataset`."""
+    if not output.exists() or (output.is_dir() and all(path.name.startswith(".") for path in output.iterdir())):
         return
     try:
         found = json.loads((output / FINGERPRINT).read_text(encoding="utf-8"))["dataset"]
     except (OSError, ValueError, KeyError, TypeError):
-        found = "something else"
+        found = "other files"
     if found != dataset:
-        raise InputError(f"{output}: found {found}, expected nothing or an earlier {dataset}. Name another folder.")
+        raise InputError(
+            f"{output}: found {found}, expected no such directory, an empty one or an earlier {dataset}. "
+            "Choose another output directory."
+        )
 
 
-def _write_dataset(settings: SyntheticSection, dataset: str, dataset_entry: DatasetEntry, root: Path) -> None:
+def _write_dataset(
+    synthetic_config: SyntheticSection, dataset: str, dataset_entry: DatasetEntry, seeds: dict[str, int], root: Path
+) -> None:
     counts = {
-        "train": settings.train_videos,
-        "valid": settings.valid_videos,
-        "control": settings.control_videos,
-        STILLS: settings.still_images,
+        "train": synthetic_config.train_videos,
+        "valid": synthetic_config.valid_videos,
+        "control": synthetic_config.control_videos,
+        STILLS: synthetic_config.still_images,
     }
     summaries = {}
     with tqdm(total=sum(counts.values()), desc=f"generate {dataset}", unit="video", mininterval=1) as progress:
         for split, count in counts.items():
             annotation_file, image_root = dataset_entry.splits[split]
-            draw = _draw_still if split == STILLS else _draw_control if split == "control" else _draw_video
-            content = _write_split(
-                draw, dataset_entry.seeds[split], count, settings, root / image_root, progress.update
-            )
+            videos = (_draw(split, seeds[split], index, synthetic_config) for index in range(count))
+            content = _write_videos(videos, root / image_root, progress.update)
             content["categories"] = [{"id": i, "name": name} for i, name in dataset_entry.categories]
             content["info"] = {"description": f"{dataset_entry.title}, split {split}", "attributes": ATTRIBUTES}
             (root / annotation_file).write_text(json.dumps(content, sort_keys=True) + "\n", encoding="utf-8")
             summaries[split] = _summary(content)
-    record = {"dataset": dataset, "fingerprint": fingerprint(root), "splits": summaries}
-    (root / FINGERPRINT).write_text(json.dumps(record, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+    write_json(root / FINGERPRINT, {"dataset": dataset, "fingerprint": fingerprint(root), "splits": summaries})
 
 
-def fingerprint(root: Path) -> str:
-    """12 hex digits of the SHA-256 over the sorted (relative path, SHA-256) of all annotation and image files."""
-    total = hashlib.sha256()
-    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-    for name in names:
-        if name != FINGERPRINT and not Path(name).name.startswith("."):
-            digest = hashlib.sha256((root / name).read_bytes()).hexdigest()
-            total.update(f"{name}\0{digest}\n".encode())
-    return total.hexdigest()[:12]
+def _write_videos(videos: Iterable[_Video], image_root: Path, advance: Callable[[], object]) -> dict[str, Any]:
+    """Write the frames of videos or still images; return the content of their annotation file without categories.
 
-
-Drawn = tuple[list[tuple[str, bytes]], dict[str, Any], list[dict[str, Any]]]
-
-
-def _write_split(
-    draw: Callable[[int, int, SyntheticSection], Drawn],
-    seed: int,
-    count: int,
-    settings: SyntheticSection,
-    image_root: Path,
-    advance: Callable[[], Any],
-) -> dict[str, Any]:
-    """Draw and write `count` videos or stills; returns the annotation content without categories."""
+    `advance` is called after each of them.
+    """
     image_root.mkdir(parents=True)
-    records, annotations = [], []
-    for index in range(count):
-        images, record, found = draw(seed, index, settings)
-        for name, encoded in images:
+    content: dict[str, Any] = {"annotations": []}
+    for video in videos:
+        for name, encoded in video.files:
             path = image_root / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(encoded)
-        records.append(record)
-        for annotation in found:
-            annotations.append({"id": len(annotations) + 1} | annotation)
+        content.setdefault("images" if "file_name" in video.record else "videos", []).append(video.record)
+        for annotation in video.annotations:
+            content["annotations"].append({"id": len(content["annotations"]) + 1} | annotation)
         advance()
-    kind = "images" if records and "file_name" in records[0] else "videos"
-    return {kind: records, "annotations": annotations}
+    return content
+
+
+def _draw(split: str, seed: int, index: int, synthetic_config: SyntheticSection) -> _Video:
+    """Draw and encode one video or still image of a split."""
+    rng = np.random.default_rng([seed, index])
+    size = synthetic_config.height, synthetic_config.width
+    if split == STILLS:
+        return _as_still(_encode(index, still_scene(rng, index, *size), rng))
+    if split == "control":
+        repeats = draw_length(rng)
+        return _encode(index, still_scene(rng, index, *size, noise=0.0), rng, repeats)
+    return _encode(index, video_scene(rng, index, *size), rng)
+
+
+def _encode(index: int, scene: Scene, rng: np.random.Generator, repeats: int = 1) -> _Video:
+    """Render and encode a video in which the frames of the scene are repeated `repeats` times."""
+    rendering = render(scene, rng)
+    frames = [_jpeg(frame_HW3) for frame_HW3 in rendering.frames_THW3] * repeats
+    files = [(f"{index:05d}/{t:05d}.jpg", encoded) for t, encoded in enumerate(frames)]
+    shape = {"height": scene.height, "width": scene.width, "length": len(files)}
+    annotations = []
+    for n, track in enumerate(scene.tracks):
+        masks_HWT = np.asfortranarray(rendering.visible_NTHW[n].transpose(1, 2, 0), dtype=np.uint8)
+        rles_T = coco_mask.encode(masks_HWT)
+        boxes_T4, areas_T = coco_mask.toBbox(rles_T), coco_mask.area(rles_T)
+        per_frame = [
+            (rle | {"counts": rle["counts"].decode()}, box, area) if area >= MIN_VISIBLE_PX else (None, None, None)
+            for rle, box, area in zip(rles_T, boxes_T4.astype(int).tolist(), areas_T.tolist(), strict=True)
+        ]
+        segmentations, boxes, areas = (list(values) * repeats for values in zip(*per_frame, strict=True))
+        if any(areas):
+            identity = {"video_id": index + 1, "category_id": track.category + 1, "iscrowd": int(track.crowd)}
+            masks = {"segmentations": segmentations, "bboxes": boxes, "areas": areas}
+            annotations.append(shape | identity | masks | {"attributes": measure_attributes(rendering, n, boxes_T4)})
+    return _Video(files, shape | {"id": index + 1, "file_names": [name for name, _ in files]}, annotations)
 
 
 def _jpeg(frame_HW3: np.ndarray) -> bytes:
@@ -134,99 +187,34 @@ def _jpeg(frame_HW3: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_video(seed: int, index: int, settings: SyntheticSection) -> Drawn:
-    rng = np.random.default_rng([seed, index])
-    scene = video_scene(rng, index, settings.height, settings.width)
-    return _video(index, scene.render(rng), [track.crowd for track in scene.tracks], _categories(scene), 1)
-
-
-def _draw_control(seed: int, index: int, settings: SyntheticSection) -> Drawn:
-    rng = np.random.default_rng([seed, index])
-    repeats = int(rng.integers(LENGTHS[0], LENGTHS[1] + 1))
-    scene = control_scene(rng, index, settings.height, settings.width)
-    return _video(index, scene.render(rng), [track.crowd for track in scene.tracks], _categories(scene), repeats)
-
-
-def _categories(scene: Any) -> list[int]:
-    return [track.category + 1 for track in scene.tracks]
-
-
-def _video(index: int, drawn: Rendering, crowds: list[bool], categories: list[int], repeats: int) -> Drawn:
-    """Files, record and annotations of one video; every drawn frame is shown `repeats` times."""
-    frames = [_jpeg(frame) for frame in drawn.frames_THW3] * repeats
-    images = [(f"{index:05d}/{t:05d}.jpg", encoded) for t, encoded in enumerate(frames)]
-    height, width = drawn.frames_THW3.shape[1:3]
-    record = {
-        "id": index + 1,
-        "height": height,
-        "width": width,
-        "length": len(images),
-        "file_names": [name for name, _ in images],
-    }
-    annotations = []
-    for n, (crowd, category) in enumerate(zip(crowds, categories, strict=True)):
-        visible_THW = drawn.visible_NTHW[n]
-        present = present_frames(visible_THW)
-        if not present.any():
-            continue
-        rles = coco_mask.encode(np.asfortranarray(visible_THW.transpose(1, 2, 0), dtype=np.uint8))
-        boxes, areas = boxes_xywh(visible_THW), visible_THW.sum(axis=(1, 2))
-        shown = range(len(present))
-        annotations.append(
-            {
-                "video_id": index + 1,
-                "category_id": category,
-                "iscrowd": int(crowd),
-                "height": height,
-                "width": width,
-                "length": len(images),
-                "segmentations": [_rle(rles[t]) if present[t] else None for t in shown] * repeats,
-                "bboxes": [boxes[t].tolist() if present[t] else None for t in shown] * repeats,
-                "areas": [int(areas[t]) if present[t] else None for t in shown] * repeats,
-                "attributes": measure(
-                    visible_THW, drawn.own_area_NT[n], drawn.whole_area_NT[n], drawn.occluded_NT[n], drawn.fogged_NT[n]
-                ),
-            }
-        )
-    return images, record, annotations
-
-
-def _rle(encoded: dict[str, Any]) -> dict[str, Any]:
-    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
-
-
-def _draw_still(seed: int, index: int, settings: SyntheticSection) -> Drawn:
-    rng = np.random.default_rng([seed, index])
-    scene = still_scene(rng, index, settings.height, settings.width)
-    crowds = [track.crowd for track in scene.tracks]
-    [(_, encoded)], record, found = _video(index, scene.render(rng), crowds, _categories(scene), 1)
-    name = f"{index:05d}.jpg"
+def _as_still(video: _Video) -> _Video:
+    """Turn a video of one frame into a still image with COCO-style annotations."""
+    [(_, encoded)] = video.files
+    name = f"{video.record['id'] - 1:05d}.jpg"
     annotations = [
         {
-            "image_id": index + 1,
+            "image_id": item["video_id"],
             "category_id": item["category_id"],
             "iscrowd": item["iscrowd"],
             "segmentation": item["segmentations"][0],
             "bbox": item["bboxes"][0],
             "area": item["areas"][0],
         }
-        for item in found
+        for item in video.annotations
     ]
-    image = {"id": index + 1, "height": record["height"], "width": record["width"], "file_name": name}
-    return [(name, encoded)], image, annotations
+    record = {key: video.record[key] for key in ("id", "height", "width")} | {"file_name": name}
+    return _Video([(name, encoded)], record, annotations)
 
 
 def _summary(content: dict[str, Any]) -> dict[str, Any]:
-    """Counts of one split, over instances that are no crowd."""
+    """Count what an annotation file holds; instances, null frames and attributes without the crowd regions."""
     single = [item for item in content["annotations"] if not item["iscrowd"]]
-    crowd = len(content["annotations"]) - len(single)
+    counts = {"instances": len(single), "crowd": len(content["annotations"]) - len(single)}
     if "images" in content:
-        return {"images": len(content["images"]), "instances": len(single), "crowd": crowd}
-    return {
+        return counts | {"images": len(content["images"])}
+    return counts | {
         "videos": len(content["videos"]),
         "frames": sum(video["length"] for video in content["videos"]),
-        "instances": len(single),
-        "crowd": crowd,
         "with_null_frames": sum(None in item["segmentations"] for item in single),
         "attributes": {name: sum(item["attributes"][name] for item in single) for name in ATTRIBUTES},
     }
