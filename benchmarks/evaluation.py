@@ -141,11 +141,11 @@ def measure_ours(annotations: Path, predictions: Path) -> dict[str, float]:
     """Seconds of matching and of the twelve numbers, and the AP, of our evaluator in this process."""
     from mssts.evaluation.average_precision import twelve_numbers
     from mssts.evaluation.matching import match
-    from mssts.ytvis.ground_truth import read_ground_truth
-    from mssts.ytvis.submission import read_predictions
+    from mssts.ytvis.annotations import read_annotations
+    from mssts.ytvis.submission import read_submission
 
-    truth = read_ground_truth(annotations)
-    found = read_predictions(predictions, truth)
+    truth = read_annotations(annotations)
+    found = read_submission(predictions, truth).predictions
     start = time.process_time()
     records = match(truth, found)
     numbers = twelve_numbers(records, records.categories)

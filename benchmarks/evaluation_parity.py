@@ -27,8 +27,8 @@ from pycocotools import mask as coco_mask
 from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import METRICS, twelve_numbers
 from mssts.evaluation.matching import match
-from mssts.ytvis.ground_truth import read_ground_truth
-from mssts.ytvis.submission import read_predictions
+from mssts.ytvis.annotations import read_annotations
+from mssts.ytvis.submission import read_submission
 
 HEIGHT, WIDTH = 24, 30
 
@@ -129,8 +129,8 @@ def public_numbers(classes: tuple[type, type], annotations: Path, predictions: P
 
 
 def our_numbers(annotations: Path, predictions: Path, lenient: bool) -> list[list[float]]:
-    truth = read_ground_truth(annotations, lenient)
-    records = match(truth, read_predictions(predictions, truth, lenient))
+    truth = read_annotations(annotations, lenient=lenient)
+    records = match(truth, read_submission(predictions, truth, lenient).predictions)
     both = [twelve_numbers(records, groups) for groups in (records.categories, [records.pooled])]
     return [[-1.0 if numbers[name] is None else numbers[name] for name in METRICS] for numbers in both]
 

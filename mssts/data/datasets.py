@@ -1,35 +1,39 @@
-"""The registry of datasets: names, files, categories, and where to get them. Imports no torch.
+"""The registry of data sets: names, files, categories, and where to get them. Imports no torch.
 
-To add a dataset, add one entry to `DATASETS` (and its category names to `categories.csv`).
+To add a data set, add one entry to `DATASETS` (and its category names to `categories.csv`).
 """
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mssts.core.errors import InputError
-
-if TYPE_CHECKING:
-    from mssts.ytvis.annotations import VideoAnnotations
+from mssts.ytvis.annotations import STILLS as STILLS_LAYOUT
+from mssts.ytvis.annotations import VIDEOS, Annotations, Truth, read_annotations
+from mssts.ytvis.categories import ExpectedCategories
+from mssts.ytvis.tracks import Video
 
 CATEGORIES_CSV = Path(__file__).with_name("categories.csv")
 STILLS = "stills"
-LOCAL = "local_"  # how the splits begin that `mssts prepare` makes of the training annotations
+LOCAL = "local_"  # prefix of the splits that `mssts prepare` makes of the training annotations
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """One dataset in YouTube-VIS layout.
+    """One data set in YouTube-VIS layout.
 
-    title: name for people. category_key: rows of `categories.csv` that hold its category names.
-    splits: split name -> (annotation file, image folder), relative to the dataset's directory; the split `stills` is
-    COCO-style, all others are YouTube-VIS videos. Several names parted by "|" are those that people have: the first
-    that exists counts. seeds: split -> seed of the generator, None for a user's dataset.
-    source: where people get the files. local_share: share of the training videos that the local split holds out.
+    Attributes:
+        title: Name for people.
+        category_key: Rows of `categories.csv` that hold its category names.
+        splits: {split: (annotation file, image folder)}, relative to the directory of the data set. The split `stills`
+            is COCO-style, all others are YouTube-VIS videos. Names separated by "|" are alternatives that people have;
+            the first that exists is used.
+        seeds: {split: seed of the generator}; None for a user's data set.
+        source: Where to get the files.
+        local_share: Share of the training videos that the local split holds out.
     """
 
     title: str
@@ -44,16 +48,22 @@ class DatasetEntry:
         """(id, name) of every category, sorted by id; the position is the index of the class logit."""
         return _category_table()[self.category_key]
 
-    def files(self, directory: Path, split: str) -> tuple[Path, Path]:
-        """(annotation file, image folder) of a split, both seen to exist.
+    def files(self, directory: Path, split: str, need_images: bool = True) -> tuple[Path, Path]:
+        """(annotation file, image folder) of a split.
 
-        Raises InputError that lists what is missing and says where people get it.
+        Args:
+            directory: Directory of the data set.
+            split: Name of the split.
+            need_images: Whether the image folder has to exist.
+
+        Raises:
+            InputError: With what is missing and where to get it.
         """
         if split not in self.splits:
             raise InputError(f"{self.title}: found split {split!r}, expected one of {', '.join(self.splits)}.")
         annotations, images = self.paths(directory, split)
         missing = [f"{annotations} (annotation file)"] if not annotations.is_file() else []
-        missing += [f"{images}/ (folder of images)"] if not images.is_dir() else []
+        missing += [f"{images}/ (folder of images)"] if need_images and not images.is_dir() else []
         if missing:
             listed = "\n".join(f"  {path}" for path in missing)
             if split.startswith(LOCAL) and self.paths(directory, "train")[0].is_file():
@@ -62,7 +72,7 @@ class DatasetEntry:
         return annotations, images
 
     def paths(self, directory: Path, split: str) -> tuple[Path, Path]:
-        """(annotation file, image folder) of a split: of each the first name that exists, else the first name."""
+        """(annotation file, image folder) of a split: the first alternative of each that exists, else the first."""
         found = []
         for names in self.splits[split]:
             candidates = [Path(directory) / name for name in names.split("|")]
@@ -74,7 +84,7 @@ class DatasetEntry:
             return f"Generate it again: remove {directory} and run `mssts generate`, or let Snakemake do it."
         pairs = [pair for split, pair in self.splits.items() if not split.startswith(LOCAL)]
         parts = [part.replace("|", " or ") for pair in pairs for part in pair]
-        return f"Get the dataset from {self.source} and put it into {directory} so that this holds {', '.join(parts)}."
+        return f"Get the data set from {self.source} and put it into {directory} so that this holds {', '.join(parts)}."
 
 
 def _entry(title: str, category_key: str, source: str, local_share: float) -> DatasetEntry:
@@ -125,26 +135,88 @@ DATASETS: dict[str, DatasetEntry] = {
 
 
 def entry(name: str) -> DatasetEntry:
-    """The entry of that name. Raises InputError that lists the known names."""
+    """The entry of that name. Raises InputError for an unknown name."""
     if name not in DATASETS:
         raise InputError(f"dataset {name!r}: unknown; known: {', '.join(DATASETS)}. Add an entry to DATASETS.")
     return DATASETS[name]
 
 
 def is_generated(name: str) -> bool:
-    """Whether the dataset is generated by `mssts generate` rather than brought by the user. Raises InputError."""
+    """Whether a data set is generated by `mssts generate`, not brought by the user. Raises InputError."""
     return entry(name).seeds is not None
 
 
-def split_annotations(dataset: str, directory: Path, split: str, truth: bool = True) -> VideoAnnotations:
-    """Checked annotations of a split of the dataset in `directory`; of `stills` StillAnnotations. Raises InputError.
+def expected_categories(name: str) -> ExpectedCategories:
+    """The categories of a data set, to compare a file with them. Raises InputError for an unknown name."""
+    known = {other: dict(one.categories) for other, one in DATASETS.items()}
+    return ExpectedCategories(name, dict(entry(name).categories), known)
 
-    truth: whether a split of videos has to have annotations; without, they are not read.
+
+@dataclass(frozen=True)
+class VideoSplit:
+    """A split of videos, or of stills as videos of one frame, with the folder of its frames.
+
+    Attributes:
+        annotations: Its annotations.
+        image_root: Folder of the frames.
+        stills: Whether it holds stills, for messages.
     """
-    from mssts.ytvis.annotations import StillAnnotations, VideoAnnotations
 
-    files = entry(dataset).files(directory, split)
-    return StillAnnotations.read(*files, dataset) if split == STILLS else VideoAnnotations.read(*files, dataset, truth)
+    annotations: Annotations
+    image_root: Path
+    stills: bool = False
+
+    @cached_property
+    def videos(self) -> tuple[Video, ...]:
+        """The videos in the order of the file."""
+        return tuple(self.annotations.videos.values())
+
+    @property
+    def categories(self) -> tuple[tuple[int, str], ...]:
+        """(id, name) of every category, sorted by id; the position is the index of the class logit."""
+        return tuple(self.annotations.categories.items())
+
+    @cached_property
+    def labels(self) -> dict[int, int]:
+        """{category id: index of the class logit}."""
+        # Differs: in the public SeqFormer code the category id is the index of one of 42 logits; 0 and 41 are unused.
+        return {category_id: label for label, category_id in enumerate(self.annotations.categories)}
+
+    def frame_path(self, video: Video, frame: int) -> Path:
+        """File of one frame."""
+        return self.image_root / video.file_names[frame]
+
+    def frame_name(self, video: Video, frame: int) -> str:
+        """Name of a frame, for messages."""
+        name = f"image {video.id}" if self.stills else f"video {video.id}, frame {frame}"
+        return f"{name} ({self.frame_path(video, frame)})"
+
+
+def split_annotations(
+    dataset: str, directory: Path, split: str, truth: Truth = "required", look_for_frames: bool = False
+) -> VideoSplit:
+    """Read and check a split of the data set in `directory`.
+
+    Args:
+        dataset: Name of the data set.
+        directory: Its directory.
+        split: Name of the split.
+        truth: Whether it must have annotations, as for `read_annotations`.
+        look_for_frames: Whether the file of each frame is looked for.
+
+    Raises:
+        InputError: With one line for each problem.
+    """
+    path, images = entry(dataset).files(directory, split)
+    annotations = read_annotations(
+        path,
+        layout=STILLS_LAYOUT if split == STILLS else VIDEOS,
+        truth=truth,
+        expected=expected_categories(dataset),
+        image_root=images,
+        look_for_frames=look_for_frames,
+    )
+    return VideoSplit(annotations, images, stills=split == STILLS)
 
 
 @cache

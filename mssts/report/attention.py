@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pycocotools import mask as run_length
 
 from mssts import config as configuration
 from mssts.config import Config
 from mssts.core.files import write_json
-from mssts.data.datasets import entry, split_annotations
+from mssts.data.datasets import VideoSplit, split_annotations
 from mssts.data.videos import read_video
 from mssts.inference.attention_maps import MAP_STRIDE, look, query_map, temporal_map
 from mssts.inference.predict import load_run_model
@@ -33,8 +32,6 @@ from mssts.study.attention_cases import (
 )
 from mssts.study.paths import dataset_dir
 from mssts.study.runs import Result, StudyRuns, collect
-from mssts.ytvis.annotations import VideoAnnotations
-from mssts.ytvis.ground_truth import read_ground_truth
 
 QUERY_QUANTILE = 0.99  # of a query's map over the clip: its colour scale ends there
 MAX_CELL_ASPECT = 0.8  # height / width of a drawn frame: portrait videos are drawn smaller
@@ -80,27 +77,26 @@ def write_attention(study: str, output_dir: Path) -> None:
 def _panels(runs: StudyRuns, baseline: Result, variant: Result) -> tuple[list[Panel], str]:
     dataset, split = baseline.run.dataset, baseline.split
     directory = dataset_dir(runs.study.scale, dataset)
-    truth = read_ground_truth(entry(dataset).files(directory, split)[0])
-    annotations = split_annotations(dataset, directory, split)
-    cases = choose_cases(truth, found_by(baseline), found_by(variant))
+    videos = split_annotations(dataset, directory, split)
+    cases = choose_cases(videos.annotations, found_by(baseline), found_by(variant))
     models = [load_run_model(result.run.directory / "checkpoint.pt")[:2] for result in (baseline, variant)]
     settings = configuration.resolve(runs.study.scale)
-    panels = [draw_case(case, annotations, models, settings) for case in cases]
+    panels = [draw_case(case, videos, models, settings) for case in cases]
     return panels, _caption(runs, variant, cases)
 
 
-def draw_case(case: Case, annotations: VideoAnnotations, models: list, settings: Config) -> Panel:
+def draw_case(case: Case, split: VideoSplit, models: list, settings: Config) -> Panel:
     """Both models' maps of a case; models: (model, its config) of the baseline and of the variant."""
-    video = next(video for video in annotations.videos if video.id == case.instance.video_id)
+    video = split.annotations.videos[case.instance.video_id]
     maps, seen = [], None
     for (model, trained), rank in zip(models, case.ranks, strict=True):
-        frames_T3HW, _ = read_video(annotations, video, settings.predict.short_side, trained.data)
+        frames_T3HW, _ = read_video(split, video, settings.predict.short_side, trained.data)
         size = tuple(-(-side // MAP_STRIDE) for side in frames_T3HW.shape[-2:])
         output, seen = look(model, frames_T3HW)
         scores = output.logits[0].sigmoid().flatten()
         query = int(scores.argsort(descending=True, stable=True)[rank]) // output.logits.shape[-1]
         maps.append(query_map(seen, query, size))
-    masks = np.stack([_mask(one, video.height, video.width) for one in case.instance.segmentations])
+    masks = case.instance.masks.decode(range(video.length))
     frames = shown_frames(masks)
     frame, x, y = looking_pixel(masks, frames)
     place = ((x + 0.5) / video.width, (y + 0.5) / video.height)
@@ -123,12 +119,6 @@ def _scaled(maps_THW: torch.Tensor, quantile: float) -> np.ndarray:
     """Maps in 0..1: divided by a quantile of the clip and cut off there."""
     scale = torch.quantile(maps_THW.flatten(), quantile).clamp(min=torch.finfo(maps_THW.dtype).tiny)
     return (maps_THW / scale).clamp(max=1).numpy()
-
-
-def _mask(segmentation: dict | None, height: int, width: int) -> np.ndarray:
-    if segmentation is None:
-        return np.zeros((height, width), dtype=bool)
-    return run_length.decode(segmentation).astype(bool)
 
 
 def attention_figure(panels: list[Panel], title: str) -> Figure:

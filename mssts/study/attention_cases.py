@@ -12,7 +12,8 @@ from mssts.evaluation.attributes import attribute_measures, challenge_attributes
 from mssts.evaluation.matching import MatchRecords
 from mssts.evaluation.records_file import read_records
 from mssts.study.runs import BASELINE, Result, StudyRuns
-from mssts.ytvis.ground_truth import GroundTruth, Instance
+from mssts.ytvis.annotations import Annotations
+from mssts.ytvis.tracks import Track
 
 CHALLENGES = ("scale_variation", "aspect_ratio_change", "partial_visibility", "occlusion")
 FRAMES_SHOWN = 4
@@ -28,7 +29,7 @@ class Case:
 
     challenge: str
     score: float
-    instance: Instance
+    instance: Track
     ranks: tuple[int, int]
 
 
@@ -77,7 +78,7 @@ def found_instances(records: MatchRecords, video_of_prediction: list[int]) -> di
     return found
 
 
-def choose_cases(truth: GroundTruth, baseline: dict[int, int], variant: dict[int, int]) -> list[Case]:
+def choose_cases(truth: Annotations, baseline: dict[int, int], variant: dict[int, int]) -> list[Case]:
     """For each challenge the instance that shows it most among those that both models found, no instance twice.
 
     baseline, variant: as `found_instances` returns. Equal scores: the smaller annotation id.
@@ -88,7 +89,7 @@ def choose_cases(truth: GroundTruth, baseline: dict[int, int], variant: dict[int
         used = {case.instance.id for case in cases}
         candidates = [
             instance
-            for instance in truth.instances
+            for instance in truth.tracks
             if flags[instance.id].get(challenge)
             and not instance.crowd
             and instance.id in baseline

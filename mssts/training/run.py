@@ -151,7 +151,7 @@ def _fit(
                 config.data.pad_multiple,
                 start_step=start,
                 workers=config.execution.workers,
-                part_clips=parts.clips,
+                micro_batch_clips=parts.clips,
                 firsts=parts.own,
             )
         )

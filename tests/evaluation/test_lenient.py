@@ -14,8 +14,8 @@ from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import twelve_numbers
 from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.matching import match
-from mssts.ytvis.ground_truth import parse_ground_truth
-from mssts.ytvis.submission import parse_predictions
+from mssts.ytvis.annotations import parse_annotations
+from mssts.ytvis.submission import parse_submission
 
 pytestmark = pytest.mark.usefixtures("each_reader")
 
@@ -23,17 +23,17 @@ LEFT, RIGHT, HALF = (0, 0, 5, 10), (5, 0, 10, 10), (0, 0, 5, 5)
 
 
 def lenient_numbers(case):
-    truth = parse_ground_truth(case.content, lenient=True)
-    predictions = parse_predictions(case.predictions, truth, lenient=True)
-    records = match(truth, predictions)
-    notices = {notice.what.partition(":")[0]: notice.count for notice in (*truth.notices, *predictions.notices)}
+    truth = parse_annotations(case.content, lenient=True)
+    submission = parse_submission(case.predictions, truth, lenient=True)
+    records = match(truth, submission.predictions)
+    notices = {notice.what.partition(":")[0]: notice.count for notice in (*truth.notices, *submission.notices)}
     return twelve_numbers(records, records.categories), notices
 
 
 def refused(case, *words):
     with pytest.raises(InputError) as error:
-        truth = parse_ground_truth(case.content)
-        parse_predictions(case.predictions, truth)
+        truth = parse_annotations(case.content)
+        parse_submission(case.predictions, truth)
     return all(word in str(error.value) for word in words)
 
 
@@ -89,8 +89,8 @@ def test_a_repeated_annotation_id_counts_the_last_instance_twice(new_case):
 
 def test_a_repeated_id_of_an_unknown_category_counts_twice_class_agnostically(new_case):
     case = new_case().video().instance(RIGHT, category=9).instance(LEFT, id=1).predict(LEFT)
-    truth = parse_ground_truth(case.content, lenient=True)
-    records = match(truth, parse_predictions(case.predictions, truth, lenient=True))
+    truth = parse_annotations(case.content, lenient=True)
+    records = match(truth, parse_submission(case.predictions, truth, lenient=True).predictions)
     assert twelve_numbers(records, records.categories)["AR100"] == pytest.approx(1)
     assert twelve_numbers(records, [records.pooled])["AR100"] == pytest.approx(0.5)  # both names stand for the last
 

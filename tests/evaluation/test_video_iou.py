@@ -3,15 +3,15 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mssts.evaluation.video_iou import video_iou as iou_of_tracks
+from mssts.ytvis.masks import read_track
 from mssts.ytvis.run_length import from_annotation, read_runs
-from mssts.ytvis.tracks import read_track
 
 pytestmark = pytest.mark.usefixtures("each_reader")
 
 
 def track(frames):
     found, problem = read_track(frames, 10, 12)
-    assert problem is None
+    assert not problem
     return found
 
 
@@ -61,7 +61,7 @@ def test_the_three_encodings_of_a_mask_are_equal():
     for segmentation in (as_text, {"size": [10, 12], "counts": runs}, polygon):
         mask, problem = from_annotation(segmentation, 10, 12)
         assert problem is None
-        assert (coco_mask.decode(track([mask]).masks()[0]) == coco_mask.decode(expected)).all()
+        assert (coco_mask.decode(track([mask]).run_lengths()[0]) == coco_mask.decode(expected)).all()
 
 
 def random_masks(rng, height, width, frames):
@@ -91,7 +91,7 @@ def test_a_track_keeps_masks_boxes_and_overlaps(seed):
         masks[int(rng.integers(frames))] = None
     tracks = [read_track(masks, height, width)[0] for masks in encoded]
     for found, masks in zip(tracks, encoded, strict=True):
-        assert list(found.masks()) == masks
+        assert list(found.run_lengths()) == masks
         boxes = np.array([coco_mask.toBbox(mask) if mask and coco_mask.area(mask) else [np.nan] * 4 for mask in masks])
         np.testing.assert_array_equal(found.boxes(frames), boxes)
     ious = iou_of_tracks(tracks[:2], tracks[2:])

@@ -26,7 +26,7 @@ from mssts.ops.attention import DeformableSampling, ScaledDotProduct
 from mssts.report.attention import write_attention
 from mssts.study.attention_cases import choose_cases, chosen_variant, found_instances, looking_pixel, shown_frames
 from mssts.study.runs import collect
-from mssts.ytvis.ground_truth import parse_ground_truth
+from mssts.ytvis.annotations import parse_annotations
 from tests.report import fake_runs
 
 ROOT = fake_runs.REPOSITORY / "ablations"
@@ -146,7 +146,7 @@ def _truth(boxes_of: dict[int, list[tuple[int, int, int, int]]]):
             encoded = run_length.encode(mask)
             segmentations.append({"size": [40, 60], "counts": encoded["counts"].decode()})
         annotations.append({"id": identifier, "video_id": identifier, "category_id": 1, "segmentations": segmentations})
-    return parse_ground_truth(
+    return parse_annotations(
         {
             "videos": [{"id": i, "height": 40, "width": 60, "length": 2} for i in boxes_of],
             "categories": [{"id": 1, "name": "thing"}],

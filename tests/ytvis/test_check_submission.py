@@ -8,13 +8,20 @@ import zipfile
 import pytest
 
 from mssts.cli import main
-from mssts.ytvis.submission_check import check_submission
+from mssts.data.datasets import expected_categories
+from mssts.ytvis.annotations import read_annotations
+from mssts.ytvis.submission import check_submission
 from tests.data import fake_youtube_vis as fake
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return fake.write(tmp_path_factory.mktemp("data") / "ytvis2019", "ytvis2019")
+
+
+@pytest.fixture(scope="module")
+def annotations(data):
+    return read_annotations(data / "valid.json", truth="absent", expected=expected_categories("ytvis2019"))
 
 
 def legal():
@@ -25,10 +32,10 @@ def legal():
     ]
 
 
-def checked(tmp_path, data, content, split="valid"):
+def checked(tmp_path, annotations, content):
     path = tmp_path / "results.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return check_submission(path, "ytvis2019", data, split)
+    return check_submission(path, annotations)
 
 
 def zipped(tmp_path, name="results.json", content="[]"):
@@ -37,9 +44,9 @@ def zipped(tmp_path, name="results.json", content="[]"):
     return tmp_path / "submission.zip"
 
 
-def test_a_legal_submission_passes_as_json_and_zipped(tmp_path, data):
-    assert checked(tmp_path, data, legal()) == ([], [])
-    assert check_submission(zipped(tmp_path, content=json.dumps(legal())), "ytvis2019", data, "valid") == ([], [])
+def test_a_legal_submission_passes_as_json_and_zipped(tmp_path, annotations):
+    assert checked(tmp_path, annotations, legal()) == ([], [])
+    assert check_submission(zipped(tmp_path, content=json.dumps(legal())), annotations) == ([], [])
 
 
 def put(key, value, index=0):
@@ -69,46 +76,46 @@ POISON = {
 
 
 @pytest.mark.parametrize("name", POISON)
-def test_each_broken_rule_is_named(tmp_path, data, name):
+def test_each_broken_rule_is_named(tmp_path, annotations, name):
     change, said = POISON[name]
     content = legal()
     change(content)
-    problems, _ = checked(tmp_path, data, content)
+    problems, _ = checked(tmp_path, annotations, content)
     assert len(problems) == len(said)
     assert all(part in problem for part, problem in zip(said, problems, strict=True))
 
 
-def test_all_problems_are_listed(tmp_path, data):
+def test_all_problems_are_listed(tmp_path, annotations):
     content = legal() * 100
     for index, record in enumerate(content):
         content[index] = record | {"category_id": 0}
-    assert len(checked(tmp_path, data, content)[0]) == 200
+    assert len(checked(tmp_path, annotations, content)[0]) == 200
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [("", "not valid JSON"), ("{}", "found dict at the top"), ("[]", "the list is empty"), ("[NaN", "not valid JSON")],
 )
-def test_a_file_that_is_no_list_is_named(tmp_path, data, content, said):
-    [problem] = checked(tmp_path, data, content)[0]
+def test_a_file_that_is_no_list_is_named(tmp_path, annotations, content, said):
+    [problem] = checked(tmp_path, annotations, content)[0]
     assert said in problem
 
 
-def test_a_score_that_is_no_number_is_named(tmp_path, data):
-    [problem] = checked(tmp_path, data, json.dumps(legal()).replace("0.5", "NaN"))[0]
+def test_a_score_that_is_no_number_is_named(tmp_path, annotations):
+    [problem] = checked(tmp_path, annotations, json.dumps(legal()).replace("0.5", "NaN"))[0]
     assert "score: found nan" in problem
 
 
-def test_zips_that_the_server_refuses_are_named(tmp_path, data):
-    problems, _ = check_submission(zipped(tmp_path, "out/results.json"), "ytvis2019", data, "valid")
+def test_zips_that_the_server_refuses_are_named(tmp_path, annotations):
+    problems, _ = check_submission(zipped(tmp_path, "out/results.json"), annotations)
     assert "the zip holds ['out/results.json']" in problems[0]
     (tmp_path / "submission.zip").write_bytes(b"PK")
-    assert "not a zip file" in check_submission(tmp_path / "submission.zip", "ytvis2019", data, "valid")[0][0]
+    assert "not a zip file" in check_submission(tmp_path / "submission.zip", annotations)[0][0]
 
 
-def test_legal_predictions_that_count_for_less_get_a_remark(tmp_path, data):
+def test_legal_predictions_that_count_for_less_get_a_remark(tmp_path, annotations):
     content = [legal()[0]] * 101 + [legal()[0] | {"segmentations": [None] * 3, "category_id": 2}]
-    problems, remarks = checked(tmp_path, data, content)
+    problems, remarks = checked(tmp_path, annotations, content)
     assert not problems
     assert "1 of 2 videos have no prediction" in remarks
     assert any("more than 100 predictions" in remark for remark in remarks)

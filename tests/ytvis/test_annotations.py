@@ -5,8 +5,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mssts.core.errors import InputError
-from mssts.ytvis.annotations import StillAnnotations, VideoAnnotations
-from mssts.ytvis.segmentation import decode
+from mssts.data.datasets import VideoSplit, expected_categories
+from mssts.ytvis.annotations import STILLS, VIDEOS, parse_annotations, read_annotations
 
 NAMES = ["disc", "square", "triangle", "cross", "ring"]
 
@@ -25,10 +25,11 @@ def content():
     return {"videos": [video], "categories": categories, "annotations": [item]}
 
 
-def read(tmp_path, found, reader=VideoAnnotations):
+def read(tmp_path, found, layout=VIDEOS):
     text = found if isinstance(found, str) else json.dumps(found)
     (tmp_path / "a.json").write_text(text)
-    return reader.read(tmp_path / "a.json", tmp_path, "synthvis")
+    expected = expected_categories("synthvis")
+    return read_annotations(tmp_path / "a.json", layout=layout, expected=expected, image_root=tmp_path)
 
 
 def set_in(*path_and_value):
@@ -90,10 +91,10 @@ def test_a_file_that_is_no_annotation_file_is_named(tmp_path, text, message):
 
 def test_a_missing_file_and_a_missing_folder_are_named(tmp_path):
     with pytest.raises(InputError, match=r"b\.json: no such file"):
-        VideoAnnotations.read(tmp_path / "b.json", tmp_path, "synthvis")
+        read_annotations(tmp_path / "b.json")
     (tmp_path / "a.json").write_text(json.dumps(content()))
     with pytest.raises(InputError, match="frames/: no such folder"):
-        VideoAnnotations.read(tmp_path / "a.json", tmp_path / "frames", "synthvis")
+        read_annotations(tmp_path / "a.json", image_root=tmp_path / "frames")
 
 
 def test_all_problems_are_listed_at_once(tmp_path):
@@ -109,24 +110,31 @@ def test_labels_are_positions_of_the_sorted_ids(tmp_path):
     found = content()
     found["categories"].reverse()
     annotations = read(tmp_path, found)
-    assert annotations.categories == tuple((i + 1, name) for i, name in enumerate(NAMES))
-    [track] = annotations.tracks[7]
-    assert (track.category_id, track.label) == (2, 1)
+    split = VideoSplit(annotations, tmp_path)
+    assert split.categories == tuple((i + 1, name) for i, name in enumerate(NAMES))
+    [track] = annotations.tracks_of[7]
+    assert (track.category_id, split.labels[track.category_id]) == (2, 1)
+
+
+def decode(segmentation):
+    found = content()
+    found["annotations"][0]["segmentations"] = [segmentation, None]
+    return parse_annotations(found).tracks[0].masks.decode([0])[0]
 
 
 def test_run_lengths_and_polygons_decode_to_the_same_mask():
     runs = {"size": [4, 6], "counts": [9, 2, 2, 2, 9]}
     polygon = [[2, 1, 4, 1, 4, 3, 2, 3]]
-    expected = decode(rle(), 4, 6, "here")
+    expected = decode(rle())
     assert expected.sum() == 4 and expected[1:3, 2:4].all()
-    assert (decode(runs, 4, 6, "here") == expected).all() and (decode(polygon, 4, 6, "here") == expected).all()
-    assert not decode(None, 4, 6, "here").any()
+    assert (decode(runs) == expected).all() and (decode(polygon) == expected).all()
+    assert not decode(None).any()
 
 
 @pytest.mark.parametrize("counts", ["zzzz", "5", "52203zzz", "", "S"])
 def test_compressed_runs_that_do_not_fill_the_frame_are_named(counts):
-    with pytest.raises(InputError, match="annotation 3: the run lengths"):
-        decode({"size": [4, 6], "counts": counts}, 4, 6, "annotation 3")
+    with pytest.raises(InputError, match=r"annotations\[0\]: segmentations\[0\]: counts: "):
+        decode({"size": [4, 6], "counts": counts})
 
 
 def test_stills_are_read_as_videos_of_one_frame(tmp_path):
@@ -134,9 +142,9 @@ def test_stills_are_read_as_videos_of_one_frame(tmp_path):
     image = {"id": 7, "height": 4, "width": 6, "file_name": "0.jpg"}
     item = {"id": 1, "image_id": 7, "category_id": 5, "iscrowd": 1, "segmentation": [[2, 1, 4, 1, 4, 3]]}
     found = {"images": [image], "categories": found["categories"], "annotations": [item]}
-    annotations = read(tmp_path, found, StillAnnotations)
-    assert annotations.videos[0].length == 1 and annotations.tracks[7][0].iscrowd
+    annotations = read(tmp_path, found, STILLS)
+    assert annotations.videos[7].length == 1 and annotations.tracks[0].crowd
     item["segmentation"] = None
     item["image_id"] = 8
     with pytest.raises(InputError, match="no such image_id among the images"):
-        read(tmp_path, found, StillAnnotations)
+        read(tmp_path, found, STILLS)
