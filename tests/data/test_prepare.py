@@ -114,11 +114,11 @@ def test_all_errors_of_both_splits_are_listed_at_once(tmp_path):
     for said in (
         "categories: id 1 is 'person', expected 'airplane'",
         "these are the categories of ytvis2019",
-        "videos[1] (id 1): the id stands twice",
+        "videos[1]: id 1 occurs twice",
         "leads out of the image folder",
-        "segmentations: found 2, expected 3",
-        "frame 1: segmentation: size [96, 64], expected [64, 96]",
-        "annotation 8: frame 2: the run lengths do not fill 64 x 96 px",
+        "annotations[2]: segmentations: found 2 frames, but video 3 has 3",
+        "annotations[3]: segmentations[1]: size: found [96, 64], expected [64, 96]",
+        "annotations[7]: segmentations[2]: counts: runs cover",
         "train0006/00010.jpg: no such frame",
         "valid0001/00000.jpg: no such frame",
     ):
@@ -169,7 +169,10 @@ def test_training_annotations_that_are_null_are_explained(tmp_path):
     content = json.loads((tmp_path / "train.json").read_text())
     content["videos"][1]["id"] = 1
     (tmp_path / "train.json").write_text(json.dumps(content | {"annotations": None}))
-    with pytest.raises(InputError, match=r"(?s)2 problem.*annotations: found null.*the id stands twice"):
+    with pytest.raises(
+        InputError,
+        match=r"id 1 occurs twice.*\n.*annotations: found None, expected a list.*cannot be evaluated or trained on",
+    ):
         prepare("ytvis2019", tmp_path)
 
 

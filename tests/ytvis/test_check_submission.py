@@ -58,19 +58,28 @@ def mask_of(**changes):
 
 
 POISON = {
-    "no score": (lambda c: c[1].pop("score"), ["[1]: score is missing"]),
+    "no score": (lambda c: c[1].pop("score"), ["[1]: missing score"]),
     "score is text": (put("score", "0.5"), ["[0]: score: found '0.5'"]),
     "score is true": (put("score", True), ["[0]: score: found True"]),
-    "video of nowhere": (put("video_id", 3), ["[0]: video_id: found 3, which is none of the split's 2 videos"]),
+    "video of nowhere": (
+        put("video_id", 3),
+        ["[0]: video_id: found 3, which is none of the 2 videos of the annotations"],
+    ),
     "video as text": (put("video_id", "1"), ["[0]: video_id: found '1'"]),
-    "category 0": (put("category_id", 0), ["[0]: category_id: found 0, expected one of 1..40"]),
+    "category 0": (put("category_id", 0), ["[0]: category_id: found 0, expected one of 1 (person), 2 (giant_panda)"]),
     "category 41": (put("category_id", 41), ["found 41"]),
-    "a frame short": (put("segmentations", [None] * 2), ["found 2 entries, but video 1 has 3 frames"]),
+    "a frame short": (put("segmentations", [None] * 2), ["found 2 frames, but video 1 has 3"]),
     "no list": (put("segmentations", {}), ["segmentations: found dict"]),
-    "turned size": (mask_of(size=[96, 64]), ["segmentations[0]: size [96, 64], expected [64, 96]"]),
-    "uncompressed": (mask_of(counts=[6144]), ["segmentations[0]: expected null or an object"]),
-    "runs too short": (mask_of(counts="5"), ["segmentations[0]: counts: the run lengths do not fill 64 x 96 px"]),
-    "polygon": (put("segmentations", [[[1, 2, 3, 4, 5, 6]], None, None]), ["segmentations[0]: expected null"]),
+    "turned size": (mask_of(size=[96, 64]), ["segmentations[0]: size: found [96, 64], expected [64, 96]"]),
+    "uncompressed": (
+        mask_of(counts=[6144]),
+        ["segmentations[0]: found counts of type list, expected a compressed run-length string"],
+    ),
+    "runs too short": (mask_of(counts="5"), ["segmentations[0]: counts: runs cover 5 pixels, expected 6144"]),
+    "polygon": (
+        put("segmentations", [[[1, 2, 3, 4, 5, 6]], None, None]),
+        ["segmentations[0]: found list, expected null or an object"],
+    ),
     "no object": (lambda c: c.append(3), ["[2]: found int"]),
 }
 
@@ -94,7 +103,12 @@ def test_all_problems_are_listed(tmp_path, annotations):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("", "not valid JSON"), ("{}", "found dict at the top"), ("[]", "the list is empty"), ("[NaN", "not valid JSON")],
+    [
+        ("", "the file is empty"),
+        ("{}", "found dict at the top"),
+        ("[]", "the list is empty"),
+        ("[NaN", "not valid JSON"),
+    ],
 )
 def test_a_file_that_is_no_list_is_named(tmp_path, annotations, content, said):
     [problem] = checked(tmp_path, annotations, content)[0]
@@ -118,7 +132,7 @@ def test_legal_predictions_that_count_for_less_get_a_remark(tmp_path, annotation
     problems, remarks = checked(tmp_path, annotations, content)
     assert not problems
     assert "1 of 2 videos have no prediction" in remarks
-    assert any("more than 100 predictions" in remark for remark in remarks)
+    assert any("predictions beyond the 100 best" in remark for remark in remarks)
     assert "1 predictions are null in every frame" in remarks
 
 

@@ -101,7 +101,7 @@ def _set(*path_and_value):
         (_set("categories", 1, "id", 1), ["id 1 occurs twice"]),
         (_set("categories", 1, "name", "kind1"), ["name 'kind1' occurs twice"]),
         (_set("videos", 0, "height", 0), ["videos[0]: height: found 0"]),
-        (_set("videos", 0, "length", 3), ["annotations[0]: segmentations: found 2 frames, expected 3"]),
+        (_set("videos", 0, "length", 3), ["annotations[0]: segmentations: found 2 frames, but video 1 has 3"]),
         (_set("annotations", 0, "id", 0), ["id: found 0"]),
         (_set("annotations", 0, "video_id", 4), ["video_id: found 4"]),
         (_set("annotations", 0, "category_id", 3), ["category_id: found 3, expected one of [1, 2]"]),
