@@ -107,7 +107,7 @@ def _set(*path_and_value):
         (_set("annotations", 0, "category_id", 3), ["category_id: found 3, expected one of [1, 2]"]),
         (_set("annotations", 0, "iscrowd", "no"), ["iscrowd: found 'no'"]),
         (_set("annotations", 0, "areas", ["big", None]), ["areas: expected"]),
-        (_set("annotations", 0, "attributes", {"fog": 1}), ["attributes: expected"]),
+        (_set("annotations", 0, "attributes", ["fog"]), ["attributes: found list, expected an object"]),
         (_set("annotations", 0, "segmentations", 0, [[1, 2, 3]]), ["segmentations[0]: polygon"]),
         (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [5, 5]}), ["cover 10 pixels"]),
         (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [110, -10]}), ["cover 100", "0 or"]),
