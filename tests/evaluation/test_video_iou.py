@@ -4,7 +4,7 @@ from pycocotools import mask as coco_mask
 
 from mssts.evaluation.video_iou import video_iou as iou_of_tracks
 from mssts.ytvis.masks import read_track
-from mssts.ytvis.run_length import from_annotation, read_runs
+from tests.ytvis.cases import random_masks
 
 pytestmark = pytest.mark.usefixtures("each_reader")
 
@@ -51,34 +51,6 @@ def test_every_pair_of_tracks_stands_at_its_place_in_the_matrix():
 def test_no_track_on_one_side_gives_an_empty_matrix():
     assert video_iou([], [(square(0, 0, 3, 3),)]).shape == (0, 1)
     assert video_iou([(square(0, 0, 3, 3),)], []).shape == (1, 0)
-
-
-def test_the_three_encodings_of_a_mask_are_equal():
-    expected = square(2, 1, 5, 4)
-    runs = [21, 3, 7, 3, 7, 3, 76]  # columns of 10: 2 columns and 1 pixel of background, then 3 of 3 pixels
-    as_text = {"size": [10, 12], "counts": expected["counts"].decode()}
-    polygon = [[2, 1, 5, 1, 5, 4, 2, 4]]
-    for segmentation in (as_text, {"size": [10, 12], "counts": runs}, polygon):
-        mask, problem = from_annotation(segmentation, 10, 12)
-        assert problem is None
-        assert (coco_mask.decode(track([mask]).run_lengths()[0]) == coco_mask.decode(expected)).all()
-
-
-def random_masks(rng, height, width, frames):
-    share = rng.random((frames, 1, 1)) * (rng.random((frames, 1, 1)) < 0.8)
-    return (rng.random((frames, height, width)) < share).astype(np.uint8)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_decoded_runs_are_those_of_the_mask(seed):
-    rng = np.random.default_rng(seed)
-    height, width = int(rng.integers(1, 300)), int(rng.integers(1, 60))
-    masks = random_masks(rng, height, width, 4)
-    *runs, rows_M = read_runs([coco_mask.encode(np.asfortranarray(mask))["counts"].decode() for mask in masks])
-    rows, borders = np.stack(runs, axis=1), np.cumsum([0, *rows_M])
-    for mask, start, stop in zip(masks, borders, borders[1:], strict=False):
-        runs = rows[start:stop].reshape(-1)
-        assert (np.repeat(np.arange(runs.size) % 2, runs) == mask.ravel(order="F")).all()
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -70,3 +70,9 @@ class Case:
         masks = [rectangle(box) for box in boxes]
         self.predictions.append({"video_id": video, "category_id": category, "score": score, "segmentations": masks})
         return self
+
+
+def random_masks(rng: np.random.Generator, height: int, width: int, frames: int) -> np.ndarray:
+    """Speckled masks of any density, some of them empty, (frames, height, width) uint8."""
+    share = rng.random((frames, 1, 1)) * (rng.random((frames, 1, 1)) < 0.8)
+    return (rng.random((frames, height, width)) < share).astype(np.uint8)
