@@ -90,6 +90,21 @@ def test_recorded_attributes_replace_measured_ones(new_case):
     assert set(both[2]) == set(THRESHOLDS) and both[2]["occlusion"]
 
 
+@pytest.mark.parametrize("attributes", [{"rotation": 0.5, "track_id": 3}, {}])
+def test_challenges_are_measured_where_no_attribute_is_true_or_false(new_case, attributes):
+    case = new_case().video(1, 3).instance(STILL, None, STILL, attributes=attributes)
+    assert flags(case) == {"occlusion"}
+
+
+def test_attributes_that_are_not_true_or_false_are_counted_and_not_used(new_case):
+    recorded = {"fog": True, "rotation": 0.5, "keyframe": None}
+    truth = parse_annotations(new_case().video().instance(STILL, attributes=recorded).content)
+    assert challenge_attributes(truth) == {1: {"fog": True}}
+    [notice] = truth.notices
+    assert (notice.count, notice.first) == (2, "annotations[0]")
+    assert notice.what == "attributes that are not true or false: not used as challenges"
+
+
 def attribute_numbers(case):
     return attribute_metrics(case.records(challenge_attributes(parse_annotations(case.content))))
 

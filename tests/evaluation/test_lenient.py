@@ -117,6 +117,25 @@ def test_empty_entries_are_read_as_null(new_case):
     assert notices == {"empty entries that are not null": 2}
 
 
+def test_length_counts_where_the_number_of_file_names_is_another(new_case):
+    case = new_case().video(1, 2).instance(LEFT, LEFT).predict(LEFT, LEFT)
+    case.content["videos"][0]["file_names"] = ["a.jpg"]
+    assert refused(case, "length: found 2, but there are 1 file_names")
+    numbers, notices = lenient_numbers(case)
+    assert numbers["AP"] == pytest.approx(1)
+    assert notices == {"videos whose length is not the number of their file_names": 1}
+
+
+def test_names_of_frames_are_not_used(new_case):
+    case = new_case().video(1).video(2).instance(LEFT).predict(LEFT)
+    case.content["videos"][0]["file_names"] = ["../a.jpg"]
+    case.content["videos"][1]["file_names"] = None
+    assert refused(case, "videos[0]: file_names: '../a.jpg' leads out", "videos[1]: file_names: found None")
+    numbers, notices = lenient_numbers(case)
+    assert numbers["AP"] == pytest.approx(1)
+    assert notices == {"file_names that lead out of the image folder": 1, "file_names that are not names": 1}
+
+
 def test_all_numbers_are_undefined_without_an_annotation(new_case):
     case = new_case().video().predict(LEFT)
     assert refused(case, "annotations: found []")

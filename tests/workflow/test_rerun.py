@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 REPORT = {"tables", "curves", "attention", "document"}
 VARIANT = "ms_sts_temporal_fgbg"
 
@@ -79,8 +81,9 @@ def test_a_comment_in_the_code_never_costs_training(clone, rerun):
     assert rerun(clone) == {}
 
 
-def test_code_of_the_evaluation_reruns_evaluation_and_report(clone, rerun):
-    append(clone / "mssts/evaluation/average_precision.py", "\n# a remark\n")
+@pytest.mark.parametrize("file", ["evaluation/average_precision.py", "ytvis/annotations.py", "ytvis/_compiled.c"])
+def test_code_of_the_evaluation_reruns_evaluation_and_report(clone, rerun, file):
+    append(clone / "mssts" / file, "\n// a remark\n" if file.endswith(".c") else "\n# a remark\n")
     assert set(rerun(clone)) == REPORT | {"evaluate"}
 
 

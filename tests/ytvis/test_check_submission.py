@@ -136,6 +136,17 @@ def test_legal_predictions_that_count_for_less_get_a_remark(tmp_path, annotation
     assert "1 predictions are null in every frame" in remarks
 
 
+def test_neither_ground_truth_nor_frames_are_needed(tmp_path, data, monkeypatch):
+    directory = tmp_path / "ytvis2019"
+    directory.mkdir()
+    (directory / "valid.json").write_bytes((data / "valid.json").read_bytes())
+    (tmp_path / "r.json").write_text(json.dumps(legal()))
+    monkeypatch.setattr("sys.argv", ["mssts", "check-submission", str(tmp_path / "r.json"), "--data", str(directory)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_the_command_ends_with_a_verdict(tmp_path, data, monkeypatch, capsys, broken):
     content = legal()
