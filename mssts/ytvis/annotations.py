@@ -385,7 +385,7 @@ class _Reader:
             self.problems.add(where, f"{key}: expected a number or null for each frame")
             return 0.0
         present = [area for area in areas if area]
-        return float(np.mean(present)) if present else 0.0
+        return float(np.mean(present) if len(present) > 1 else sum(present))
 
 
 def _climbs(name: str) -> bool:

@@ -32,7 +32,7 @@ def _load_compiled() -> ModuleType | None:
 _compiled = _load_compiled()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrackMasks:
     """Masks of one object in all T frames of a video, as intervals of rows, column by column.
 

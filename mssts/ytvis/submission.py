@@ -51,6 +51,7 @@ class Prediction:
         video_id: Id of its video.
         category_id: Id of its category.
         score: Confidence; finite, or with `lenient` any number.
+        area: Mean of the areas of its masks that are not 0, in pixels [code].
         masks: Its masks in all frames.
     """
 
@@ -58,12 +59,8 @@ class Prediction:
     video_id: int
     category_id: int
     score: float
+    area: float
     masks: TrackMasks
-
-    @property
-    def area(self) -> float:
-        """Mean of the areas of its masks that are not 0, in pixels [code]."""
-        return self.masks.mean_area
 
 
 @dataclass(frozen=True)
@@ -233,7 +230,9 @@ def _prediction(
             problems.notice(where, "empty entries that are not null: read as null", empty)
         frames = [mask or None for mask in frames]
     masks = masks or checked_masks(frames, video, where, problems, VIDEOS.entry)
-    return None if masks is None else Prediction(index, video_id, category_id, float(score), masks)
+    if masks is None:
+        return None
+    return Prediction(index, video_id, category_id, float(score), masks.mean_area, masks)
 
 
 def _check_score(score: Any, where: str, problems: Problems) -> None:

@@ -13,7 +13,7 @@ SHORT = "tracks that have not one entry per frame: cut to the shorter of two tra
 OTHER_SIZE = "masks of another size than the video: frames in which two sizes meet count as empty"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Video:
     """One video, or one still as a video of one frame.
 
@@ -32,7 +32,7 @@ class Video:
     file_names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Track:
     """One annotated object of a video.
 
