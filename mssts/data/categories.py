@@ -16,18 +16,18 @@ _SOURCES = {CORRECTED: "VITA", SEQFORMER: "SeqFormer"}  # prefix of the sources 
 
 
 def coco_map(dataset: str, which: str = CORRECTED) -> dict[int, int]:
-    """The categories of a data set that stand for COCO's.
+    """The categories of a dataset that stand for COCO's.
 
     Args:
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         which: `corrected` (the map that VITA and its successors share) or `seqformer` (for 2019 it maps COCO's computer
             mouse to id 24, which is the fox) [code].
 
     Returns:
-        {COCO category id: category id of the data set}, for the COCO categories that have one.
+        {COCO category id: category id of the dataset}, for the COCO categories that have one.
 
     Raises:
-        InputError: If there is no map for the data set.
+        InputError: If there is no map for the dataset.
     """
     # Differs: the public SeqFormer code has its own map only, which is `seqformer` here.
     return {int(row["coco_id"]): int(row["ytvis_id"]) for row in _rows(dataset, which)}

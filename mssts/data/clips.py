@@ -191,7 +191,7 @@ class ClipSource(Protocol):
 
 
 class _MicroBatches(Dataset):
-    """Map-style data set: (step, first position) -> Batch, a function of (seed, step, position) only."""
+    """Map-style dataset: (step, first position) -> Batch, a function of (seed, step, position) only."""
 
     def __init__(
         self, dataset: ClipSource, batch_clips: int, micro_batch_clips: int, seed: int, pad_multiple: int

@@ -1,4 +1,4 @@
-"""COCO 2017 from the user's directory `coco`, beside that of the videos, with its own or a data set's categories."""
+"""COCO 2017 from the user's directory `coco`, beside that of the videos, with its own or a dataset's categories."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COCO = DatasetEntry(
 
 
 def uses_coco(dataset: str, config: Config, stage: str) -> bool:
-    """Whether a stage (`pretrain` or `train`) draws from COCO's images: only for a user's data set."""
+    """Whether a stage (`pretrain` or `train`) draws from COCO's images: only for a user's dataset."""
     return not is_generated(dataset) and (stage == PRETRAIN or config.data.joint)
 
 
@@ -43,8 +43,8 @@ def read_coco(data: Path, dataset: str | None = None, which: str = CORRECTED) ->
     """Read the annotations in `data`/coco.
 
     Args:
-        data: Directory of all data sets.
-        dataset: Data set whose categories the objects get; objects of other categories and images without an object
+        data: Directory of all datasets.
+        dataset: Dataset whose categories the objects get; objects of other categories and images without an object
             are left out. None: COCO's own categories.
         which: Name of the map of categories, see `coco_map`.
 

@@ -1,6 +1,6 @@
 """Preparation of data that the user brings: check everything, make the local split, record a fingerprint.
 
-Files are written to the directory of the data set: `local_train.json` and `local_valid.json` (parts of the training
+Files are written to the directory of the dataset: `local_train.json` and `local_valid.json` (parts of the training
 annotations), `local_split.json` (the videos of each part, with a digest) and `fingerprint.json`. COCO has no split and
 gets the last one only.
 """
@@ -70,7 +70,7 @@ def read_fingerprint(directory: Path) -> str:
 
 
 def fingerprint(dataset: str, parts: dict[str, VideoSplit]) -> dict[str, Any]:
-    """Record of the state of a data set: SHA-256 over the annotation files and the names and sizes of the frames."""
+    """Record of the state of a dataset: SHA-256 over the annotation files and the names and sizes of the frames."""
     total = hashlib.sha256("".join(line + "\n" for line in _lines(parts)).encode())
     splits = {
         name: {"videos": len(part.videos), "instances": len(part.annotations.tracks)} for name, part in parts.items()

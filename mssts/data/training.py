@@ -34,7 +34,7 @@ class JointClips:
 
 
 def training_split(dataset: str, config: Config) -> str:
-    """The split that videos are drawn from: the local part of a user's data set, unless the protocol is official."""
+    """The split that videos are drawn from: the local part of a user's dataset, unless the protocol is official."""
     return "train" if is_generated(dataset) or config.data.protocol == "official" else f"{LOCAL}train"
 
 
@@ -49,6 +49,6 @@ def training_clips(dataset: str, directory: Path, config: Config) -> ClipDataset
 
 
 def pretraining_clips(dataset: str, directory: Path, config: Config) -> StillClipDataset:
-    """Pseudo-clips of still images: those of a generated data set; COCO with all its categories otherwise [code]."""
+    """Pseudo-clips of still images: those of a generated dataset; COCO with all its categories otherwise [code]."""
     stills = split_annotations(dataset, directory, STILLS) if is_generated(dataset) else read_coco(directory.parent)
     return StillClipDataset(stills, config.pretrain.frames, config.data)

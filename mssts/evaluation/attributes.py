@@ -1,7 +1,7 @@
 """Challenge attributes of instances, and AP on the instances that have one.
 
 The `attributes` that an annotation records as true or false are used. If there are none, they are measured on the boxes
-around the annotated masks, so that any data set in YouTube-VIS format can be broken down [ours]. The thresholds of the
+around the annotated masks, so that any dataset in YouTube-VIS format can be broken down [ours]. The thresholds of the
 first three are customary in benchmarks of tracking and video segmentation (a factor of two; a move by the own size):
 
 - `scale_variation`: largest / smallest box area >= 2.

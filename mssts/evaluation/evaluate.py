@@ -40,7 +40,7 @@ def evaluate(
         evaluation_config: Section of the configuration, for the record.
         lenient: Accept what the reference evaluator silently accepts, treat it as it does, and count each case in
             `warnings`.
-        dataset: Name of the data set whose categories the annotations must have; None if they define their own.
+        dataset: Name of the dataset whose categories the annotations must have; None if they define their own.
 
     Returns:
         The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the COCO metrics in 0..1, None

@@ -1,4 +1,4 @@
-"""Compares the categories of a file with those of the data set that it should belong to."""
+"""Compares the categories of a file with those of the dataset that it should belong to."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ MAX_LISTED = 6
 
 @dataclass(frozen=True)
 class ExpectedCategories:
-    """The categories that a data set has.
+    """The categories that a dataset has.
 
     Attributes:
-        dataset: Name of the data set, for messages.
+        dataset: Name of the dataset, for messages.
         names: {category id: name}.
-        known: The categories of all known data sets by name; a message names the data sets that fit a file.
+        known: The categories of all known datasets by name; a message names the datasets that fit a file.
     """
 
     dataset: str

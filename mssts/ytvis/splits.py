@@ -15,7 +15,7 @@ RULE = "lowest SHA-256 of the video's folder name, then swaps for categories wit
 
 
 def video_name(video: Video) -> str:
-    """Name of a video: the folder of its frames, which is the same in every copy of a data set."""
+    """Name of a video: the folder of its frames, which is the same in every copy of a dataset."""
     return video.file_names[0].rpartition("/")[0]
 
 

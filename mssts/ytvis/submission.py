@@ -33,7 +33,7 @@ KEYS = ("video_id", "category_id", "score", "segmentations")
 RULES = (
     f"a zip with {ZIPPED} at its root, or that JSON file; UTF-8",
     "a list of objects, each with video_id, category_id, score and segmentations",
-    "video_id: an id of the split's videos; category_id: an id of the data set's categories; both integers",
+    "video_id: an id of the split's videos; category_id: an id of the dataset's categories; both integers",
     "score: a finite number",
     "segmentations: one entry per frame of the video: null, or a compressed run-length mask of the video's size",
     "the run lengths cover the frame",

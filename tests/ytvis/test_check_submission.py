@@ -157,4 +157,4 @@ def test_the_command_ends_with_a_verdict(tmp_path, data, monkeypatch, capsys, br
         main()
     said = capsys.readouterr()
     assert end.value.code == (2 if broken else 0)
-    assert "1 problem(s)" in said.err if broken else "fit to submit; 7 rules checked" in said.out
+    assert "1 problem(s)" in said.err if broken else "ready to submit; 7 rules checked" in said.out
