@@ -268,9 +268,6 @@ class ClipLoader:
         self._keys = [(step, first) for step in range(start_step, steps) for first in firsts]
         self._workers = workers
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
     def __iter__(self) -> Iterator[Batch]:
         # With a generator the base seed of the workers, which is not used, is not drawn from the global state.
         loader = DataLoader(

@@ -30,7 +30,7 @@ from mssts.ytvis.json_input import (
 )
 from mssts.ytvis.masks import Polygons, TrackMasks, named_size
 from mssts.ytvis.problems import Notice, Problems
-from mssts.ytvis.tracks import Track, Video, checked_masks, has_all_frames
+from mssts.ytvis.tracks import Track, Video, check_frames, checked_masks
 
 MAX_SIDE = 2**20  # pixels of a side, or frames
 
@@ -136,7 +136,7 @@ def read_annotations(
     with garbage_collection_disabled():
         content = read_json(path, layout.what, plain_runs=True)
         reader = _Reader(layout, Problems(str(path), lenient), image_root)
-        return reader.read(content, truth, expected, look_for_frames, take_all)
+        return reader.read(content, truth, expected, look_for_frames)
 
 
 def parse_annotations(
@@ -149,6 +149,8 @@ def parse_annotations(
     expected: ExpectedCategories | None = None,
 ) -> Annotations:
     """`read_annotations` of the parsed content of a file; the files of frames are not needed. source: its name."""
+    if isinstance(content, dict):
+        content = {key: list(value) if isinstance(value, list) else value for key, value in content.items()}
     return _Reader(layout, Problems(source, lenient)).read(content, truth, expected)
 
 
@@ -164,14 +166,9 @@ class _Reader:
         self._listed: list[tuple[int, Any, Any]] = []  # id, video and category of all annotations, if lenient
 
     def read(
-        self,
-        content: Any,
-        truth: Truth,
-        expected: ExpectedCategories | None,
-        look_for_frames: bool = False,
-        iterate: Callable[[list[Any]], Iterable[Any]] = iter,
+        self, content: Any, truth: Truth, expected: ExpectedCategories | None, look_for_frames: bool = False
     ) -> Annotations:
-        """The content of a file. iterate: goes through its list of annotations."""
+        """The annotations in the content of a file; its lists are emptied to release their memory."""
         layout, problems = self.layout, self.problems
         keys = (layout.videos, "categories", "annotations")
         problem = missing_keys(content, keys if truth == "required" else keys[:2])
@@ -181,42 +178,34 @@ class _Reader:
             problems.add(layout.file_names, f"{self.image_root}/: no such folder; expected the images there")
         self.categories = self._all_categories(content["categories"], expected)
         self.videos = self._indexed(content[layout.videos], layout.videos, ("id", "height", "width"), self._video)
-        tracks, pooled = self._all_tracks(None if truth == "absent" else content.get("annotations"), truth, iterate)
+        tracks, pooled = self._all_tracks(None if truth == "absent" else content.get("annotations"), truth)
         if self.image_root is not None and look_for_frames:
             names = (name for video in self.videos.values() for name in video.file_names if not _climbs(name))
-            paths = (self.image_root / name for name in names)
-            problems.lines += (f"{path}: no such frame" for path in paths if not os.path.isfile(path))
+            for name in names:
+                if not os.path.isfile(self.image_root / name):
+                    problems.add(layout.file_names, f"{self.image_root / name}: no such frame")
         problems.raise_if_any()
         path = Path(problems.source)
         return Annotations(path, self.videos, self.categories, tuple(tracks), problems.notices, tuple(pooled))
 
     def _indexed(
-        self,
-        records: Any,
-        key: str,
-        keys: tuple[str, ...],
-        build: Callable[[dict[str, Any], str], _Built | None],
-        iterate: Callable[[list[Any]], Iterable[Any]] = iter,
+        self, records: Any, key: str, keys: tuple[str, ...], build: Callable[[dict[str, Any], str], _Built | None]
     ) -> dict[int, _Built]:
         """What is built of each record of a list of the file, by id. build: returns None after a problem."""
         found: dict[int, _Built] = {}
         if not isinstance(records, list) or not records:
-            self.problems.add(key, f"found {records!r:.40}, expected a list with at least one entry")
+            self.problems.add(key, f"found {records!r:.40}, expected a list with an entry")
             return found
-        for position, record in enumerate(iterate(records)):
+        for position, record in enumerate(take_all(records)):
             where = f"{key}[{position}]"
             problem = missing_keys(record, keys)
             if problem:
                 self.problems.add(where, problem)
             elif not is_id(record["id"]):
                 self.problems.add(where, f"id: found {record['id']!r:.40}, expected an integer of at most 64 bits")
-            elif record["id"] in found and not self.problems.forgive(
-                where,
-                f"id {record['id']} occurs twice; give each entry its own id",
-                f"{key} with one id: the last counts",
+            elif record["id"] not in found or self.problems.forgive(
+                where, f"id {record['id']} occurs twice", f"{key} with one id: the last counts"
             ):
-                continue
-            else:
                 found.pop(record["id"], None)
                 built = build(record, where)
                 if built is not None:
@@ -231,11 +220,8 @@ class _Reader:
                 self.problems.add("categories", problem)
         repeated = sorted(name for name, count in Counter(found.values()).items() if count > 1)
         for name in repeated:
-            self.problems.forgive(
-                "categories",
-                f"name {name!r} occurs twice; give each category its own name",
-                "category names that occur twice: shown with their id",
-            )
+            treatment = "category names that occur twice: shown with their id"
+            self.problems.forgive("categories", f"name {name!r} occurs twice", treatment)
         return {key: f"{name} ({key})" if name in repeated else name for key, name in found.items()}
 
     def _category(self, record: dict[str, Any], where: str) -> str | None:
@@ -246,7 +232,7 @@ class _Reader:
 
     def _video(self, record: dict[str, Any], where: str) -> Video | None:
         names = self._file_names(record, where)
-        numbers = {key: record[key] for key in ("height", "width")}
+        numbers = {"height": record["height"], "width": record["width"]}
         if not self.layout.still and "length" in record:
             numbers["length"] = record["length"]
         elif names is None:
@@ -258,11 +244,9 @@ class _Reader:
                 return None
         length = numbers.get("length", len(names or ()))
         if names is not None and length != len(names):
-            self.problems.forgive(
-                where,
-                f"length: found {length}, but there are {len(names)} {self.layout.file_names}",
-                "videos whose length is not the number of their file_names: the length counts",
-            )
+            message = f"length: found {length}, but there are {len(names)} {self.layout.file_names}"
+            treatment = "videos whose length is not the number of their file_names: the length counts"
+            self.problems.forgive(where, message, treatment)
         return Video(record["id"], numbers["height"], numbers["width"], length, tuple(names or ()))
 
     def _file_names(self, record: dict[str, Any], where: str) -> list[str] | None:
@@ -283,20 +267,17 @@ class _Reader:
                 self.problems.forgive(where, message, f"{key} that lead out of the image folder: not opened")
         return names
 
-    def _all_tracks(
-        self, records: Any, truth: Truth, iterate: Callable[[list[Any]], Iterable[Any]]
-    ) -> tuple[Iterable[Track], Iterable[int]]:
+    def _all_tracks(self, records: Any, truth: Truth) -> tuple[Iterable[Track], Iterable[int]]:
         """The tracks of a file, and `Annotations.pooled`."""
         if not records:
             if truth == "required" and self.problems.lenient and records == []:
                 self.problems.notice("annotations", "no annotation at all: every number is undefined")
             elif truth == "required":
-                message = f"found {records!r:.40}, expected a list with at least one entry"
                 ending = "a split without public ground truth cannot be evaluated or trained on"
-                self.problems.add("annotations", f"{message}; {ending}")
+                self.problems.add("annotations", f"found {records!r:.40}, expected a list with an entry; {ending}")
             return (), ()
         keys = ("id", self.layout.video_id, "category_id", self.layout.segmentations)
-        by_id = self._indexed(records, "annotations", keys, self._track, iterate)
+        by_id = self._indexed(records, "annotations", keys, self._track)
         if not self.problems.lenient:
             return by_id.values(), range(len(by_id))
         return self._reference_order(by_id)
@@ -329,9 +310,7 @@ class _Reader:
             problems.add(where, f"iscrowd: found {crowd!r:.40}, expected 0 or 1")
         if record["id"] < 1:
             message = f"id: found {record['id']}, expected 1 or more (the reference evaluator reads 0 as no match)"
-            problems.forgive(
-                where, message, "annotations with an id below 1: a detection matched to id 0 counts as wrong"
-            )
+            problems.forgive(where, message, "annotations with an id below 1: a match to id 0 counts as wrong")
         attributes = self._attributes(record, where)
         segmentation = self._segmentation(record, video, where) if video is not None else None
         if segmentation is None or not known:
@@ -356,7 +335,7 @@ class _Reader:
     def _segmentation(self, record: dict[str, Any], video: Video, where: str) -> TrackMasks | Polygons | None:
         layout, size = self.layout, (video.height, video.width)
         frames = layout.frames(record[layout.segmentations])
-        if not has_all_frames(frames, video, where, self.problems, layout.segmentations):
+        if not check_frames(frames, video, where, self.problems, layout.segmentations):
             return None
         if layout.still and frames[0] and isinstance(frames[0], list) and not run_length.polygon_problem(frames[0]):
             return Polygons(frames[0], size)

@@ -87,9 +87,8 @@ class TrackMasks:
         """Masks of the given frames, (frames, H, W) bool. Not for irregular masks."""
         height, width = self.size
         columns = self.top_TX.shape[1]
-        edges = np.zeros(
-            (len(frames), height + 1, columns), dtype=np.int8
-        )  # 1 in the first row of an interval, -1 after
+        # 1 in the first row of each interval, -1 in the row after its end.
+        edges = np.zeros((len(frames), height + 1, columns), dtype=np.int8)
         top_FX, bottom_FX = self.top_TX[frames], self.bottom_TX[frames]
         n, x = np.nonzero(bottom_FX)
         edges[n, top_FX[n, x], x] = 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from mssts.ytvis.json_input import (
 )
 from mssts.ytvis.masks import TrackMasks, read_tracks
 from mssts.ytvis.problems import Notice, Problems
-from mssts.ytvis.tracks import checked_masks, has_all_frames
+from mssts.ytvis.tracks import check_frames, checked_masks
 
 WHAT = "list of predictions in the YouTube-VIS submission format (video_id, category_id, score, segmentations)"
 ZIPPED = "results.json"
@@ -121,7 +123,8 @@ def check_submission(path: Path, annotations: Annotations) -> tuple[list[str], l
         return [str(error)], []
     if not content:
         return [f"{path}: the list is empty; expected at least one prediction"], []
-    predictions = _predictions(take_all(content), annotations, problems)
+    with garbage_collection_disabled():
+        predictions = _predictions(take_all(content), annotations, problems)
     notes = [f"{notice.what} ({notice.count} times, first: {notice.first})" for notice in problems.notices]
     missing = len(annotations.videos) - len({one.video_id for one in predictions})
     if missing:
@@ -151,7 +154,7 @@ def _unzipped(path: Path, text: bytes) -> bytes:
             if names != [ZIPPED]:
                 raise InputError(f"{path}: the zip holds {names}, expected {ZIPPED} at its root and nothing else")
             return archive.read(ZIPPED)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
         raise InputError(f"{path}: damaged zip: {error}; zip {ZIPPED} again") from None
 
 
@@ -221,7 +224,7 @@ def _prediction(
         problems.forgive(where, message, "predictions of a category that the annotations do not have: left out")
     _check_score(score, where, problems)
     if video is not None:
-        has_all_frames(frames, video, where, problems)
+        check_frames(frames, video, where, problems)
     if video is None or not known or len(problems.lines) > before:
         return None
     if problems.lenient:

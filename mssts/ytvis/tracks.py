@@ -61,8 +61,8 @@ class Track:
         return self.segmentation if isinstance(self.segmentation, TrackMasks) else self.segmentation.draw()
 
 
-def has_all_frames(frames: Any, video: Video, where: str, problems: Problems, key: str = "segmentations") -> bool:
-    """Whether `frames` is a list with an entry per frame of the video, or with `lenient` any list; records problems."""
+def check_frames(frames: Any, video: Video, where: str, problems: Problems, key: str = "segmentations") -> bool:
+    """Record what is wrong if `frames` is not a list with an entry per frame; returns whether it can be read."""
     if not isinstance(frames, list):
         problems.add(where, f"{key}: found {type(frames).__name__}, expected a list with an entry per frame")
         return False
@@ -73,11 +73,7 @@ def has_all_frames(frames: Any, video: Video, where: str, problems: Problems, ke
 
 
 def checked_masks(
-    frames: list[Any],
-    video: Video,
-    where: str,
-    problems: Problems,
-    key: Callable[[int], str],
+    frames: list[Any], video: Video, where: str, problems: Problems, key: Callable[[int], str]
 ) -> TrackMasks | None:
     """Masks of an object; None after recording what is wrong.
 

@@ -46,7 +46,7 @@ def set_in(*path_and_value):
 POISON = {
     "annotations null": (set_in("annotations", None), "annotations: found None.*without public ground truth"),
     "no annotations": (lambda c: c.pop("annotations"), "missing annotations; expected the annotation file"),
-    "empty list": (set_in("annotations", []), r"annotations: found \[\], expected a list with at least one entry"),
+    "empty list": (set_in("annotations", []), r"annotations: found \[\], expected a list with an entry"),
     "wrong name": (set_in("categories", 3, "name", "star"), "id 4 is 'star', expected 'cross'"),
     "missing category": (lambda c: c["categories"].pop(), "id 5 is missing; expected 'ring'"),
     "foreign category": (lambda c: c["categories"].append({"id": 9, "name": "x"}), "9 .'x'. does not belong"),
