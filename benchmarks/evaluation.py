@@ -161,11 +161,11 @@ def measure_mssts(annotations: Path, predictions: Path) -> dict[str, float | Non
     # imported here, so that the memory of the reference evaluator is measured without mssts
     from mssts.evaluation.average_precision import coco_metrics
     from mssts.evaluation.matching import match
-    from mssts.ytvis.ground_truth import read_ground_truth
-    from mssts.ytvis.submission import read_predictions
+    from mssts.ytvis.annotations import read_annotations
+    from mssts.ytvis.submission import read_submission
 
-    truth = read_ground_truth(annotations)
-    detections = read_predictions(predictions, truth)
+    truth = read_annotations(annotations)
+    detections = read_submission(predictions, truth).predictions
     start = time.process_time()
     records = match(truth, detections)
     metrics = coco_metrics(records, records.categories)

@@ -29,8 +29,8 @@ from pycocotools import mask as coco_mask
 from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import coco_metrics
 from mssts.evaluation.matching import match
-from mssts.ytvis.ground_truth import read_ground_truth
-from mssts.ytvis.submission import read_predictions
+from mssts.ytvis.annotations import read_annotations
+from mssts.ytvis.submission import read_submission
 
 HEIGHT, WIDTH = 24, 30
 
@@ -133,8 +133,8 @@ def reference_metrics(classes: tuple[type, type], annotations: Path, predictions
 
 def mssts_metrics(annotations: Path, predictions: Path, lenient: bool) -> list[list[float]]:
     """Compute the metrics of mssts, over categories and class-agnostic; -1 where undefined, as the reference does."""
-    truth = read_ground_truth(annotations, lenient)
-    records = match(truth, read_predictions(predictions, truth, lenient))
+    truth = read_annotations(annotations, lenient=lenient)
+    records = match(truth, read_submission(predictions, truth, lenient).predictions)
     both = [coco_metrics(records, groups) for groups in (records.categories, [records.pooled])]
     return [[-1.0 if value is None else value for value in metrics.values()] for metrics in both]
 

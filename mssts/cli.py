@@ -58,6 +58,7 @@ def prepare(dataset: Dataset, data: Data) -> None:
     """Check your own dataset (or coco), and write its fingerprint and, for videos, the local split."""
     from mssts.data import prepare as stage
     from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+    from mssts.ytvis.splits import VIDEOS_PER_SIDE
 
     if dataset == COCO_DIRECTORY:
         print(f"{data}: fingerprint {stage.prepare_coco(data)['fingerprint']}.")
@@ -66,7 +67,7 @@ def prepare(dataset: Dataset, data: Data) -> None:
     sides = f"{len(record['train'])} videos to train on, {len(record['valid'])} held out"
     print(f"{data}: {sides}; digest of the split {record['digest'][:12]}.")
     for name, found in record["exceptions"].items():
-        print(f"fewer than {stage.PER_SIDE} videos on a side: {name} (train {found['train']}, valid {found['valid']})")
+        print(f"fewer than {VIDEOS_PER_SIDE} videos on a side: {name} (train {found['train']}, valid {found['valid']})")
 
 
 @app.command()
@@ -172,11 +173,16 @@ def check_submission(
     split: Split = "valid",
 ) -> None:
     """Check a submission against every rule of the YouTube-VIS format."""
-    from mssts.ytvis import submission_check as stage
+    from mssts.data.datasets import entry, expected_categories
+    from mssts.ytvis import submission as stage
+    from mssts.ytvis.annotations import read_annotations
 
-    problems, remarks = stage.check_submission(file, dataset or data.resolve().name, data, split)
-    for remark in remarks:
-        print(f"note: {remark}")
+    name = dataset or data.resolve().name
+    path, _ = entry(name).files(data, split, need_images=False)
+    annotations = read_annotations(path, truth="absent", expected=expected_categories(name))
+    problems, notes = stage.check_submission(file, annotations)
+    for note in notes:
+        print(f"note: {note}")
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise InputError(f"{file}: {len(problems)} problem(s):\n{listed}")
@@ -191,6 +197,7 @@ def evaluate(
     predictions: Annotated[Path, typer.Option(help="Submission list: ours, or any other method's results.json.")],
     output: Output,
     split: Annotated[str | None, typer.Option(help="Name of the split, for the record.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset whose categories the ground truth must have.")] = None,
     study: Annotated[str | None, typer.Option(help="Study whose evaluation section goes into the record.")] = None,
     run: Annotated[Path | None, typer.Option(help="run.json of the run that made the predictions.")] = None,
     lenient: Annotated[
@@ -202,7 +209,7 @@ def evaluate(
 
     record = read_json(run) if run else None
     config = load_study(study).baseline.evaluation if study else None
-    metrics = stage.evaluate(annotations, predictions, output, record, split, config, lenient)
+    metrics = stage.evaluate(annotations, predictions, output, record, split, config, lenient, dataset)
     for warning in metrics["warnings"]:
         where = f"{warning['count']} times, first at {warning['first']}"
         print(f"warning: {warning['file']}: {warning['what']} ({where})", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Which COCO category stands for which category of YouTube-VIS. Imports no torch."""
+"""Maps from COCO's categories to those of YouTube-VIS. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ from mssts.data.datasets import entry
 COCO_MAP_CSV = Path(__file__).with_name("coco_to_ytvis.csv")
 CORRECTED: Literal["corrected"] = "corrected"
 SEQFORMER: Literal["seqformer"] = "seqformer"
-_SOURCES = {CORRECTED: "VITA", SEQFORMER: "SeqFormer"}  # how the rows of a map begin
+_SOURCES = {CORRECTED: "VITA", SEQFORMER: "SeqFormer"}  # prefix of the sources of a map
 
 
 def coco_map(dataset: str, which: str = CORRECTED) -> dict[int, int]:
-    """COCO category id -> category id of the dataset, for the COCO categories that have one.
+    """The categories of a dataset that stand for COCO's.
 
-    which: `corrected` (the map that VITA and its successors share) or `seqformer` (of 2019 it sends COCO's computer
-        mouse to id 24, which is the fox) [code].
-    Raises InputError for a dataset without a map.
+    Args:
+        dataset: Name of the dataset.
+        which: `corrected` (the map that VITA and its successors share) or `seqformer` (for 2019 it maps COCO's computer
+            mouse to id 24, which is the fox) [code].
+
+    Returns:
+        {COCO category id: category id of the dataset}, for the COCO categories that have one.
+
+    Raises:
+        InputError: If there is no map for the dataset.
     """
-    # Differs: the public code has its own map only, which is `seqformer` here.
+    # Differs: the public SeqFormer code has its own map only, which is `seqformer` here.
     return {int(row["coco_id"]): int(row["ytvis_id"]) for row in _rows(dataset, which)}
 
 
 def coco_names(dataset: str, which: str = CORRECTED) -> dict[int, str]:
-    """COCO category id -> its name in COCO, of the same categories. Raises InputError for a dataset without a map."""
+    """{COCO category id: its name in COCO} of the categories in `coco_map`, which describes arguments and errors."""
     return {int(row["coco_id"]): row["coco_name"].removesuffix(" (computer)") for row in _rows(dataset, which)}
 
 

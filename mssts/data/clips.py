@@ -1,9 +1,10 @@
-"""Training clips: which frames, which instances, and batches that depend on (seed, step, position) only."""
+"""Training clips: the choice of frames and instances, and batches that depend only on (seed, step, position)."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,24 +14,34 @@ from mssts.config import DataSection
 from mssts.core.errors import InputError
 from mssts.core.records import Batch, Clip, Instances
 from mssts.data.augmentation import augment, normalise, photometric_distortion
+from mssts.data.datasets import VideoSplit
 from mssts.data.frames import FrameStore
-from mssts.ytvis.annotations import Video, VideoAnnotations
-from mssts.ytvis.segmentation import boxes_of_masks
+from mssts.ytvis.tracks import Video
 
 NEIGHBOUR_REACH = 3
 MAX_DRAWS = 100
+ABSENT_BOX = 1e-6
 
 
 def sample_frames(rng: np.random.Generator, length: int, reference: int, frames: int) -> list[int]:
-    """Sorted places of `frames` frames of a video of `length` frames, the reference among them [code].
+    """Draw the frames of a clip around a reference frame [code].
 
-    One neighbour 1-3 frames before and one after (clamped), the rest from outside that span, whose last frame may be
-    drawn again; from the whole video if too few are outside. One frame: the reference; two: it and one of the
-    neighbours [ours]. A video with fewer frames than needed repeats some.
+    One neighbour lies 1-3 frames before and one after (clamped). The rest is drawn from outside that span, whose last
+    frame may be drawn again; from the whole video if too few are outside. One frame: the reference; two: the reference
+    and one of the neighbours [ours]. A video with fewer frames than needed repeats some.
+
+    Args:
+        rng: Source of the random numbers.
+        length: Number of frames of the video.
+        reference: Position of the reference frame.
+        frames: Number of frames to draw.
+
+    Returns:
+        Sorted positions in the video.
     """
     before, after = rng.integers(1, NEIGHBOUR_REACH + 1, 2)
     low, high = max(0, reference - int(before)), min(length - 1, reference + int(after))
-    # Differs: of reference and neighbours the public code keeps the first one or two, the reference or not.
+    # Differs: the public SeqFormer code keeps the first one or two of reference and neighbours, the reference or not.
     if frames == 1:
         return [reference]
     if frames == 2:
@@ -40,7 +51,7 @@ def sample_frames(rng: np.random.Generator, length: int, reference: int, frames:
         return sorted([reference, beside])
     rest = frames - 3
     pool = [*range(low), *range(high, length)]
-    # Differs: the public code takes the whole video also where just enough frames are outside.
+    # Differs: the public SeqFormer code takes the whole video also where just enough frames are outside.
     if len(pool) < rest:
         pool = list(range(length))
     drawn = rng.choice(pool, rest, replace=len(pool) < rest).tolist()
@@ -50,29 +61,35 @@ def sample_frames(rng: np.random.Generator, length: int, reference: int, frames:
 class ClipDataset:
     """Clips of a video split; index i stands for the i-th frame of the split as the reference frame [code].
 
-    frames: T. An instance is left out if it is a crowd or shows no pixel in the clip; a clip without an instance is
-    drawn again from another reference frame.
+    An instance is left out if it is a crowd or shows no pixel in the clip. A clip without an instance is drawn again
+    from another reference frame.
+
+    Args:
+        split: The videos.
+        frames: Number of frames T of a clip.
+        data_config: Section of the configuration.
     """
 
-    def __init__(self, annotations: VideoAnnotations, frames: int, settings: DataSection) -> None:
-        self.annotations = annotations
+    def __init__(self, split: VideoSplit, frames: int, data_config: DataSection) -> None:
+        self.split = split
         self.frames = frames
-        self.settings = settings
-        self._store = FrameStore(annotations)
-        self._references = [(video, t) for video in annotations.videos for t in range(video.length)]
+        self.data_config = data_config
+        self._store = FrameStore(split)
+        self._references = [(video, t) for video in split.videos for t in range(video.length)]
 
     @property
     def categories(self) -> tuple[tuple[int, str], ...]:
         """(id, name) sorted by id; the position is the index of the class logit."""
-        return self.annotations.categories
+        return self.split.categories
 
     def __len__(self) -> int:
         return len(self._references)
 
     def clip(self, index: int, rng: np.random.Generator) -> Clip:
-        """The clip around reference frame `index`, all draws from `rng`.
+        """The clip around reference frame `index`; all random numbers come from `rng`.
 
-        Raises InputError for an unreadable image, or if 100 reference frames give no instance.
+        Raises:
+            InputError: If an image is unreadable, or if 100 reference frames give no instance.
         """
         for _ in range(MAX_DRAWS):
             clip = self._draw(*self._references[index], rng)
@@ -80,21 +97,21 @@ class ClipDataset:
                 return clip
             index = int(rng.integers(len(self)))
         raise InputError(
-            f"{self.annotations.path}: {MAX_DRAWS} clips in a row show no instance; expected annotated objects that "
-            "are no crowd in most videos. Check the annotations."
+            f"{self.split.annotations.path}: {MAX_DRAWS} clips in a row show no instance; expected annotated objects "
+            "that are no crowd in most videos. Check the annotations."
         )
 
     def _draw(self, video: Video, reference: int, rng: np.random.Generator) -> Clip | None:
         indices = sample_frames(rng, video.length, reference, self.frames)
-        # Differs: the public code stops at a video that shows crowds only; here another is drawn.
+        # Differs: the public SeqFormer code stops at a video that shows crowds only; here another is drawn.
         objects = self._store.objects(video)
-        shown = [n for n, o in enumerate(objects) if any(o.segmentations[t] is not None for t in indices)]
+        shown = [n for n, o in enumerate(objects) if o.masks.present_T[indices].any()]
         if not shown:
             return None
         frames_T3HW, masks_NTHW = self._store.frames(video, indices), self._store.masks(video, indices)[shown]
-        if self.settings.photometric:
+        if self.data_config.photometric:
             frames_T3HW = photometric_distortion(frames_T3HW, rng)
-        labels = [objects[n].label for n in shown]
+        labels = [self.split.labels[objects[n].category_id] for n in shown]
         return self._finish(video, indices, labels, frames_T3HW, masks_NTHW, rng)
 
     def _finish(
@@ -106,19 +123,43 @@ class ClipDataset:
         masks_NTHW: torch.Tensor,
         rng: np.random.Generator,
     ) -> Clip | None:
-        """Augment, drop what is no longer seen, and normalise; None if nothing is seen."""
-        frames_T3HW, masks_NTHW = augment(frames_T3HW, masks_NTHW, self.settings, rng)
+        """Augment, drop instances without a pixel, and normalise; None if there is no instance left."""
+        frames_T3HW, masks_NTHW = augment(frames_T3HW, masks_NTHW, self.data_config, rng)
         masks_NTHW = masks_NTHW.as_subclass(torch.Tensor)
         seen = masks_NTHW.flatten(1).any(1)
         if not seen.any():
             return None
         masks_NTHW = masks_NTHW[seen]
         instances = Instances(torch.tensor(labels)[seen], boxes_of_masks(masks_NTHW), masks_NTHW)
-        return Clip(video.id, tuple(indices), normalise(frames_T3HW, self.settings), instances)
+        return Clip(video.id, tuple(indices), normalise(frames_T3HW, self.data_config), instances)
+
+
+def boxes_of_masks(masks_NTHW: torch.Tensor) -> torch.Tensor:
+    """Boxes around masks, from outermost pixel to outermost pixel.
+
+    Args:
+        masks_NTHW: (N, T, H, W) bool.
+
+    Returns:
+        (N, T, 4) float32, centre x, centre y, width, height relative to the frame; 1e-6 each for an empty mask [code].
+    """
+    # Differs: the public SeqFormer code takes the annotations' boxes; of pseudo-clips, boxes of the masks without the
+    # last row and column.
+    height, width = masks_NTHW.shape[-2:]
+    edges = []
+    for line, size in ((masks_NTHW.any(-2), width), (masks_NTHW.any(-1), height)):
+        line = line.to(torch.uint8)
+        start = line.argmax(-1)
+        end = torch.where(line.amax(-1) > 0, size - line.flip(-1).argmax(-1), start)
+        edges.append((start / size, end / size))
+    (left, right), (top, bottom) = edges
+    boxes = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], -1)
+    present = boxes[..., 2:3] > 0
+    return torch.where(present, boxes, torch.full_like(boxes, ABSENT_BOX))
 
 
 def collate(clips: list[Clip], pad_multiple: int) -> Batch:
-    """A batch of clips of one length, padded at right and bottom to a common multiple of `pad_multiple` px."""
+    """A batch of clips of one length, padded at right and bottom to a common multiple of `pad_multiple` pixels."""
     sizes = tuple((clip.frames_T3HW.shape[-2], clip.frames_T3HW.shape[-1]) for clip in clips)
     height, width = (-(-max(side) // pad_multiple) * pad_multiple for side in zip(*sizes, strict=True))
     frames = clips[0].frames_T3HW.shape[0]
@@ -136,23 +177,38 @@ def collate(clips: list[Clip], pad_multiple: int) -> Batch:
     )
 
 
-class _Parts(Dataset):
-    """Map-style: (step, first position) -> Batch, from (seed, step, position) alone."""
+class ClipSource(Protocol):
+    """What a `ClipLoader` draws from."""
 
-    def __init__(self, dataset: ClipDataset, batch_clips: int, part_clips: int, seed: int, pad_multiple: int) -> None:
+    @property
+    def categories(self) -> tuple[tuple[int, str], ...]:
+        """(id, name) sorted by id."""
+
+    def __len__(self) -> int: ...
+
+    def clip(self, index: int, rng: np.random.Generator) -> Clip:
+        """The clip of an index; all random numbers come from `rng`."""
+
+
+class _MicroBatches(Dataset):
+    """Map-style dataset: (step, first position) -> Batch, a function of (seed, step, position) only."""
+
+    def __init__(
+        self, dataset: ClipSource, batch_clips: int, micro_batch_clips: int, seed: int, pad_multiple: int
+    ) -> None:
         self.dataset = dataset
         self.batch_clips = batch_clips
-        self.part_clips = part_clips
+        self.micro_batch_clips = micro_batch_clips
         self.seed = seed
         self.pad_multiple = pad_multiple
         self._epoch = -1
         self._order = np.empty(0, np.int64)
 
-    def __getitem__(self, part: tuple[int, int]) -> Batch | InputError:
-        """An InputError is handed over as a value: raised in a worker it would arrive with a stack trace in it."""
-        step, first = part
+    def __getitem__(self, key: tuple[int, int]) -> Batch | InputError:
+        """An InputError is returned: if a worker raised it, a stack trace would be added to its message."""
+        step, first = key
         clips = []
-        for position in range(first, first + self.part_clips):
+        for position in range(first, first + self.micro_batch_clips):
             index = self._index(step * self.batch_clips + position)
             try:
                 clips.append(self.dataset.clip(index, np.random.default_rng([self.seed, 1, step, position])))
@@ -161,7 +217,7 @@ class _Parts(Dataset):
         return collate(clips, self.pad_multiple)
 
     def _index(self, sample: int) -> int:
-        """Index of the `sample`-th clip of the run: shuffled epochs, one after the other."""
+        """Index of the `sample`-th clip of the run: concatenated shuffled epochs."""
         epoch, place = divmod(sample, len(self.dataset))
         if epoch != self._epoch:
             self._epoch = epoch
@@ -169,50 +225,58 @@ class _Parts(Dataset):
         return int(self._order[place])
 
 
-def _outlive_a_stop_request(_worker: int) -> None:
-    """A scheduler signals every process of a job, and the training needs this one until it has saved; twice ends it."""
+def _ignore_first_stop_request(_worker: int) -> None:
+    """Ignore the first stop signal: a scheduler sends it to all processes, but training still has to save."""
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda number, _frame: signal.signal(number, signal.SIG_DFL))
 
 
 class ClipLoader:
-    """Iterates over the batches of steps start_step..steps-1.
+    """Iterates over the batches of the steps start_step..steps-1.
 
-    dataset: a ClipDataset or StillClipDataset. batch_clips: clips per step. seed: natural number. A batch depends only
-    on (seed, step, position), so that a run resumed at `start_step` sees what an unbroken one would have seen.
-    workers: processes that prepare batches; 0 prepares them in this one.
-    part_clips and firsts cut a step's batch: one Batch of `part_clips` clips from each of the positions `firsts`;
-    by default the step's whole batch. Raises InputError for an unreadable frame, naming it and the step.
+    A batch depends only on (seed, step, position): a run that is resumed at `start_step` gets the batches of an
+    uninterrupted one.
+
+    Args:
+        dataset: The clips.
+        batch_clips: Clips per step.
+        steps: Number of steps.
+        seed: Seed of the order and of all draws, at least 0.
+        pad_multiple: The sides of a batch are multiples of this number of pixels.
+        start_step: The first step.
+        workers: Processes that prepare batches; 0: this process prepares them.
+        micro_batch_clips: Clips per micro-batch; None: the whole batch of a step is one.
+        firsts: Position in the step's batch of the first clip of each micro-batch that this process gets.
+
+    Raises:
+        InputError: While iterating, for an unreadable frame, with the step.
     """
 
     def __init__(
         self,
-        dataset: ClipDataset,
+        dataset: ClipSource,
         batch_clips: int,
         steps: int,
         seed: int,
         pad_multiple: int,
         start_step: int = 0,
         workers: int = 0,
-        part_clips: int | None = None,
+        micro_batch_clips: int | None = None,
         firsts: tuple[int, ...] = (0,),
     ) -> None:
-        self._batches = _Parts(dataset, batch_clips, part_clips or batch_clips, seed, pad_multiple)
-        self._parts = [(step, first) for step in range(start_step, steps) for first in firsts]
+        self._batches = _MicroBatches(dataset, batch_clips, micro_batch_clips or batch_clips, seed, pad_multiple)
+        self._keys = [(step, first) for step in range(start_step, steps) for first in firsts]
         self._workers = workers
 
-    def __len__(self) -> int:
-        return len(self._parts)
-
     def __iter__(self) -> Iterator[Batch]:
-        # The generator is given so that the workers' base seed, which nothing uses, is not drawn from global state.
+        # With a generator the base seed of the workers, which is not used, is not drawn from the global state.
         loader = DataLoader(
             self._batches,
             batch_size=None,
-            sampler=self._parts,
+            sampler=self._keys,
             num_workers=self._workers,
             generator=torch.Generator().manual_seed(0),
-            worker_init_fn=_outlive_a_stop_request,
+            worker_init_fn=_ignore_first_stop_request,
         )
         for batch in loader:
             if isinstance(batch, InputError):

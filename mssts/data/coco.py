@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mssts.config import PRETRAIN, Config
 from mssts.core.errors import InputError
 from mssts.data.categories import CORRECTED, coco_map, coco_names
-from mssts.data.datasets import STILLS, DatasetEntry, is_generated
-from mssts.ytvis.annotations import StillAnnotations
+from mssts.data.datasets import STILLS, DatasetEntry, VideoSplit, entry, is_generated
+from mssts.ytvis.annotations import STILLS as STILLS_LAYOUT
+from mssts.ytvis.annotations import Annotations, read_annotations
 
 DIRECTORY = "coco"
 COCO = DatasetEntry(
@@ -27,50 +27,55 @@ COCO = DatasetEntry(
 
 
 def uses_coco(dataset: str, config: Config, stage: str) -> bool:
-    """Whether a stage (`pretrain` or `train`) on a dataset draws from COCO's images: only where videos are a user's."""
+    """Whether a stage (`pretrain` or `train`) draws from COCO's images: only for a user's dataset."""
     return not is_generated(dataset) and (stage == PRETRAIN or config.data.joint)
 
 
-def check_coco(directory: Path) -> StillAnnotations:
-    """COCO's annotations with every image looked for. Raises InputError that lists all problems."""
-    annotations = StillAnnotations.read(*COCO.files(directory, STILLS), DIRECTORY, own_categories=True, frames=True)
+def check_coco(directory: Path) -> VideoSplit:
+    """Read COCO's annotations and look for every image. Raises InputError with all problems."""
+    split = _read(directory, look_for_frames=True)
     for dataset in ("ytvis2019", "ytvis2021"):
-        _check_names(dict(annotations.categories), coco_names(dataset), annotations.path)
-    return annotations
+        _check_names(split.annotations, coco_names(dataset))
+    return split
 
 
-def read_coco(data: Path, dataset: str | None = None, which: str = CORRECTED) -> StillAnnotations:
-    """Checked annotations of `data`/coco.
+def read_coco(data: Path, dataset: str | None = None, which: str = CORRECTED) -> VideoSplit:
+    """Read the annotations in `data`/coco.
 
-    dataset: whose categories they get, by the map `which`; objects of other categories and images without objects are
-        left out. None: COCO's own categories.
-    Raises InputError: missing files with where to get them, or every problem of the file.
+    Args:
+        data: Directory of all datasets.
+        dataset: Dataset whose categories the objects get; objects of other categories and images without an object
+            are left out. None: COCO's own categories.
+        which: Name of the map of categories, see `coco_map`.
+
+    Raises:
+        InputError: With the missing files and where to get them, or every problem of the file.
     """
-    files = COCO.files(data / DIRECTORY, STILLS)
     if dataset is None:
-        return StillAnnotations.read(*files, DIRECTORY, own_categories=True)
-    return StillAnnotations.read(*files, dataset, translate=_translation(dataset, which, files[0]))
+        return _read(data / DIRECTORY)
+    ids = coco_map(dataset, which)
+    split = _read(data / DIRECTORY)
+    coco = split.annotations
+    _check_names(coco, coco_names(dataset, which))
+    found = [track for track in coco.tracks if track.category_id in ids]
+    shown = {track.video_id for track in found if not track.crowd}
+    tracks = [replace(track, category_id=ids[track.category_id]) for track in found if track.video_id in shown]
+    videos = {key: video for key, video in coco.videos.items() if key in shown}
+    categories = dict(entry(dataset).categories)
+    pooled = tuple(range(len(tracks)))
+    return replace(
+        split, annotations=replace(coco, videos=videos, categories=categories, tracks=tuple(tracks), pooled=pooled)
+    )
 
 
-def _translation(dataset: str, which: str, path: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    numbers, expected = coco_map(dataset, which), coco_names(dataset, which)
-
-    def translate(content: dict[str, Any]) -> dict[str, Any]:
-        _check_names({item.get("id"): item.get("name") for item in content["categories"]}, expected, path)
-        annotations = [
-            item | {"category_id": numbers[item["category_id"]]}
-            for item in content["annotations"]
-            if item.get("category_id") in numbers
-        ]
-        shown = {item.get("image_id") for item in annotations if not item.get("iscrowd")}
-        images = [image for image in content["images"] if image.get("id") in shown]
-        annotations = [item for item in annotations if item.get("image_id") in shown]
-        return {"images": images, "annotations": annotations, "categories": None}
-
-    return translate
+def _read(directory: Path, look_for_frames: bool = False) -> VideoSplit:
+    path, images = COCO.files(directory, STILLS)
+    annotations = read_annotations(path, layout=STILLS_LAYOUT, image_root=images, look_for_frames=look_for_frames)
+    return VideoSplit(annotations, images, stills=True)
 
 
-def _check_names(found: dict[int, str], expected: dict[int, str], path: Path) -> None:
+def _check_names(annotations: Annotations, expected: dict[int, str]) -> None:
+    found = annotations.categories
     wrong = [f"id {n} is {found.get(n)!r}, expected {name!r}" for n, name in expected.items() if found.get(n) != name]
     if wrong:
-        raise InputError(f"{path}: categories: {'; '.join(wrong[:5])}. Expected COCO's own annotations.")
+        raise InputError(f"{annotations.path}: categories: {'; '.join(wrong[:5])}. Expected COCO's own annotations.")

@@ -1,4 +1,4 @@
-"""Pseudo-clips of still images for pre-training: the image and warped copies of it, in any order [code]."""
+"""Pseudo-clips of still images for pre-training: the image and warped copies of it in random order [code]."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from mssts.config import DataSection
 from mssts.core.records import Clip
 from mssts.data.clips import ClipDataset
-from mssts.ytvis.annotations import StillAnnotations, Video
+from mssts.ytvis.tracks import Video
 
 MAX_INSTANCES = 25
 ROTATION_DEGREES = 20.0
@@ -26,19 +25,16 @@ BLUR = 0.02
 class StillClipDataset(ClipDataset):
     """Clips of one still image each: the image and T-1 warps of it, shuffled; at most 25 instances.
 
-    The photometric distortion of video clips is not applied; the warps have a brightness, hue and motion blur of their
-    own [code], hue and blur only where `settings.photometric` is on [ours].
+    The photometric distortion of video clips is not applied. The warps change brightness, hue and motion blur instead
+    [code], hue and blur only if `data_config.photometric` is on [ours].
     """
-
-    def __init__(self, annotations: StillAnnotations, frames: int, settings: DataSection) -> None:
-        super().__init__(annotations, frames, settings)
 
     def _draw(self, video: Video, reference: int, rng: np.random.Generator) -> Clip | None:
         objects = self._store.objects(video)
         if not objects:
             return None
         chosen = list(range(len(objects)))
-        # Differs: the public code passes over images with more instances; here 25 of them are drawn.
+        # Differs: the public SeqFormer code passes over images with more instances; here 25 of them are drawn.
         if len(objects) > MAX_INSTANCES:
             chosen = sorted(rng.choice(len(objects), MAX_INSTANCES, replace=False).tolist())
         image_13HW, masks_N1HW = self._store.frames(video, [0]), self._store.masks(video, [0])[chosen]
@@ -47,30 +43,38 @@ class StillClipDataset(ClipDataset):
         views = [views[t] for t in rng.permutation(self.frames)]
         frames_T3HW = torch.cat([frames for frames, _ in views])
         masks_NTHW = torch.cat([masks for _, masks in views], dim=1)
-        labels = [objects[n].label for n in chosen]
+        labels = [self.split.labels[objects[n].category_id] for n in chosen]
         return self._finish(video, [0] * self.frames, labels, frames_T3HW, masks_NTHW, rng)
 
     def _warp(
         self, image_13HW: torch.Tensor, masks_N1HW: torch.Tensor, rng: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One copy seen from elsewhere; what comes in from outside has the mean colour and no mask."""
-        # Differs: the public code adds up to 40 of 255 where this is a factor, blurs a quarter of the copies by 9 or
-        # 11 px, fills with black, and lets a mask lose what another one covers.
+        """One warped copy; the area from outside of the image has the mean colour and no mask."""
+        # Differs: the public SeqFormer code adds up to 40 of 255 instead of a factor, blurs a quarter of the copies by
+        # 9 or 11 px, fills with black, and removes from a mask what another one covers.
         height, width = image_13HW.shape[-2:]
         homography = homography_of_corners(*warp_corners(height, width, rng))
         image_13HW = F.adjust_brightness(tv_tensors.Image(image_13HW), rng.uniform(*BRIGHTNESS))
         hue, blur, direction = rng.uniform(-HUE, HUE), rng.uniform(0, BLUR * width), rng.uniform(0, math.pi)
-        if self.settings.photometric:
+        if self.data_config.photometric:
             image_13HW = motion_blur(F.adjust_hue(image_13HW, hue), blur, direction)
-        fill = [255 * value for value in self.settings.mean]
+        fill = [255 * value for value in self.data_config.mean]
         image_13HW = F.perspective(tv_tensors.Image(image_13HW), None, None, fill=fill, coefficients=homography)
         return image_13HW, F.perspective(tv_tensors.Mask(masks_N1HW), None, None, coefficients=homography)
 
 
 def warp_corners(height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (4, 2) x, y in px before and after a rotation (+-20 degrees), shift (10 %) and perspective (0.08) [code].
+    """Draw a warp: rotation (+-20 degrees), shift (10 %) and perspective (0.08) as one homography [code].
 
-    Together they are one homography, so that the image is resampled once.
+    One homography resamples the image only once.
+
+    Args:
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        rng: Source of the random numbers.
+
+    Returns:
+        Corners of the image before and after the warp, (4, 2) x, y in pixels.
     """
     corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], float)
     angle = math.radians(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))
@@ -84,7 +88,7 @@ def warp_corners(height: int, width: int, rng: np.random.Generator) -> tuple[np.
 
 
 def homography_of_corners(start_42: np.ndarray, end_42: np.ndarray) -> list[float]:
-    """Eight coefficients by which torchvision takes places of the output (`end`) to those of the input (`start`)."""
+    """Eight coefficients by which torchvision maps points of the output (`end`) to points of the input (`start`)."""
     rows, values = [], []
     for (x, y), (u, v) in zip(start_42, end_42, strict=True):
         rows += [[u, v, 1, 0, 0, 0, -x * u, -x * v], [0, 0, 0, u, v, 1, -y * u, -y * v]]
@@ -93,7 +97,16 @@ def homography_of_corners(start_42: np.ndarray, end_42: np.ndarray) -> list[floa
 
 
 def motion_blur(image_13HW: torch.Tensor, length_px: float, direction: float) -> torch.Tensor:
-    """Mean along a line of that length through each pixel (uint8 in, uint8 out); unchanged below 2 px."""
+    """Average along a line through each pixel; no change below 2 pixels.
+
+    Args:
+        image_13HW: (1, 3, H, W) uint8.
+        length_px: Length of the line in pixels.
+        direction: Angle of the line to the x axis in radians.
+
+    Returns:
+        (1, 3, H, W) uint8.
+    """
     reach = int(length_px // 2)
     if reach < 1:
         return image_13HW

@@ -1,4 +1,4 @@
-"""The clips that a training stage draws from: videos, still images, or both one after the other."""
+"""The clips that a training stage draws from: of videos, of still images, or of both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mssts.data.stills import StillClipDataset
 
 
 class JointClips:
-    """Several sets as one, one after the other: shuffled uniformly, each clip as likely as any other [code]."""
+    """Several sets of clips as one; each clip of any set is drawn with the same probability [code]."""
 
     def __init__(self, *parts: ClipDataset) -> None:
         self.parts = parts
@@ -25,7 +25,7 @@ class JointClips:
         return sum(map(len, self.parts))
 
     def clip(self, index: int, rng: np.random.Generator) -> Clip:
-        """The clip of that index, all draws from `rng`. Raises InputError as the part does."""
+        """The clip of an index of the concatenated sets; all random numbers come from `rng`. Raises InputError."""
         for part in self.parts:
             if index < len(part):
                 return part.clip(index, rng)
@@ -34,14 +34,14 @@ class JointClips:
 
 
 def training_split(dataset: str, config: Config) -> str:
-    """The split that videos are drawn from: of a user's dataset the local part, unless the protocol is official."""
+    """The split that videos are drawn from: the local part of a user's dataset, unless the protocol is official."""
     return "train" if is_generated(dataset) or config.data.protocol == "official" else f"{LOCAL}train"
 
 
 def training_clips(dataset: str, directory: Path, config: Config) -> ClipDataset | JointClips:
-    """Clips of videos, with `data.joint` and of COCO's images too. Raises InputError."""
-    annotations = split_annotations(dataset, directory, training_split(dataset, config))
-    videos = ClipDataset(annotations, config.train.frames, config.data)
+    """Clips of videos; with `data.joint` also of COCO's images. Raises InputError."""
+    split = split_annotations(dataset, directory, training_split(dataset, config))
+    videos = ClipDataset(split, config.train.frames, config.data)
     if not config.data.joint:
         return videos
     stills = read_coco(directory.parent, dataset, config.data.coco_map)
@@ -49,6 +49,6 @@ def training_clips(dataset: str, directory: Path, config: Config) -> ClipDataset
 
 
 def pretraining_clips(dataset: str, directory: Path, config: Config) -> StillClipDataset:
-    """Pseudo-clips of still images: a generated dataset's own; COCO, all its categories, for a user's [code]."""
+    """Pseudo-clips of still images: those of a generated dataset; COCO with all its categories otherwise [code]."""
     stills = split_annotations(dataset, directory, STILLS) if is_generated(dataset) else read_coco(directory.parent)
     return StillClipDataset(stills, config.pretrain.frames, config.data)

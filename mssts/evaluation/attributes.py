@@ -1,8 +1,8 @@
 """Challenge attributes of instances, and AP on the instances that have one.
 
-Where an annotation records `attributes`, these count. Everywhere else they are measured on the boxes around the
-annotated masks, so that any dataset in YouTube-VIS format can be broken down. [ours]; the thresholds of the first
-three are those customary in tracking and video segmentation benchmarks (a factor of two; a move by the own size):
+The `attributes` that an annotation records as true or false are used. If there are none, they are measured on the boxes
+around the annotated masks, so that any dataset in YouTube-VIS format can be broken down [ours]. The thresholds of the
+first three are customary in benchmarks of tracking and video segmentation (a factor of two; a move by the own size):
 
 - `scale_variation`: largest / smallest box area >= 2.
 - `aspect_ratio_change`: largest / smallest ratio of width to height >= 2.
@@ -15,14 +15,14 @@ three are those customary in tracking and video segmentation benchmarks (a facto
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
 from mssts.evaluation.average_precision import metric
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, MatchRecords
-from mssts.ytvis.ground_truth import GroundTruth, Instance, Video
+from mssts.ytvis.annotations import Annotations
+from mssts.ytvis.tracks import Track, Video
 
 THRESHOLDS = {
     "scale_variation": 2.0,
@@ -33,23 +33,25 @@ THRESHOLDS = {
 }
 
 
-def _boxes_and_areas(instance: Instance, frames: int) -> tuple[np.ndarray, np.ndarray]:
+def _boxes_and_areas(instance: Track, frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (T, 4) x, y, width, height and mask areas (T,) in pixels; NaN in frames without a pixel."""
     areas = np.full(frames, np.nan)
-    known = instance.track.areas_T[:frames]
+    known = instance.masks.areas_T[:frames]
     areas[: known.size] = np.where(known > 0, known, np.nan)
-    return instance.track.boxes(frames), areas
+    return instance.masks.boxes(frames), areas
 
 
 def _covered(boxes_N4: np.ndarray, other_N4: np.ndarray) -> np.ndarray:
-    """(N,) share of each box that the other object's box covers; 0 where that one is absent."""
+    """Share of each box that the other object's box covers, (N,); 0 where that one is absent."""
     low = np.maximum(boxes_N4[:, :2], other_N4[:, :2])
     high = np.minimum(boxes_N4[:, :2] + boxes_N4[:, 2:], other_N4[:, :2] + other_N4[:, 2:])
     width_N, height_N = np.fmax(high - low, 0).T  # fmax: 0 in place of NaN
     return width_N * height_N / (boxes_N4[:, 2] * boxes_N4[:, 3])
 
 
-def _measures(boxes_T4: np.ndarray, areas_T: np.ndarray, others: Sequence[np.ndarray], video: Video) -> dict:
+def _measures(
+    boxes_T4: np.ndarray, areas_T: np.ndarray, others: Sequence[np.ndarray], video: Video
+) -> dict[str, float]:
     present_T = ~np.isnan(areas_T)
     frames = np.flatnonzero(present_T)
     if not frames.size:
@@ -71,46 +73,48 @@ def _measures(boxes_T4: np.ndarray, areas_T: np.ndarray, others: Sequence[np.nda
     }
 
 
-def attribute_measures(truth: GroundTruth) -> dict[int, dict[str, float]]:
-    """How strongly each instance shows each challenge, in the unit of `THRESHOLDS` (see the module's text).
+def attribute_measures(truth: Annotations) -> dict[int, dict[str, float]]:
+    """How strongly each instance shows each challenge, in the unit of `THRESHOLDS`; see the module's docstring.
 
-    Returns {annotation id: {attribute: measure >= 0}}; 0 for all of them where an instance never has a pixel.
+    Returns:
+        {annotation id: {attribute: measure >= 0}}; all are 0 where an instance never has a pixel.
     """
-    instances_of: dict[int, list[Instance]] = defaultdict(list)
-    for instance in truth.instances:
-        instances_of[instance.video_id].append(instance)
     measures = {}
-    for video_id, instances in instances_of.items():
-        tracks = [_boxes_and_areas(instance, truth.videos[video_id].length) for instance in instances]
+    for video_id, instances in truth.tracks_of.items():
+        video = truth.videos[video_id]
+        tracks = [_boxes_and_areas(instance, video.length) for instance in instances]
         for position, (instance, (boxes, areas)) in enumerate(zip(instances, tracks, strict=True)):
             others = [other for index, (other, _) in enumerate(tracks) if index != position]
-            measures[instance.id] = _measures(boxes, areas, others, truth.videos[video_id])
+            measures[instance.id] = _measures(boxes, areas, others, video)
     return measures
 
 
-def challenge_attributes(truth: GroundTruth) -> dict[int, dict[str, bool]]:
-    """Whether each instance shows each challenge: {annotation id: {attribute: bool}}.
+def challenge_attributes(truth: Annotations) -> dict[int, dict[str, bool]]:
+    """Whether each instance shows each challenge.
 
-    The recorded attributes of an annotation if it has any, else `attribute_measures` at or above `THRESHOLDS`.
+    Returns:
+        {annotation id: {attribute: bool}}: the recorded attributes of an annotation if it has any, else
+        `attribute_measures` at or above `THRESHOLDS`.
     """
     measured = {}
-    if any(instance.attributes is None for instance in truth.instances):
+    if any(instance.attributes is None for instance in truth.tracks):
         measured = attribute_measures(truth)
     return {
         instance.id: dict(instance.attributes)
         if instance.attributes is not None
         else {name: measured[instance.id][name] >= least for name, least in THRESHOLDS.items()}
-        for instance in truth.instances
+        for instance in truth.tracks
     }
 
 
 def attribute_metrics(records: MatchRecords) -> dict[str, dict[str, float | int | None]]:
     """AP on the videos that show an attribute, for each attribute of the match records.
 
-    Of these videos the instances without the attribute are ignored, and so are detections matched to them; unmatched
-    detections count, since nothing says what they meant. So compare models within an attribute, not attributes.
+    In these videos, the instances without the attribute are ignored, and so are detections matched to them. Unmatched
+    detections count, as it is unknown what they refer to: compare models within an attribute, not attributes.
 
-    Returns {attribute: {"AP", "AP75", "AP_agnostic" (0..1, None without an instance), "instances" (without crowds)}}.
+    Returns:
+        {attribute: {"AP", "AP75", "AP_agnostic" (0..1, None without an instance), "instances" (without crowds)}}.
     """
     result: dict[str, dict[str, float | int | None]] = {}
     for view, name in enumerate(records.views):

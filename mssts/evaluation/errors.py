@@ -1,21 +1,21 @@
 """How much AP each kind of error costs: AP gained when the errors of one kind, and no others, are repaired.
 
-As TIDE does for images (Bolya et al., ECCV 2020), with video IoU and a kind of its own for tracking [ours]. At an IoU
-threshold t, each detection that is neither right nor ignored is of exactly one kind. With `same` its largest video IoU
-with an instance of its own category, `other` that with an instance of another one (crowds left out), it is
+This follows TIDE for images (Bolya et al., ECCV 2020), with video IoU and an additional kind for tracking [ours]. At an
+IoU threshold t, each detection that is neither right nor ignored is of exactly one kind. Let `same` be its largest
+video IoU with an instance of its own category, and `other` that with an instance of another one (crowds left out):
+it is
 
 1. `spurious` if same >= t: a duplicate of an instance that a better detection has found;
 2. `classification` if other >= t: the right masks under the wrong category;
-3. `tracking` if same >= 0.1 and it switches identity: in some frame it follows one instance, in another frame another
-   one (follows: frame IoU with it is the largest of all instances of the video, and >= 0.5);
+3. `tracking` if same >= 0.1 and it switches identity: it follows different instances in different frames (it follows
+   the instance of the video with the largest frame IoU, if that is >= 0.5);
 4. `segmentation` if same >= 0.1 otherwise: masks of too little overlap, or absent where the object is present;
 5. `spurious` otherwise: nothing is there, or neither masks nor category fit.
 
 An instance is `missed` if no detection is matched to it and no error of kind 2 to 4 is about it. The repair: a
 classification, tracking or segmentation error becomes a right detection of the instance that it overlaps most, with its
-own score, unless that instance is found already, then it is removed; a spurious detection is removed; a missed
-instance is no longer asked for (a category of which nothing is asked for any more counts 1). The gains of different
-kinds do not add up to 1 - AP.
+own score; it is removed if that instance is found already. A spurious detection is removed. A missed instance is left
+out (AP of a category without any instance left is 1). The gains of different kinds do not add up to 1 - AP.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mssts.evaluation.average_precision import average_precision, average_precision_of_ranking, mean_over_categories
-from mssts.evaluation.matching import IOU_THRESHOLDS, LEAST_OVERLAP, GroupRecords, MatchRecords
-from mssts.ytvis.ground_truth import GroundTruth
+from mssts.evaluation.matching import IOU_THRESHOLDS, MIN_OVERLAP, GroupRecords, MatchRecords, Overlaps
+from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.submission import Prediction
 
 KINDS = ("classification", "segmentation", "tracking", "spurious", "missed")
@@ -36,8 +36,16 @@ _RIGHT, _IGNORED = -1, -2
 
 
 @dataclass(frozen=True)
-class _Best:
-    """For each prediction the instance (position, -1 if none) of largest overlap and that IoU, crowds left out."""
+class _BestOverlaps:
+    """For each prediction the instances with the largest video IoU, crowds left out.
+
+    Attributes:
+        same_P: Position of the instance of the same category, -1 if there is none.
+        same_iou_P: Its IoU.
+        other_P: Position of the instance of another category, -1 if there is none.
+        other_iou_P: Its IoU.
+        switches_P: Whether the prediction switches identity.
+    """
 
     same_P: np.ndarray
     same_iou_P: np.ndarray
@@ -46,15 +54,13 @@ class _Best:
     switches_P: np.ndarray
 
 
-def _best(truth: GroundTruth, predictions: Sequence[Prediction], records: MatchRecords) -> _Best:
+def _best_overlaps(truth: Annotations, predictions: Sequence[Prediction], overlaps: Overlaps) -> _BestOverlaps:
     count = 1 + max((one.index for one in predictions), default=-1)
     by_index = {one.index: one for one in predictions}
-    found = _Best(
-        *(np.full(count, -1), np.zeros(count), np.full(count, -1), np.zeros(count), np.zeros(count, dtype=bool))
-    )
-    overlaps = records.overlaps
+    switches_P = np.zeros(count, dtype=bool)
+    found = _BestOverlaps(np.full(count, -1), np.zeros(count), np.full(count, -1), np.zeros(count), switches_P)
     for p, g, iou in zip(overlaps.prediction_P, overlaps.instance_P, overlaps.iou_P, strict=True):
-        instance = truth.instances[g]
+        instance = truth.tracks[g]
         if instance.crowd:
             continue
         same = instance.category_id == by_index[p].category_id
@@ -65,12 +71,12 @@ def _best(truth: GroundTruth, predictions: Sequence[Prediction], records: MatchR
         if 0 < iou < IOU_THRESHOLDS[-1]:
             followed_T = overlaps.followed[p]
             followed_T = followed_T[followed_T >= 0]
-            found.switches_P[p] = (followed_T != followed_T[:1]).any()
+            switches_P[p] = (followed_T != followed_T[:1]).any()
     return found
 
 
-def _kinds(group: GroupRecords, t: int, best: _Best) -> np.ndarray:
-    """(N,) kind of each detection of a category at one threshold, `_RIGHT` or `_IGNORED`."""
+def _kinds(group: GroupRecords, t: int, best: _BestOverlaps) -> np.ndarray:
+    """Kind of each detection of a category at one threshold, or `_RIGHT` or `_IGNORED`, (N,)."""
     threshold, p = IOU_THRESHOLDS[t], group.prediction_N
     return np.select(
         [
@@ -78,8 +84,8 @@ def _kinds(group: GroupRecords, t: int, best: _Best) -> np.ndarray:
             group.matched_ATN[0, t],
             best.same_iou_P[p] >= threshold,
             best.other_iou_P[p] >= threshold,
-            (best.same_iou_P[p] >= LEAST_OVERLAP) & best.switches_P[p],
-            best.same_iou_P[p] >= LEAST_OVERLAP,
+            (best.same_iou_P[p] >= MIN_OVERLAP) & best.switches_P[p],
+            best.same_iou_P[p] >= MIN_OVERLAP,
         ],
         [_IGNORED, _RIGHT, _SPURIOUS, _CLASSIFICATION, _TRACKING, _SEGMENTATION],
         _SPURIOUS,
@@ -88,10 +94,13 @@ def _kinds(group: GroupRecords, t: int, best: _Best) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _AtThreshold:
-    """Fate of detections and instances at one threshold.
+    """Detections and instances at one threshold.
 
-    kinds_KN: kinds of each category's detections. target_KN: the instance that an error is about. found, wanted:
-    positions of instances that are matched, and that an error is about.
+    Attributes:
+        kinds_KN: Kinds of each category's detections.
+        target_KN: Position of the instance that an error is about.
+        found: Positions of the instances that are matched.
+        wanted: Positions of the instances that an error is about.
     """
 
     kinds_KN: list[np.ndarray]
@@ -100,8 +109,8 @@ class _AtThreshold:
     wanted: set[int]
 
 
-def _at_threshold(truth: GroundTruth, records: MatchRecords, t: int, best: _Best) -> _AtThreshold:
-    position = {instance.id: g for g, instance in enumerate(truth.instances)}
+def _at_threshold(truth: Annotations, records: MatchRecords, t: int, best: _BestOverlaps) -> _AtThreshold:
+    position = {instance.id: g for g, instance in enumerate(truth.tracks)}
     kinds_KN, target_KN = [], []
     found, wanted = set(), set()
     for group in records.categories:
@@ -115,16 +124,16 @@ def _at_threshold(truth: GroundTruth, records: MatchRecords, t: int, best: _Best
 
 
 def _repaired(
-    truth: GroundTruth, records: MatchRecords, at: _AtThreshold, before_K: np.ndarray, kind: int
+    truth: Annotations, records: MatchRecords, at: _AtThreshold, before_K: np.ndarray, kind: int
 ) -> tuple[float, int]:
-    """AP at a threshold after the repair of one kind of error, and how many there are; before_K: AP without it."""
+    """AP at a threshold after the repair of one kind of error, and their number. before_K: AP before the repair."""
     category_position = {category: k for k, category in enumerate(records.category_ids)}
     errors_KN = [kind_N == kind for kind_N in at.kinds_KN]
     removed_K = np.array([errors_N.any() for errors_N in errors_KN])
     added: list[list[float]] = [[] for _ in records.categories]
     fewer_K = np.zeros(len(records.categories), dtype=int)
     if kind == _MISSED:
-        for g, instance in enumerate(truth.instances):
+        for g, instance in enumerate(truth.tracks):
             if not instance.crowd and g not in at.found and g not in at.wanted:
                 fewer_K[category_position[instance.category_id]] += 1
     elif kind != _SPURIOUS:
@@ -137,7 +146,7 @@ def _repaired(
         for score, target in sorted(moved, key=lambda entry: -entry[0]):
             if target not in claimed:
                 claimed.add(target)
-                added[category_position[truth.instances[target].category_id]].append(score)
+                added[category_position[truth.tracks[target].category_id]].append(score)
     after_K = before_K.copy()
     for k, group in enumerate(records.categories):
         if np.isnan(before_K[k]) or not (removed_K[k] or added[k] or fewer_K[k]):
@@ -152,18 +161,22 @@ def _repaired(
 
 
 def error_gains(
-    truth: GroundTruth, predictions: Sequence[Prediction], records: MatchRecords
+    truth: Annotations, predictions: Sequence[Prediction], records: MatchRecords
 ) -> dict[str, dict[str, float | int | None]]:
-    """AP gained by the repair of each kind of error of `KINDS`; definitions in the module's text.
+    """AP gained by the repair of each kind of error of `KINDS`; the module's docstring defines them.
 
     Args:
-        truth, predictions: what was matched. records: fresh from `match` (with its overlaps).
+        truth: The ground truth.
+        predictions: The predictions that were matched to it.
+        records: What `match` returned, with its overlaps.
 
     Returns:
         {kind: {"AP50": gain at IoU 0.5, "AP": mean gain over the ten thresholds, both in 0..1 and None where AP is
         undefined; "count": errors of that kind at IoU 0.5}}.
     """
-    best = _best(truth, predictions, records)
+    if records.overlaps is None:
+        raise ValueError("records without overlaps: use those that `match` returns")
+    best = _best_overlaps(truth, predictions, records.overlaps)
     weights = np.ones((1, len(records.video_ids)))
     before_KT = np.stack([average_precision(group, 0, weights)[0] for group in records.categories])
     gains = np.zeros((len(KINDS), len(IOU_THRESHOLDS)))

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mssts.core.files import sha256_file, write_json
+from mssts.data.datasets import expected_categories
 from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
 from mssts.evaluation.average_precision import coco_metrics, overall_and_per_category
 from mssts.evaluation.errors import error_gains
 from mssts.evaluation.matching import match
 from mssts.evaluation.records_file import write_records
-from mssts.ytvis.ground_truth import read_ground_truth
-from mssts.ytvis.json_input import uncollected
-from mssts.ytvis.submission import read_predictions
+from mssts.ytvis.annotations import read_annotations
+from mssts.ytvis.submission import read_submission
 
 if TYPE_CHECKING:
     from mssts.config import EvaluationSection
@@ -25,37 +25,43 @@ def evaluate(
     output: Path,
     run: dict[str, Any] | None = None,
     split: str | None = None,
-    settings: EvaluationSection | None = None,
+    evaluation_config: EvaluationSection | None = None,
     lenient: bool = False,
+    dataset: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate predictions in the submission format against annotations in the YouTube-VIS format.
 
     Args:
-        annotations, predictions: JSON files. output: where metrics.json goes; `matches.npz` is written beside it.
-        run: content of the run's run.json, kept without its `config`; None for results of a foreign method.
-        split: name of the split, as a report is to call it. settings: evaluation section, kept in the file.
-        lenient: do in silence-prone cases as the public evaluator does, and count them in `warnings`.
+        annotations: Annotation file.
+        predictions: Submission file: JSON, or a zip with it.
+        output: Where metrics.json is written; `matches.npz` is written beside it.
+        run: Content of the run's run.json, which is recorded without its `config`; None for an external method.
+        split: Name of the split, for the record.
+        evaluation_config: Section of the configuration, for the record.
+        lenient: Accept what the reference evaluator silently accepts, treat it as it does, and count each case in
+            `warnings`.
+        dataset: Name of the dataset whose categories the annotations must have; None if they define their own.
 
     Returns:
-        The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the twelve numbers in 0..1,
-        None where undefined), `attributes`, `errors` (AP gained by the repair of each kind), `warnings` (what was
-        accepted with a word: file, what, count, the first place), and `produced_by` with the digests of both inputs.
+        The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the COCO metrics in 0..1, None
+        where undefined), `attributes`, `errors` (AP gained by the repair of each kind), `warnings` (what was accepted
+        although it is unusual: file, what, count, first occurrence), and `produced_by` with the digests of both inputs.
 
     Raises:
-        InputError: with one line for each problem of the files.
+        InputError: With one line for each problem of the files.
     """
     annotations, predictions, output = Path(annotations), Path(predictions), Path(output)
-    with uncollected():
-        truth = read_ground_truth(annotations, lenient)
-        found = read_predictions(predictions, truth, lenient)
-    records = match(truth, found, challenge_attributes(truth))
+    expected = expected_categories(dataset) if dataset is not None else None
+    truth = read_annotations(annotations, lenient=lenient, expected=expected)
+    found = read_submission(predictions, truth, lenient)
+    records = match(truth, found.predictions, challenge_attributes(truth))
     overall, by_category = overall_and_per_category(records)
     metrics = {
         "overall": overall,
         "class_agnostic": coco_metrics(records, [records.pooled]),
         "per_category": dict(zip(truth.categories.values(), by_category, strict=True)),
         "attributes": attribute_metrics(records),
-        "errors": error_gains(truth, found, records),
+        "errors": error_gains(truth, found.predictions, records),
         "warnings": [
             {"file": file, "what": notice.what, "count": notice.count, "first": notice.first}
             for file, notices in (("annotations", truth.notices), ("predictions", found.notices))
@@ -67,7 +73,7 @@ def evaluate(
             "split": split,
             "videos": len(truth.videos),
             "lenient": lenient,
-            "settings": settings.model_dump(mode="json") if settings is not None else None,
+            "settings": evaluation_config.model_dump(mode="json") if evaluation_config is not None else None,
             "run": {key: value for key, value in run.items() if key != "config"} if run is not None else None,
         },
     }

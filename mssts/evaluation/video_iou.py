@@ -7,15 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mssts.ytvis.tracks import Track
+from mssts.ytvis.masks import TrackMasks
 
 
-def shared_and_united(predicted: Sequence[Track], annotated: Sequence[Track]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels that each predicted shares with each annotated track of one video, and those that one or both have.
+def shared_and_united(
+    predicted: Sequence[TrackMasks], annotated: Sequence[TrackMasks]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels in the intersection and in the union of each predicted and each annotated track of one video.
 
-    Returns two (P, G, T) int64, for each frame.
-    T: of the longest track. Frames are paired as the public code pairs them: the shorter track ends both, and two masks
-    of different sizes count as empty (accepted with `lenient` only).
+    Frames are paired as in the reference evaluator: the shorter track ends both, and two masks of different sizes count
+    as empty (both happen with `lenient` only).
+
+    Returns:
+        Two arrays (P, G, T) int64, by frame; T is the length of the longest track.
     """
     frames = max((track.areas_T.size for track in (*predicted, *annotated)), default=0)
     shared_PGT = np.zeros((len(predicted), len(annotated), frames), dtype=np.int64)
@@ -30,7 +34,7 @@ def shared_and_united(predicted: Sequence[Track], annotated: Sequence[Track]) ->
             united_PGT[regular, g, : areas_T.size] = outlines.areas_PT + areas_T - shared_PT
         for p, first in enumerate(predicted):
             if first.irregular is not None or second.irregular is not None:
-                for t, masks in enumerate(zip(first.masks(), second.masks(), strict=False)):
+                for t, masks in enumerate(zip(first.run_lengths(), second.run_lengths(), strict=False)):
                     shared_PGT[p, g, t], united_PGT[p, g, t] = _irregular_pixels(*masks)
     return shared_PGT, united_PGT
 
@@ -40,23 +44,21 @@ def ratio(shared: np.ndarray, united: np.ndarray) -> np.ndarray:
     return np.divide(shared, united, out=np.zeros(shared.shape), where=united > 0)
 
 
-def video_iou(predicted: Sequence[Track], annotated: Sequence[Track]) -> np.ndarray:
-    """IoU of each predicted with each annotated track of one video.
+def video_iou(predicted: Sequence[TrackMasks], annotated: Sequence[TrackMasks]) -> np.ndarray:
+    """IoU of each predicted and each annotated track of one video [code: YouTube-VIS evaluation].
 
     Returns:
         (P, G) float64 in 0..1: sum of intersections / sum of unions. A frame in which only one of the two is present
         adds to the union; 0 where both are empty in every frame. The numbers of pixels are exact integers.
-
-    Source: [code] YouTube-VIS evaluation.
     """
     shared_PGT, united_PGT = shared_and_united(predicted, annotated)
     return ratio(shared_PGT.sum(axis=2), united_PGT.sum(axis=2))
 
 
 class _Outlines:
-    """Regular tracks of one video: their uppermost intervals on common columns, their further intervals in one row."""
+    """Regular tracks of one video: their uppermost intervals on common columns, their further intervals in one list."""
 
-    def __init__(self, tracks: Sequence[Track]) -> None:
+    def __init__(self, tracks: Sequence[TrackMasks]) -> None:
         self.left = min((track.left for track in tracks), default=0)
         right = max((track.left + track.top_TX.shape[1] for track in tracks), default=0)
         self.areas_PT = np.array([track.areas_T for track in tracks], dtype=np.int64)
@@ -71,11 +73,11 @@ class _Outlines:
         )
         self.track_N = np.repeat(np.arange(len(tracks)), [one.further_4N.shape[1] for one in tracks])
 
-    def shared_pixels(self, other: Track) -> np.ndarray:
-        """(P, T) int64, number of pixels that each track shares with another one in each frame.
+    def shared_pixels(self, other: TrackMasks) -> np.ndarray:
+        """Number of pixels that each track shares with another one in each frame, (P, T) int64 [ours].
 
-        [ours]: the uppermost intervals of two columns share the rows from the lower top to the upper bottom, if any.
-        The further intervals, few as a rule, are held against the uppermost and the further ones of the other track.
+        The uppermost intervals of two columns share the rows from the lower top to the upper bottom, if there are any.
+        The further intervals, usually few, are compared with the uppermost and the further ones of the other track.
         """
         left = max(self.left, other.left)
         right = max(min(self.left + self.top_PTX.shape[2], other.left + other.top_TX.shape[1]), left)
@@ -95,10 +97,10 @@ class _Outlines:
                 shared_T += np.bincount(frame_M, weights=rows_M, minlength=shared_T.size).astype(np.int64)
         return shared_PT
 
-    def _further_shared(self, other: Track) -> np.ndarray:
-        """(P, T) int64, pixels of the further intervals that are shared with another track.
+    def _further_shared(self, other: TrackMasks) -> np.ndarray:
+        """Pixels of the further intervals that are shared with another track, (P, T) int64.
 
-        The pixels of its further intervals before a place in the video grow linearly between the edges of these.
+        The number of pixels of its further intervals before a position in the video grows linearly between their edges.
         """
         frame_N, column_N, top_N, bottom_N = self.further_4N
         column_N = column_N - other.left
@@ -125,14 +127,14 @@ def _common_rows(top: np.ndarray, bottom: np.ndarray, other_top: np.ndarray, oth
 
 
 def _edges(further_4N: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(2N,) float64, where intervals begin and end, in pixels of the frames laid end to end."""
+    """(2N,) float64, where intervals begin and end, counted through the pixels of all frames."""
     height, width = size
     frame, column, *rows = further_4N.astype(np.float64)
     return ((frame * width + column) * height + rows).T.ravel()
 
 
 def _irregular_pixels(one: dict | None, other: dict | None) -> tuple[int, int]:
-    """Pixels shared and united by two masks, either of which may be absent."""
+    """Pixels in the intersection and the union of two masks, either of which may be absent."""
     if one and other:
         if list(one["size"]) != list(other["size"]):
             return 0, 0

@@ -73,7 +73,7 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
     torch.use_deterministic_algorithms(True, warn_only=True)
     model, trained, categories = load_run_model(checkpoint)
     model.to(fabric.device)
-    annotations = split_annotations(dataset, data, split, truth=False)
+    annotations = split_annotations(dataset, data, split, truth="absent")
     legal = [category for category in categories if category[1]]
     if [tuple(category) for category in annotations.categories] != legal:
         raise InputError(f"{checkpoint}: trained on {legal}, but {data} has {list(annotations.categories)}.")

@@ -13,7 +13,8 @@ from mssts.evaluation.matching import MatchRecords
 from mssts.evaluation.records_file import read_records
 from mssts.study.resolve import BASELINE
 from mssts.study.runs import Result, StudyRuns
-from mssts.ytvis.ground_truth import GroundTruth, Instance
+from mssts.ytvis.annotations import Annotations
+from mssts.ytvis.tracks import Track
 
 CHALLENGES = ("scale_variation", "aspect_ratio_change", "partial_visibility", "occlusion")
 FRAMES_SHOWN = 4
@@ -33,7 +34,7 @@ class Case:
 
     challenge: str
     score: float
-    instance: Instance
+    instance: Track
     ranks: tuple[int, int]
 
 
@@ -153,7 +154,7 @@ def found_instances(records: MatchRecords, video_of_prediction: list[int]) -> di
     return found
 
 
-def choose_cases(truth: GroundTruth, baseline: dict[int, int], variant: dict[int, int]) -> list[Case]:
+def choose_cases(truth: Annotations, baseline: dict[int, int], variant: dict[int, int]) -> list[Case]:
     """For each challenge the instance that shows it most among those that both models found, no instance twice.
 
     Args:
@@ -170,7 +171,7 @@ def choose_cases(truth: GroundTruth, baseline: dict[int, int], variant: dict[int
         used = {case.instance.id for case in cases}
         candidates = [
             instance
-            for instance in truth.instances
+            for instance in truth.tracks
             if flags[instance.id].get(challenge)
             and not instance.crowd
             and instance.id in baseline

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pycocotools import mask as run_length
 
 from mssts.config import Config
-from mssts.data.datasets import entry, split_annotations
+from mssts.data.datasets import VideoSplit, split_annotations
 from mssts.data.videos import read_video
 from mssts.inference.attention_maps import MAP_STRIDE, declared_attention, query_map, run_and_record, temporal_maps
 from mssts.inference.predict import load_run_model
@@ -28,8 +27,6 @@ from mssts.study.attention_cases import (
 )
 from mssts.study.paths import dataset_dir
 from mssts.study.runs import StudyRuns
-from mssts.ytvis.annotations import VideoAnnotations
-from mssts.ytvis.ground_truth import read_ground_truth
 
 QUERY_QUANTILE = 0.99  # the colour scale of a query's maps ends at this quantile over the clip
 
@@ -66,10 +63,9 @@ def compare_attention(runs: StudyRuns) -> AttentionComparison | None:
         model, config, _ = load_run_model(result.run.directory / "checkpoint.pt")
         networks.append(Network(model, config, "" if result in pair else f" ({titles[result.run.variant]})"))
     directory = dataset_dir(runs.study.spec.scale, variant.run.dataset)
-    truth = read_ground_truth(entry(variant.run.dataset).files(directory, variant.split)[0])
-    annotations = split_annotations(variant.run.dataset, directory, variant.split)
-    cases = choose_cases(truth, found_by(pair[0]), found_by(variant))
-    panels = [attention_panel(case, annotations, networks, runs.study.baseline.predict.short_side) for case in cases]
+    split = split_annotations(variant.run.dataset, directory, variant.split)
+    cases = choose_cases(split.annotations, found_by(pair[0]), found_by(variant))
+    panels = [attention_panel(case, split, networks, runs.study.baseline.predict.short_side) for case in cases]
     nothing_to_show = [
         part + network.suffix
         for network in networks[1:]
@@ -79,23 +75,23 @@ def compare_attention(runs: StudyRuns) -> AttentionComparison | None:
     return AttentionComparison(variant, titles[variant.run.variant], panels, nothing_to_show)
 
 
-def attention_panel(case: Case, annotations: VideoAnnotations, networks: list[Network], short_side: int) -> Panel:
+def attention_panel(case: Case, split: VideoSplit, networks: list[Network], short_side: int) -> Panel:
     """Compute the maps of a case.
 
     Args:
         case: The case.
-        annotations: Annotations of its split.
+        split: Its split.
         networks: Baseline, variant, and further models of which only the encoder branches are shown.
         short_side: Short side of the frames in pixels.
     """
-    video = next(video for video in annotations.videos if video.id == case.instance.video_id)
-    masks = np.stack([_mask(one, video.height, video.width) for one in case.instance.segmentations])
+    video = split.annotations.videos[case.instance.video_id]
+    masks = case.instance.masks.decode(range(video.length))
     frames = shown_frames(masks)
     frame, x, y = marked_pixel(masks, frames)
     point = ((x + 0.5) / video.width, (y + 0.5) / video.height)
     queries, temporal = [], dict[str, TemporalMap]()
     for position, network in enumerate(networks):
-        frames_T3HW, _ = read_video(annotations, video, short_side, network.config.data)
+        frames_T3HW, _ = read_video(split, video, short_side, network.config.data)
         height, width = frames_T3HW.shape[-2:]
         output, record = run_and_record(network.model, frames_T3HW)
         if position < len(case.ranks):
@@ -126,9 +122,3 @@ def _scaled(maps_THW: torch.Tensor, quantile: float) -> np.ndarray:
     """Maps in 0..1: divided by a quantile over the clip, and cut off there."""
     scale = torch.quantile(maps_THW.flatten(), quantile).clamp(min=torch.finfo(maps_THW.dtype).tiny)
     return (maps_THW / scale).clamp(max=1).numpy()
-
-
-def _mask(segmentation: dict | None, height: int, width: int) -> np.ndarray:
-    if segmentation is None:
-        return np.zeros((height, width), dtype=bool)
-    return run_length.decode(segmentation).astype(bool)

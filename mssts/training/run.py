@@ -84,7 +84,7 @@ def train(
             config.data.pad_multiple,
             start_step=start,
             workers=execution.workers,
-            part_clips=micro_batches.clips,
+            micro_batch_clips=micro_batches.clips,
             firsts=micro_batches.own,
         )
 

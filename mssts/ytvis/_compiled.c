@@ -1,7 +1,7 @@
-/* The masks of one object over a video, read as `tracks.read_tracks` reads them with numpy, several times faster.
+/* Reads the masks of one object over a video, as the numpy code of masks.py does, but several times faster.
  *
- * The installation compiles this where there is a C compiler. Whatever is not accepted here is left to the numpy code,
- * which also says what is wrong with it.
+ * The installation compiles this if there is a C compiler. What is not accepted here is read again by the numpy code,
+ * which also gives the message.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -24,7 +24,7 @@ typedef struct {
     int64_t height, width;
 } Frame;
 
-/* Intervals of all frames in ascending order, the columns that they touch, how many are not the first of theirs. */
+/* Intervals of all frames in ascending order, the columns that they touch, the number not first in a column. */
 typedef struct {
     Interval *items;
     Py_ssize_t count, capacity, left, right, others;
@@ -40,12 +40,12 @@ static inline int64_t compressed_number(const char **at, const char *end)
             return INVALID;
         value |= (int64_t)(digit & 31) << shift;
         if (digit < 32)
-            return value - ((int64_t)(digit & 16) << (shift + 1)); /* no branch could foresee the sign */
+            return value - ((int64_t)(digit & 16) << (shift + 1)); /* without a branch: the sign cannot be predicted */
     }
     return INVALID;
 }
 
-/* A number of a text like "[1, 2", with the mark before it; more than the pixels of a frame is as good as any. */
+/* A number of a text like "[1, 2", with the mark before it; reading stops at more than the pixels of a frame. */
 static inline int64_t plain_number(const char **at, const char *end, char mark, int64_t pixels)
 {
     const char *next = *at;
@@ -82,7 +82,7 @@ static int64_t read_mask(Intervals *list, const Py_buffer *text, int plain, int3
     int64_t zeros = 0, ones = 0, position = 0, column = 0, begin = 0, area = 0;
     Interval *const first = list->items + list->count, *next = first;
     for (int64_t pair = 0; at < end; pair++) {
-        /* From its second pair on a compressed string has differences to the runs before; but for the second zeros. */
+        /* From the second pair on, a compressed string has differences to the pair before, but for the second zeros. */
         const int64_t zeros_before = plain || pair < 2 ? 0 : zeros, ones_before = plain || pair < 1 ? 0 : ones;
         zeros = zeros_before + (plain ? plain_number(&at, end, pair ? ',' : '[', pixels) : compressed_number(&at, end));
         if (zeros < 0 || zeros > pixels - position)
@@ -184,9 +184,10 @@ static int text_of(PyObject *mask, Frame size, Py_buffer *text, int *plain)
 
 PyDoc_STRVAR(read_track_doc,
              "read_track(frames, height, width, row_bytes)\n--\n\n"
-             "Areas, presence, left, rows of the first and further intervals of a `tracks.Track`, arrays as bytes.\n\n"
-             "frames: sequence with None or a run-length mask for each frame. Returns None if these are not masks of\n"
-             "height x width pixels, or plain runs that are no text. row_bytes: of a row's number, 2 or 4.");
+             "Read the masks of one object: areas_T, present_T, left, (top_TX, bottom_TX) and further_4N of\n"
+             "`masks.TrackMasks`, arrays as bytes.\n\n"
+             "frames: sequence with a run-length mask or None for each frame. row_bytes: 2 or 4, the size of a row.\n"
+             "Returns None if there is a mask that is not of height x width pixels, or whose plain runs are not text.");
 
 static PyObject *read_track(PyObject *module, PyObject *arguments)
 {

@@ -1,333 +1,373 @@
-"""Reading and checking annotation files: YouTube-VIS videos and COCO-style stills. Imports no torch.
+"""Annotation files in YouTube-VIS format, and COCO-style stills: the one reader, used by every stage.
 
-All problems of a file are listed in one InputError, so that a user mends them in one go.
+A file gets the same verdict from every stage. What a stage needs beyond the format is a parameter of
+`read_annotations`: ground truth, the files of the frames, certain categories.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal, TypeVar
+
+import numpy as np
 
 from mssts.core.errors import InputError
-from mssts.data.datasets import DATASETS, entry
-from mssts.ytvis.segmentation import problem_of, runs_fill
+from mssts.ytvis import run_length
+from mssts.ytvis.categories import ExpectedCategories
+from mssts.ytvis.json_input import (
+    garbage_collection_disabled,
+    is_finite_number,
+    is_id,
+    is_integer,
+    missing_keys,
+    read_json,
+    take_all,
+)
+from mssts.ytvis.masks import Polygons, TrackMasks, named_size
+from mssts.ytvis.problems import Notice, Problems
+from mssts.ytvis.tracks import Track, Video, check_frames, checked_masks
 
-MAX_LISTED = 100
-MAX_CATEGORIES_LISTED = 6
-Segmentation = dict[str, Any] | list[Any] | None
+MAX_SIDE = 2**20  # pixels of a side, or frames
+
+Truth = Literal["required", "optional", "absent"]
+_Built = TypeVar("_Built")
 
 
 @dataclass(frozen=True)
-class Video:
-    """One video, or one still as a video of one frame. height, width in px; file_names relative to the image root."""
+class Layout:
+    """Names of the keys in an annotation file.
 
-    id: int
-    height: int
-    width: int
-    file_names: tuple[str, ...]
+    Attributes:
+        videos: List of the videos, or of the stills, which are read as videos of one frame.
+        video_id: Key of an annotation that names its video.
+        file_names: Key of a video: its frames.
+        segmentations: Key of an annotation: one entry per frame.
+        areas: Key of an annotation: one area per frame.
+        still: Whether the last three hold one entry instead of a list.
+    """
+
+    videos: str
+    video_id: str
+    file_names: str
+    segmentations: str
+    areas: str
+    still: bool
+
+    def frames(self, value: Any) -> Any:
+        """The value of one of the last three keys as a list with an entry per frame."""
+        return [value] if self.still else value
+
+    def entry(self, frame: int) -> str:
+        """The key of the segmentation of a frame, for messages."""
+        return self.segmentations if self.still else f"{self.segmentations}[{frame}]"
 
     @property
-    def length(self) -> int:
-        """Number of frames."""
-        return len(self.file_names)
+    def what(self) -> str:
+        """The kind of file, for messages."""
+        name = "COCO" if self.still else "YouTube-VIS"
+        return f"annotation file in {name} format ({self.videos}, categories, annotations)"
+
+
+VIDEOS = Layout("videos", "video_id", "file_names", "segmentations", "areas", still=False)
+STILLS = Layout("images", "image_id", "file_name", "segmentation", "area", still=True)
 
 
 @dataclass(frozen=True)
-class Track:
-    """One annotated object of a video.
+class Annotations:
+    """The checked content of an annotation file.
 
-    label: index of the class logit (position of the category sorted by id). segmentations: per frame a run-length
-    object, polygons in px, or None where the object is absent. attributes: booleans of SynthVIS, else empty.
+    Attributes:
+        path: The file.
+        videos: {video id: video} in the order of the file.
+        categories: {category id: name} in ascending order of the ids.
+        tracks: The annotated objects in the order of the file.
+        notices: What was accepted although it is unusual.
+        pooled: Positions in `tracks` of the objects that count where categories are pooled: all of them; with `lenient`
+            some perhaps twice.
     """
 
-    id: int
-    category_id: int
-    label: int
-    iscrowd: bool
-    segmentations: tuple[Segmentation, ...]
-    attributes: dict[str, bool]
+    path: Path
+    videos: dict[int, Video]
+    categories: dict[int, str]
+    tracks: tuple[Track, ...]
+    notices: tuple[Notice, ...]
+    pooled: tuple[int, ...]
+
+    @cached_property
+    def tracks_of(self) -> dict[int, list[Track]]:
+        """{video id: its tracks in the order of the file}, for all videos."""
+        found: dict[int, list[Track]] = {video_id: [] for video_id in self.videos}
+        for track in self.tracks:
+            found[track.video_id].append(track)
+        return found
 
 
-class VideoAnnotations:
-    """Checked annotations of one split.
-
-    path: the annotation file. image_root: folder of the videos' frames. categories: (id, name) sorted by id.
-    videos: in file order. tracks: video id -> its tracks in file order.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        image_root: Path,
-        categories: tuple[tuple[int, str], ...],
-        videos: tuple[Video, ...],
-        tracks: dict[int, tuple[Track, ...]],
-    ) -> None:
-        self.path = path
-        self.image_root = image_root
-        self.categories = categories
-        self.videos = videos
-        self.tracks = tracks
-
-    @classmethod
-    def read(
-        cls, json_path: Path, image_root: Path, dataset: str, truth: bool = True, frames: bool = False
-    ) -> VideoAnnotations:
-        """Read a YouTube-VIS file of the registered dataset `dataset`. Raises InputError listing every problem.
-
-        truth: whether annotations have to be there; without, they are not read, and no video has a track.
-        frames: look, too, whether the file of every frame exists and all run lengths fill their frame (seconds).
-        """
-        return cls(*_read(Path(json_path), Path(image_root), dataset, _VIDEOS, truth, frames))
-
-    def frame_path(self, video: Video, frame: int) -> Path:
-        """File of one frame."""
-        return self.image_root / video.file_names[frame]
-
-    def frame_name(self, video: Video, frame: int) -> str:
-        """A frame in words, for messages."""
-        return f"video {video.id}, frame {frame} ({self.frame_path(video, frame)})"
-
-
-class StillAnnotations(VideoAnnotations):
-    """Checked COCO-style annotations: every image is a video of one frame."""
-
-    @classmethod
-    def read(
-        cls,
-        json_path: Path,
-        image_root: Path,
-        dataset: str,
-        own_categories: bool = False,
-        translate: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
-        frames: bool = False,
-    ) -> StillAnnotations:
-        """Read a COCO-style file with the categories of `dataset`. Raises InputError listing every problem.
-
-        own_categories: take those that the file names. translate: makes of the file's content one whose annotations
-            have category ids of `dataset` (its `categories` do not count). frames: as for videos.
-        """
-        path = Path(json_path)
-        content, problems = _load(path, _STILLS)
-        if translate:
-            content = translate(content)
-        if translate or not own_categories:
-            expected = entry(dataset).categories
-        else:
-            expected = tuple(sorted((item.get("id"), item.get("name")) for item in content["categories"]))
-        if translate:
-            content["categories"] = [{"id": number, "name": name} for number, name in expected]
-        return cls(*_checked(content, problems, path, Path(image_root), dataset, expected, _STILLS, frames))
-
-    def frame_name(self, video: Video, frame: int) -> str:
-        """A still in words, for messages."""
-        return f"image {video.id} ({self.frame_path(video, frame)})"
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """What a file calls its records, and how frames and segmentations are taken from them."""
-
-    records: str
-    owner: str
-    file_names: Callable[[dict[str, Any]], Any]
-    segmentations: Callable[[dict[str, Any]], Any]
-
-
-_VIDEOS = _Layout("videos", "video_id", lambda r: r["file_names"], lambda a: a["segmentations"])
-_STILLS = _Layout("images", "image_id", lambda r: [r["file_name"]], lambda a: [a["segmentation"]])
-
-
-def _read(
-    path: Path, image_root: Path, dataset: str, layout: _Layout, truth: bool = True, frames: bool = False
-) -> tuple[Any, ...]:
-    return _checked(*_load(path, layout, truth), path, image_root, dataset, entry(dataset).categories, layout, frames)
-
-
-def _checked(
-    content: dict[str, Any],
-    problems: list[str],
+def read_annotations(
     path: Path,
-    image_root: Path,
-    dataset: str,
-    expected: tuple[tuple[int, str], ...],
-    layout: _Layout,
-    frames: bool = False,
-) -> tuple[Any, ...]:
-    if not image_root.is_dir():
-        problems.append(f"{image_root}/: no such folder; expected the images there")
-    categories = _categories(content["categories"], dataset, expected, problems)
-    videos = _videos(content[layout.records], layout, problems)
-    tracks = _tracks(content["annotations"], videos, categories, layout, problems)
-    if frames:
-        names = [name for video in videos.values() for name in video.file_names if not _climbs(name)]
-        problems += [f"{image_root / name}: no such frame" for name in names if not (image_root / name).is_file()]
-        problems += _runs(videos, tracks)
-    if problems:
-        shown = "\n".join(f"  {problem}" for problem in problems[:MAX_LISTED])
-        more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
-        raise InputError(f"{path}: {len(problems)} problem(s):\n{shown}{more}\nMend the file or get it anew.")
-    return path, image_root, categories, tuple(videos.values()), {k: tuple(v) for k, v in tracks.items()}
+    *,
+    layout: Layout = VIDEOS,
+    lenient: bool = False,
+    truth: Truth = "required",
+    expected: ExpectedCategories | None = None,
+    image_root: Path | None = None,
+    look_for_frames: bool = False,
+) -> Annotations:
+    """Read and check an annotation file.
 
+    Args:
+        path: The file.
+        layout: `VIDEOS`, or `STILLS` for COCO-style images.
+        lenient: Accept what the reference evaluator silently accepts, treat it as it does, and count each case.
+        truth: Whether the file must have annotations. "optional": they are read if there are any. "absent": they are
+            not looked at.
+        expected: The categories that the file must have; None if it defines its own.
+        image_root: Folder of the images. If given, it must exist, and the file must name the frames of each video.
+        look_for_frames: Whether the file of each frame is looked for in `image_root`.
 
-def _load(path: Path, layout: _Layout, truth: bool = True) -> tuple[dict[str, Any], list[str]]:
-    """The file's content with the three lists that are needed, and what is wrong with it so far. Raises InputError.
-
-    Without `truth` there is no annotation.
+    Raises:
+        InputError: With one line for each problem.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected annotations with {layout.records}. Get or generate it.")
-    text = path.read_bytes()
-    if not text.strip():
-        raise InputError(f"{path}: the file is empty. Get or generate it anew.")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: malformed JSON: {error}. Get or generate the file anew.") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: found {type(content).__name__}, expected an object with {layout.records}.")
-    problems = []
-    if not truth:
-        content["annotations"] = []
-    elif content.get("annotations", ()) is None:
-        problems.append(
-            "annotations: found null. The official validation and test files come without ground truth: use a split of "
-            "the training annotations"
-        )
-        content["annotations"] = []
-    for key in (layout.records, "categories", "annotations"):
-        value = content.get(key)
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            found = type(value).__name__ if key in content else "nothing"
-            raise InputError(f"{path}: {key}: found {found}, expected a list of objects.")
-    for key in (layout.records, "annotations") if truth and not problems else (layout.records,):
-        if not content[key]:
-            raise InputError(f"{path}: {key}: the list is empty; expected at least one. Get the file anew.")
-    return content, problems
+    path = Path(path)
+    with garbage_collection_disabled():
+        content = read_json(path, layout.what, plain_runs=True)
+        reader = _Reader(layout, Problems(str(path), lenient), image_root)
+        return reader.read(content, truth, expected, look_for_frames)
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def parse_annotations(
+    content: Any,
+    source: str = "annotations",
+    *,
+    layout: Layout = VIDEOS,
+    lenient: bool = False,
+    truth: Truth = "required",
+    expected: ExpectedCategories | None = None,
+) -> Annotations:
+    """`read_annotations` of the parsed content of a file; the files of frames are not needed. source: its name."""
+    if isinstance(content, dict):
+        content = {key: list(value) if isinstance(value, list) else value for key, value in content.items()}
+    return _Reader(layout, Problems(source, lenient)).read(content, truth, expected)
 
 
-def _categories(
-    found: list[dict[str, Any]], dataset: str, expected: tuple[tuple[int, str], ...], problems: list[str]
-) -> tuple[tuple[int, str], ...]:
-    names = {item.get("id"): item.get("name") for item in found if isinstance(item.get("id"), int | str)}
-    if len(names) != len(found):
-        problems.append("categories: an id is missing or stands twice")
-    wrong = []
-    for category_id, name in expected:
-        if category_id not in names:
-            wrong.append(f"id {category_id} is missing; expected {name!r} ({dataset})")
-        elif names[category_id] != name:
-            wrong.append(f"id {category_id} is {names[category_id]!r}, expected {name!r} ({dataset})")
-    for category_id in names.keys() - dict(expected).keys():
-        wrong.append(f"id {category_id!r} ({names[category_id]!r}) does not belong to {dataset}")
-    if len(wrong) > MAX_CATEGORIES_LISTED:
-        known = [title for title, one in DATASETS.items() if names.items() <= dict(one.categories).items()]
-        whose = f"; these are the categories of {' or '.join(known)}" if known and names else ""
-        wrong = [*wrong[:MAX_CATEGORIES_LISTED], f"and {len(wrong) - MAX_CATEGORIES_LISTED} more{whose}"]
-    problems += [f"categories: {problem}" for problem in wrong]
-    return expected
+class _Reader:
+    """Reads one annotation file and collects its problems."""
 
+    def __init__(self, layout: Layout, problems: Problems, image_root: Path | None = None) -> None:
+        self.layout = layout
+        self.problems = problems
+        self.image_root = image_root
+        self.videos: dict[int, Video] = {}
+        self.categories: dict[int, str] = {}
+        self._listed: list[tuple[int, Any, Any]] = []  # id, video and category of all annotations, if lenient
 
-def _videos(found: list[dict[str, Any]], layout: _Layout, problems: list[str]) -> dict[int, Video]:
-    videos: dict[int, Video] = {}
-    for position, record in enumerate(found):
-        where = f"{layout.records}[{position}] (id {record.get('id')})"
-        sizes = [record.get(key) for key in ("height", "width")]
-        if not _is_id(record.get("id")):
-            problems.append(f"{where}: id: expected a whole number")
-            continue
-        if record["id"] in videos:
-            problems.append(f"{where}: the id stands twice")
-            continue
-        if not all(_is_id(size) and size > 0 for size in sizes):
-            problems.append(f"{where}: height, width: found {sizes}, expected positive whole numbers")
-            continue
-        try:
-            names = layout.file_names(record)
-        except KeyError as missing:
-            problems.append(f"{where}: {missing.args[0]} is missing")
-            continue
+    def read(
+        self, content: Any, truth: Truth, expected: ExpectedCategories | None, look_for_frames: bool = False
+    ) -> Annotations:
+        """The annotations in the content of a file; its lists are emptied to release their memory."""
+        layout, problems = self.layout, self.problems
+        keys = (layout.videos, "categories", "annotations")
+        problem = missing_keys(content, keys if truth == "required" else keys[:2])
+        if problem:
+            raise InputError(f"{problems.source}: {problem}; expected the {layout.what}")
+        if self.image_root is not None and not self.image_root.is_dir():
+            problems.add(layout.file_names, f"{self.image_root}/: no such folder; expected the images there")
+        self.categories = self._all_categories(content["categories"], expected)
+        self.videos = self._indexed(content[layout.videos], layout.videos, ("id", "height", "width"), self._video)
+        tracks, pooled = self._all_tracks(None if truth == "absent" else content.get("annotations"), truth)
+        if self.image_root is not None and look_for_frames:
+            names = (name for video in self.videos.values() for name in video.file_names if not _climbs(name))
+            for name in names:
+                if not os.path.isfile(self.image_root / name):
+                    problems.add(layout.file_names, f"{self.image_root / name}: no such frame")
+        problems.raise_if_any()
+        path = Path(problems.source)
+        return Annotations(path, self.videos, self.categories, tuple(tracks), problems.notices, tuple(pooled))
+
+    def _indexed(
+        self, records: Any, key: str, keys: tuple[str, ...], build: Callable[[dict[str, Any], str], _Built | None]
+    ) -> dict[int, _Built]:
+        """What is built of each record of a list of the file, by id. build: returns None after a problem."""
+        found: dict[int, _Built] = {}
+        if not isinstance(records, list) or not records:
+            self.problems.add(key, f"found {records!r:.40}, expected a list with an entry")
+            return found
+        for position, record in enumerate(take_all(records)):
+            where = f"{key}[{position}]"
+            problem = missing_keys(record, keys)
+            if problem:
+                self.problems.add(where, problem)
+            elif not is_id(record["id"]):
+                self.problems.add(where, f"id: found {record['id']!r:.40}, expected an integer of at most 64 bits")
+            elif record["id"] not in found or self.problems.forgive(
+                where, f"id {record['id']} occurs twice", f"{key} with one id: the last counts"
+            ):
+                found.pop(record["id"], None)
+                built = build(record, where)
+                if built is not None:
+                    found[record["id"]] = built
+        return found
+
+    def _all_categories(self, records: Any, expected: ExpectedCategories | None) -> dict[int, str]:
+        """Categories by ascending id. With `lenient` the id is added to names that occur twice."""
+        found = dict(sorted(self._indexed(records, "categories", ("id", "name"), self._category).items()))
+        if expected is not None:
+            for problem in expected.differences(found):
+                self.problems.add("categories", problem)
+        repeated = sorted(name for name, count in Counter(found.values()).items() if count > 1)
+        for name in repeated:
+            treatment = "category names that occur twice: shown with their id"
+            self.problems.forgive("categories", f"name {name!r} occurs twice", treatment)
+        return {key: f"{name} ({key})" if name in repeated else name for key, name in found.items()}
+
+    def _category(self, record: dict[str, Any], where: str) -> str | None:
+        if isinstance(record["name"], str):
+            return record["name"]
+        self.problems.add(where, f"name: found {record['name']!r:.40}, expected text")
+        return None
+
+    def _video(self, record: dict[str, Any], where: str) -> Video | None:
+        names = self._file_names(record, where)
+        numbers = {"height": record["height"], "width": record["width"]}
+        if not self.layout.still and "length" in record:
+            numbers["length"] = record["length"]
+        elif names is None:
+            self.problems.add(where, f"missing length, and no {self.layout.file_names} to count")
+            return None
+        for key, number in numbers.items():
+            if not is_integer(number) or not 0 < number <= MAX_SIDE:
+                self.problems.add(where, f"{key}: found {number!r:.40}, expected an integer from 1 to {MAX_SIDE}")
+                return None
+        length = numbers.get("length", len(names or ()))
+        if names is not None and length != len(names):
+            message = f"length: found {length}, but there are {len(names)} {self.layout.file_names}"
+            treatment = "videos whose length is not the number of their file_names: the length counts"
+            self.problems.forgive(where, message, treatment)
+        return Video(record["id"], numbers["height"], numbers["width"], length, tuple(names or ()))
+
+    def _file_names(self, record: dict[str, Any], where: str) -> list[str] | None:
+        """Names of a video's frames; None if there are none, or none that can be used."""
+        key = self.layout.file_names
+        if key not in record:
+            if self.image_root is not None:
+                self.problems.add(where, f"missing {key}; needed to find the frames")
+            return None
+        names = self.layout.frames(record[key])
         if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-            problems.append(f"{where}: file names: found {str(names)[:60]}, expected a list of names")
-            continue
-        problems += [f"{where}: {name!r} leads out of the image folder" for name in names if _climbs(name)]
-        if record.get("length", len(names)) != len(names):
-            problems.append(f"{where}: length is {record['length']}, but there are {len(names)} file names")
-        videos[record["id"]] = Video(record["id"], *sizes, tuple(names))
-    return videos
+            message = f"{key}: found {record[key]!r:.60}, expected the names of the frames"
+            self.problems.forgive(where, message, f"{key} that are not names: not used")
+            return None
+        for name in names:
+            if _climbs(name):
+                message = f"{key}: {name!r:.80} leads out of the image folder"
+                self.problems.forgive(where, message, f"{key} that lead out of the image folder: not opened")
+        return names
+
+    def _all_tracks(self, records: Any, truth: Truth) -> tuple[Iterable[Track], Iterable[int]]:
+        """The tracks of a file, and `Annotations.pooled`."""
+        if not records:
+            if truth == "required" and self.problems.lenient and records == []:
+                self.problems.notice("annotations", "no annotation at all: every number is undefined")
+            elif truth == "required":
+                ending = "a split without public ground truth cannot be evaluated or trained on"
+                self.problems.add("annotations", f"found {records!r:.40}, expected a list with an entry; {ending}")
+            return (), ()
+        keys = ("id", self.layout.video_id, "category_id", self.layout.segmentations)
+        by_id = self._indexed(records, "annotations", keys, self._track)
+        if not self.problems.lenient:
+            return by_id.values(), range(len(by_id))
+        return self._reference_order(by_id)
+
+    def _reference_order(self, by_id: dict[int, Track]) -> tuple[list[Track], list[int]]:
+        """Tracks in the order of the reference evaluator: by video, then as in the file; and `Annotations.pooled`.
+
+        Ids may repeat. All of them stand for the last track of that id; pooled, even where the category is unknown.
+        """
+        listed = [one for one in self._listed if one[0] in by_id and is_integer(one[1]) and one[1] in self.videos]
+        listed.sort(key=lambda one: one[1])
+        tracks = [by_id[key] for key, _, category in listed if is_integer(category) and category in self.categories]
+        position = {track.id: i for i, track in enumerate(tracks)}
+        return tracks, [position[key] for key, _, _ in listed]
+
+    def _track(self, record: dict[str, Any], where: str) -> Track | None:
+        problems, number, category_id = self.problems, record[self.layout.video_id], record["category_id"]
+        if problems.lenient:
+            self._listed.append((record["id"], number, category_id))
+        video = self.videos.get(number) if is_integer(number) else None
+        if video is None:
+            message = f"{self.layout.video_id}: found {number!r:.40}, which is not an id in {self.layout.videos}"
+            problems.forgive(where, message, "annotations of a video that is not in videos: left out")
+        known = is_integer(category_id) and category_id in self.categories
+        if not known:
+            message = f"category_id: found {category_id!r:.40}, expected one of {list(self.categories)}"
+            problems.forgive(where, message, "annotations of a category that is not in categories: left out")
+        crowd = record.get("iscrowd", 0)
+        if crowd not in (0, 1):
+            problems.add(where, f"iscrowd: found {crowd!r:.40}, expected 0 or 1")
+        if record["id"] < 1:
+            message = f"id: found {record['id']}, expected 1 or more (the reference evaluator reads 0 as no match)"
+            problems.forgive(where, message, "annotations with an id below 1: a match to id 0 counts as wrong")
+        attributes = self._attributes(record, where)
+        segmentation = self._segmentation(record, video, where) if video is not None else None
+        if segmentation is None or not known:
+            return None
+        area = self._area(record, segmentation, where)
+        return Track(record["id"], number, category_id, bool(crowd), area, attributes, segmentation)
+
+    def _attributes(self, record: dict[str, Any], where: str) -> dict[str, bool] | None:
+        """The recorded challenges; None if no attribute is true or false."""
+        attributes = record.get("attributes")
+        if attributes is None:
+            return None
+        if not isinstance(attributes, dict):
+            self.problems.add(where, f"attributes: found {type(attributes).__name__}, expected an object")
+            return None
+        challenges = {name: value for name, value in attributes.items() if isinstance(value, bool)}
+        if len(challenges) < len(attributes):
+            count = len(attributes) - len(challenges)
+            self.problems.notice(where, "attributes that are not true or false: not used as challenges", count)
+        return challenges or None
+
+    def _segmentation(self, record: dict[str, Any], video: Video, where: str) -> TrackMasks | Polygons | None:
+        layout, size = self.layout, (video.height, video.width)
+        frames = layout.frames(record[layout.segmentations])
+        if not check_frames(frames, video, where, self.problems, layout.segmentations):
+            return None
+        if layout.still and frames[0] and isinstance(frames[0], list) and not run_length.polygon_problem(frames[0]):
+            return Polygons(frames[0], size)
+        masks: list[Any] = []
+        before = len(self.problems.lines)
+        for frame, entry in enumerate(frames):
+            if entry is None or entry == [] or entry == {}:  # empty: how some converters write an absent object
+                masks.append(None)
+                continue
+            named = named_size(entry) if self.problems.lenient else None
+            mask, problem = run_length.from_annotation(entry, *(named or size))
+            if problem:
+                self.problems.add(where, f"{layout.entry(frame)}: {problem}")
+            masks.append(mask)
+        if len(self.problems.lines) > before:
+            return None
+        return checked_masks(masks, video, where, self.problems, layout.entry)
+
+    def _area(self, record: dict[str, Any], segmentation: TrackMasks | Polygons, where: str) -> float:
+        """Mean area in pixels of the frames in which it is not 0."""
+        key = self.layout.areas
+        if record.get(key) is None:
+            return segmentation.mean_area
+        areas = self.layout.frames(record[key])
+        if not isinstance(areas, list) or not all(area is None or is_finite_number(area) for area in areas):
+            self.problems.add(where, f"{key}: expected a number or null for each frame")
+            return 0.0
+        present = [area for area in areas if area]
+        return float(np.mean(present) if len(present) > 1 else sum(present))
 
 
 def _climbs(name: str) -> bool:
+    """Whether the path of a frame leads out of the folder of the images."""
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or name[1:2] == ":" or "\0" in name
-
-
-def _tracks(
-    found: list[dict[str, Any]],
-    videos: dict[int, Video],
-    categories: tuple[tuple[int, str], ...],
-    layout: _Layout,
-    problems: list[str],
-) -> dict[int, list[Track]]:
-    # Differs: the public code's logit is the category id, of 42 logits, so that 0 and 41 stand for nothing.
-    labels = {category_id: label for label, (category_id, _) in enumerate(categories)}
-    tracks: dict[int, list[Track]] = {video_id: [] for video_id in videos}
-    seen: set[Any] = set()
-    for position, item in enumerate(found):
-        where = f"annotations[{position}] (id {item.get('id')}, {layout.owner} {item.get(layout.owner)})"
-        if not _is_id(item.get("id")) or item["id"] in seen:
-            problems.append(f"{where}: the id is no whole number, or stands twice")
-            continue
-        seen.add(item["id"])
-        video = videos.get(item[layout.owner]) if _is_id(item.get(layout.owner)) else None
-        if video is None:
-            problems.append(f"{where}: no such {layout.owner} among the {layout.records}")
-            continue
-        category_id = item.get("category_id")
-        if not _is_id(category_id) or category_id not in labels:
-            problems.append(f"{where}: category_id: found {category_id!r}, expected one of {sorted(labels)}")
-            continue
-        segmentations = _segmentations(item, video, layout, where, problems)
-        if segmentations is None:
-            continue
-        attributes = item.get("attributes") if isinstance(item.get("attributes"), dict) else {}
-        crowd = bool(item.get("iscrowd", 0))
-        tracks[video.id].append(
-            Track(item["id"], category_id, labels[category_id], crowd, tuple(segmentations), attributes)
-        )
-    return tracks
-
-
-def _runs(videos: dict[int, Video], tracks: dict[int, list[Track]]) -> Iterator[str]:
-    """Compressed run lengths that do not fill their frame."""
-    for video_id, members in tracks.items():
-        height, width = videos[video_id].height, videos[video_id].width
-        for track in members:
-            for t, segmentation in enumerate(track.segmentations):
-                if segmentation is not None and not runs_fill(segmentation, height, width):
-                    yield f"annotation {track.id}: frame {t}: the run lengths do not fill {height} x {width} px"
-
-
-def _segmentations(
-    item: dict[str, Any], video: Video, layout: _Layout, where: str, problems: list[str]
-) -> list[Segmentation] | None:
-    try:
-        segmentations = layout.segmentations(item)
-    except KeyError as missing:
-        problems.append(f"{where}: {missing.args[0]} is missing")
-        return None
-    if not isinstance(segmentations, list) or len(segmentations) != video.length:
-        found = len(segmentations) if isinstance(segmentations, list) else type(segmentations).__name__
-        problems.append(f"{where}: segmentations: found {found}, expected {video.length}, one per frame (or null)")
-        return None
-    wrong = [(t, problem_of(s, video.height, video.width)) for t, s in enumerate(segmentations) if s is not None]
-    wrong = [(t, problem) for t, problem in wrong if problem]
-    problems += [f"{where}: frame {t}: {problem}" for t, problem in wrong]
-    return None if wrong else segmentations

@@ -1,4 +1,4 @@
-"""Reading of JSON files of users, and the collection of everything wrong with one before saying so at once."""
+"""Reads JSON files that users bring, and checks the types of their values."""
 
 from __future__ import annotations
 
@@ -9,82 +9,53 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from mssts.core.errors import InputError
 
-MAX_PROBLEMS_SHOWN = 30
 _RUNS_BEGIN = re.compile(rb'"counts"\s*:\s*\[(?=\s*\d)')
+_MAX_ID = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class Notice:
-    """What was accepted that deserves a word: what it was, how often, and the first place (key or list index)."""
+def read_bytes(path: Path, what: str) -> bytes:
+    """Content of a file.
 
-    what: str
-    count: int
-    first: str
+    Args:
+        path: The file.
+        what: What the file should be, for messages.
 
-
-class Problems:
-    """Problems found in one file, raised together; with `lenient`, some of them are counted instead."""
-
-    def __init__(self, source: str, lenient: bool = False) -> None:
-        self.source = source
-        self.lenient = lenient
-        self.lines: list[str] = []
-        self._counted: dict[str, tuple[int, str]] = {}
-
-    def add(self, where: str, what: str) -> None:
-        """Note that at key `where` of the file something is wrong, said in `what`."""
-        self.lines.append(f"{self.source}: {where}: {what}")
-
-    def forgive(self, where: str, what: str, consequence: str) -> bool:
-        """As `add`; with `lenient` count a warning instead: `consequence`, what the public evaluator makes of it.
-
-        Returns whether it is forgiven.
-        """
-        if self.lenient:
-            self.warn(where, consequence)
-        else:
-            self.add(where, what)
-        return self.lenient
-
-    def warn(self, where: str, what: str, count: int = 1) -> None:
-        """Count what is no error but deserves a word."""
-        known, first = self._counted.get(what, (0, where))
-        self._counted[what] = (known + count, first)
-
-    @property
-    def notices(self) -> tuple[Notice, ...]:
-        """What was counted, in the order of its first place."""
-        return tuple(Notice(what, count, first) for what, (count, first) in self._counted.items())
-
-    def raise_if_any(self) -> None:
-        """Raise InputError with one line for each problem (the first 30, and how many more there are)."""
-        if not self.lines:
-            return
-        shown = self.lines[:MAX_PROBLEMS_SHOWN]
-        if len(self.lines) > len(shown):
-            shown.append(f"{self.source}: and {len(self.lines) - len(shown)} more problems")
-        raise InputError("\n".join(shown))
-
-
-def read_json(path: Path, what: str, plain_runs: bool = False) -> Any:
-    """Content of a JSON file. Raises InputError if it is missing, empty or not JSON; `what` names it in words.
-
-    plain_runs: lists of runs (`"counts": [1, 2]`) stay text (a memoryview of `[1, 2`), digits, commas and spaces in any
-        order, so that no object is made for each of millions of numbers.
+    Raises:
+        InputError: If the file is missing or empty.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the {what}")
     text = path.read_bytes()
     if not text or text.isspace():
         raise InputError(f"{path}: the file is empty; expected the {what} as JSON")
+    return text
+
+
+def read_json(path: Path, what: str, plain_runs: bool = False) -> Any:
+    """Content of a JSON file; see `read_bytes` and `parse_json`."""
+    return parse_json(read_bytes(path, what), path, what, plain_runs)
+
+
+def parse_json(text: bytes, path: Path, what: str, plain_runs: bool = False) -> Any:
+    """Content of a JSON text.
+
+    Args:
+        text: The text.
+        path: Its file, for messages.
+        what: What the file should be, for messages.
+        plain_runs: Keep lists of run lengths (`"counts": [1, 2]`) as text: a memoryview of `[1, 2` that holds digits,
+            commas and spaces in any order. This avoids one object for each of millions of numbers.
+
+    Raises:
+        InputError: If the text is not UTF-8 or not JSON.
+    """
     try:
-        return _with_plain_runs(text) if plain_runs else json.loads(text.decode("utf-8"))
+        return _parse_with_plain_runs(text) if plain_runs else json.loads(text.decode("utf-8"))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; expected the {what} as JSON") from None
     except (ValueError, RecursionError) as error:
@@ -92,27 +63,29 @@ def read_json(path: Path, what: str, plain_runs: bool = False) -> Any:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Time in which much is read: the collector would look through it again and again, and nothing of it is garbage."""
-    collects = gc.isenabled()
+def garbage_collection_disabled() -> Iterator[None]:
+    """Disable garbage collection while a large file is read: it would search all of it again and again."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if collects:
+        if was_enabled:
             gc.enable()
 
 
-def _with_plain_runs(text: bytes) -> Any:
-    """Content of a JSON text, read with a mark for each list of runs, which is then put in its place."""
-    mark, view = secrets.token_hex(8), memoryview(text)  # no text of the file can be mistaken for such a mark
-    marked, runs, done = [], {}, 0
+def _parse_with_plain_runs(text: bytes) -> Any:
+    """Content of a JSON text: each list of runs is replaced by a mark before parsing, and put in its place after."""
+    mark, view = secrets.token_hex(8), memoryview(text)  # a random mark: no text of the file can be mistaken for it
+    pieces: list[bytes | memoryview] = []
+    runs: dict[str, memoryview] = {}
+    done = 0
     begin = _RUNS_BEGIN.search(text)
     while begin is not None and (stop := text.find(b"]", begin.end())) >= 0:
         if not text[begin.end() : stop].translate(None, b"0123456789, "):
             name = f"{mark}{len(runs)}"
             runs[name] = view[begin.end() - 1 : stop]
-            marked += view[done : begin.end() - 1], f'"{name}"'.encode()
+            pieces += view[done : begin.end() - 1], f'"{name}"'.encode()
             done = stop + 1
         begin = _RUNS_BEGIN.search(text, stop)
 
@@ -123,23 +96,35 @@ def _with_plain_runs(text: bytes) -> Any:
         return record
 
     try:
-        return json.loads(b"".join((*marked, view[done:])).decode("utf-8"), object_hook=with_runs)
+        return json.loads(b"".join((*pieces, view[done:])).decode("utf-8"), object_hook=with_runs)
     except json.JSONDecodeError:
         return json.loads(text.decode("utf-8"))  # fails too, and names the place in the file
 
 
-def is_integer(value: Any) -> bool:
-    """Whether a JSON value is a whole number (true and false are not)."""
+def take_all(records: list[Any]) -> Iterator[Any]:
+    """Iterate over a list and remove each record from it, so that its memory is released as soon as it is read."""
+    records.reverse()
+    while records:
+        yield records.pop()
+
+
+def is_integer(value: Any) -> TypeGuard[int]:
+    """Whether a JSON value is an integer (true and false are not)."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_finite_number(value: Any) -> bool:
+def is_id(value: Any) -> TypeGuard[int]:
+    """Whether a JSON value is an integer of at most 64 bits."""
+    return is_integer(value) and -_MAX_ID <= value <= _MAX_ID
+
+
+def is_finite_number(value: Any) -> TypeGuard[int | float]:
     """Whether a JSON value is a number other than NaN and infinity (true and false are not)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def missing_keys(record: Any, keys: tuple[str, ...]) -> str | None:
-    """What is wrong with a record that should be an object with these keys, in words; None if nothing is."""
+    """Message about a record that should be an object with these keys; None if it is one."""
     if not isinstance(record, dict):
         return f"found {type(record).__name__}, expected an object with {', '.join(keys)}"
     missing = [key for key in keys if key not in record]

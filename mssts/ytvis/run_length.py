@@ -1,8 +1,8 @@
-"""Reading of run-length encoded masks, those of a track at once, with the checks that pycocotools leaves out.
+"""Reads run-length encoded masks and polygons, with the checks that pycocotools leaves out.
 
-A *run-length mask* is everywhere in this room the pycocotools object `{"size": [height, width], "counts": ...}`:
-column-major runs, zeros first. Its counts are a compressed string (base-32 digits of five bits each; 48 is added to
-make them printable) or, of annotations only, the plain run lengths: an array, or a memoryview of the text `[1, 2`.
+A *run-length mask* is the object of pycocotools, `{"size": [height, width], "counts": ...}`: column-major runs, zeros
+first. Its counts are a compressed string (base-32 digits of five bits each; 48 is added to make them printable) or, in
+annotations only, the plain run lengths: an array, or a memoryview of the text `[1, 2`.
 """
 
 from __future__ import annotations
@@ -16,29 +16,41 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 _CONTINUES, _SIGN, _DIGIT, _MAX_DIGITS = 32, 16, 31, 6
-_LONGEST = 2**30  # longer than any frame; sums of two overflow an int32 to a negative number
-_NONE, _NO_RUN = np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64)
+_MAX_RUN = 2**30  # longer than any frame; the sum of two overflows an int32 to a negative number
+_MAX_COORDINATE = 2**20
+_NO_NUMBERS, _NO_RUN = np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64)
 
+Counts = str | np.ndarray
 Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def read_runs(counts: Sequence[str | np.ndarray | None]) -> Runs | None:
-    """Runs of many masks at once, from what `counts_of` gives; None if one of them is no valid encoding.
+def read_runs(counts: Sequence[Counts | None]) -> Runs | None:
+    """Read the runs of many masks at once.
+
+    Args:
+        counts: The counts of each mask, as `counts_of` returns them.
 
     Returns:
-        zeros_N, ones_N: (N,) integers, the length of each run of zeros and of the run of ones after it (0 where there
-        is none), mask after mask; rows_M: how many of these rows each mask has.
+        zeros_N, ones_N: (N,) integers, the length of each run of zeros and of the run of ones after it (0 if there is
+        none), mask after mask; rows_M: the number of these rows that each mask has. None if a mask is not valid.
     """
-    if any(one is None for one in counts):
-        return None
-    parts = [_read(list(same)) if kind is str else _pair(list(same)) for kind, same in groupby(counts, type)]
-    if any(part is None for part in parts):
-        return None
-    return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip((_NONE, _NONE, _NONE), *parts, strict=True)))
+    parts = [(_NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS)]
+    for kind, same in groupby(counts, type):
+        if kind is type(None):
+            return None
+        group: list[Any] = list(same)
+        part = _decompress(group) if kind is str else _pair(group)
+        if part is None:
+            return None
+        parts.append(part)
+    if len(parts) == 2:
+        return parts[1]
+    zeros, ones, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return zeros, ones, rows
 
 
 def _parse(counts: memoryview) -> np.ndarray | None:
-    """Plain run lengths of a text, (N,) int64, capped where no frame is that large; None if anything else is there."""
+    """Plain run lengths of a text, (N,) int64, limited to `_MAX_RUN`; None if the text holds anything else."""
     text = counts[1:].tobytes()
     if b",," in text.translate(None, b" ") + b",":  # numpy would read a missing number as 0
         return None
@@ -46,7 +58,7 @@ def _parse(counts: memoryview) -> np.ndarray | None:
         runs = np.fromstring(text, dtype=np.int64, sep=",")
     except ValueError:
         return None
-    return np.minimum(runs, _LONGEST) if runs.size == 1 + text.count(b",") else None
+    return np.minimum(runs, _MAX_RUN) if runs.size == 1 + text.count(b",") else None
 
 
 def _pair(counts: Sequence[np.ndarray]) -> Runs:
@@ -55,11 +67,11 @@ def _pair(counts: Sequence[np.ndarray]) -> Runs:
     return values[::2], values[1::2], np.array([(runs.size + 1) // 2 for runs in counts])
 
 
-def _read(encoded: Sequence[str]) -> Runs | None:
+def _decompress(encoded: Sequence[str]) -> Runs | None:
     """`read_runs` of compressed strings.
 
-    Each number is a little-endian base-32 two's complement; from the fourth of a string on it is the difference to
-    the run two places before.
+    Each number is a little-endian base-32 two's complement. From the fourth number of a string on it is the difference
+    to the run two places before.
     """
     if not all("0" <= string[-1:] < "P" for string in encoded):
         return None
@@ -69,13 +81,14 @@ def _read(encoded: Sequence[str]) -> Runs | None:
     complete = np.diff(read[1], prepend=0) % 2 == 1
     if complete.any():
         read = _numbers([one if whole else one + "0" for one, whole in zip(encoded, complete, strict=True)])
+        assert read is not None
     values, stops = read
-    zeros, ones = values[::2].copy(), values[1::2].copy()  # side by side they are summed several times faster
+    zeros, ones = values[::2].copy(), values[1::2].copy()  # contiguous arrays are summed several times faster
     ends = stops // 2
     rows = np.diff(ends, prepend=0)
     starts = ends - rows
     first_zeros, first_ones = zeros[starts], ones[starts]
-    zeros[starts] = 0  # the second run of zeros is no difference either
+    zeros[starts] = 0  # the second run of zeros is not a difference either
     zeros, ones = np.cumsum(zeros, dtype=np.int32), np.cumsum(ones, dtype=np.int32)
     zeros -= np.repeat(zeros[starts], rows)
     ones -= np.repeat(ones[starts] - first_ones, rows)
@@ -85,16 +98,16 @@ def _read(encoded: Sequence[str]) -> Runs | None:
 
 
 def _numbers(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The numbers in strings as they are coded, (N,) int32, and where those of each string end, (strings,)."""
+    """The encoded numbers of strings, (N,) int32, and the position after the last one of each string, (strings,)."""
     try:
-        digits = np.frombuffer("".join(strings).encode("ascii"), np.uint8) - np.uint8(48)
+        characters = np.frombuffer("".join(strings).encode("ascii"), np.uint8) - np.uint8(48)
     except UnicodeEncodeError:
         return None
-    if digits.max() > _CONTINUES + _DIGIT:
+    if characters.max() > _CONTINUES + _DIGIT:
         return None
-    continues, digits = digits >= _CONTINUES, digits & _DIGIT
+    continues, digits = characters >= _CONTINUES, characters & _DIGIT
     ends = np.flatnonzero(~continues)
-    # Nearly all numbers have one or two digits: computed at every place, and then taken where a number ends.
+    # Nearly all numbers have one or two digits: these are computed at every position, then taken where a number ends.
     values = (digits ^ _SIGN).astype(np.int16) - np.int16(_SIGN)
     values[1:] += continues[:-1] * (values[1:] * np.int16(_DIGIT) + digits[:-1])
     values = values.take(ends).astype(np.int32)
@@ -111,20 +124,20 @@ def _numbers(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def mask_problem(mask: Any, size: list[int]) -> str | None:
-    """What is wrong with a mask object, but for the runs themselves, in words; None if nothing is."""
+    """Message about a mask object, its runs left aside; None if nothing is wrong. size: expected height, width."""
     if not isinstance(mask, dict):
         return f"found {type(mask).__name__}, expected null or an object with size and counts"
-    named, counts = mask.get("size"), mask.get("counts")
-    if named != size and not (isinstance(named, tuple) and list(named) == size):
-        return f"size: found {named!r}, expected {size} (height, width of the video)"
+    found, counts = mask.get("size"), mask.get("counts")
+    if found != size and not (isinstance(found, tuple) and list(found) == size):
+        return f"size: found {found!r:.40}, expected {size} (height, width of the video)"
     if not isinstance(counts, str | bytes | memoryview | np.ndarray):
-        found = "no counts" if counts is None else f"counts of type {type(counts).__name__}"
-        return f"found {found}, expected a compressed run-length string (pycocotools.mask.encode)"
+        kind = "no counts" if counts is None else f"counts of type {type(counts).__name__}"
+        return f"found {kind}, expected a compressed run-length string (pycocotools.mask.encode)"
     return None
 
 
-def counts_problem(counts: str | np.ndarray | None, height: int, width: int) -> str | None:
-    """What is wrong with the runs of one mask, from what `counts_of` gives, in words; None if nothing is."""
+def counts_problem(counts: Counts | None, height: int, width: int) -> str | None:
+    """Message about the runs of one mask, from what `counts_of` returns; None if nothing is wrong."""
     if counts is None:
         return "counts: found something that is not an integer"
     runs = read_runs([counts])
@@ -137,33 +150,53 @@ def counts_problem(counts: str | np.ndarray | None, height: int, width: int) -> 
 
 
 def from_annotation(segmentation: Any, height: int, width: int) -> tuple[Any, str | None]:
-    """A frame of an annotation as a run-length mask: polygons, or runs as a list or as text (`read_json`).
+    """Convert a frame of an annotation (polygons, or plain runs as a list) to a run-length mask.
 
-    Returns (mask, None) or (None, problem in words); anything else as it is. height, width: of the video; pixels.
+    Args:
+        segmentation: The frame's entry in the file.
+        height: Height of the video in pixels.
+        width: Width of the video in pixels.
+
+    Returns:
+        (mask, None) or (None, message); any other entry as it is, with None.
     """
     if isinstance(segmentation, list):
-        return _from_polygons(segmentation, height, width)
+        problem = polygon_problem(segmentation)
+        return (None, problem) if problem else (draw_polygons(segmentation, height, width), None)
     counts = segmentation.get("counts") if isinstance(segmentation, dict) else None
     if not isinstance(counts, list):
         return segmentation, None
     if not set(map(type, counts)) <= {int}:
         return None, "counts: found something that is not an integer"
-    runs = np.array([max(min(run, _LONGEST), -_LONGEST) for run in counts or [0]])
+    runs = np.array([max(min(run, _MAX_RUN), -_MAX_RUN) for run in counts or [0]])
     return {"size": segmentation.get("size"), "counts": runs}, None
 
 
-def _from_polygons(polygons: list[Any], height: int, width: int) -> tuple[dict | None, str | None]:
+def polygon_problem(polygons: list[Any]) -> str | None:
+    """Message about the polygons of a frame; None if nothing is wrong."""
     for polygon in polygons:
-        numbers = isinstance(polygon, list) and all(
-            isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in polygon
-        )
-        if not numbers or len(polygon) < 6 or len(polygon) % 2:
-            return None, "polygon: expected a list of at least three finite x, y pairs [x1, y1, x2, y2, x3, y3, ...]"
-    return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)), None
+        if (
+            not isinstance(polygon, list)
+            or len(polygon) < 6
+            or len(polygon) % 2
+            or not set(map(type, polygon)) <= {int, float}
+            or not -_MAX_COORDINATE <= min(polygon) <= max(polygon) <= _MAX_COORDINATE  # before isfinite: 10**400
+            or not all(map(math.isfinite, polygon))
+        ):
+            return (
+                "polygon: expected a list of at least three finite x, y pairs [x1, y1, x2, y2, x3, y3, ...] in pixels "
+                f"(each at most {_MAX_COORDINATE})"
+            )
+    return None
 
 
-def counts_of(mask: dict[str, Any]) -> str | np.ndarray | None:
-    """Counts of a mask that has no `mask_problem`: a compressed str, or plain runs; None if their text holds others."""
+def draw_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> dict[str, Any]:
+    """Run-length mask of the union of polygons that have no `polygon_problem`."""
+    return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+
+
+def counts_of(mask: dict[str, Any]) -> Counts | None:
+    """Counts of a mask that has no `mask_problem`: a compressed str, or plain runs; None if its text is not valid."""
     counts = mask["counts"]
     if isinstance(counts, memoryview):
         return _parse(counts)
@@ -171,19 +204,8 @@ def counts_of(mask: dict[str, Any]) -> str | np.ndarray | None:
 
 
 def compressed(mask: dict[str, Any]) -> dict[str, Any]:
-    """A mask as pycocotools takes it everywhere: with a compressed string."""
+    """The mask with a compressed string, which all functions of pycocotools accept."""
     counts = counts_of(mask)
     if not isinstance(counts, np.ndarray):
         return mask
     return coco_mask.frPyObjects({**mask, "counts": counts.tolist()}, *mask["size"])
-
-
-def areas(masks: list[dict[str, Any]]) -> np.ndarray:
-    """Area in pixels of each run-length mask, (N,) float64."""
-    return np.asarray(coco_mask.area(masks), dtype=np.float64) if masks else np.zeros(0)
-
-
-def mean_nonempty_area(areas_of_frames: Sequence[float | None]) -> float:
-    """Mean in pixels of the areas that are neither null nor zero; 0 if there is none [code]."""
-    present = [area for area in areas_of_frames if area]
-    return float(np.mean(present)) if present else 0.0

@@ -1,7 +1,11 @@
-"""Predictions in the official YouTube-VIS submission format, read and checked."""
+"""Predictions in the official YouTube-VIS submission format: the one reader, and the check before submitting."""
 
 from __future__ import annotations
 
+import io
+import lzma
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,21 +14,47 @@ from pathlib import Path
 from typing import Any
 
 from mssts.core.errors import InputError
-from mssts.ytvis.ground_truth import SHORT, GroundTruth, checked_track
-from mssts.ytvis.json_input import Notice, Problems, is_finite_number, is_integer, missing_keys, read_json
-from mssts.ytvis.tracks import Track, read_tracks
+from mssts.ytvis.annotations import VIDEOS, Annotations
+from mssts.ytvis.json_input import (
+    garbage_collection_disabled,
+    is_finite_number,
+    is_integer,
+    missing_keys,
+    parse_json,
+    read_bytes,
+    take_all,
+)
+from mssts.ytvis.masks import TrackMasks, read_tracks
+from mssts.ytvis.problems import Notice, Problems
+from mssts.ytvis.tracks import check_frames, checked_masks
 
 WHAT = "list of predictions in the YouTube-VIS submission format (video_id, category_id, score, segmentations)"
+ZIPPED = "results.json"
 MAX_DETECTIONS = 100
-TRACKS_AT_ONCE = 16
 KEYS = ("video_id", "category_id", "score", "segmentations")
+RULES = (
+    f"a zip with {ZIPPED} at its root, or that JSON file; UTF-8",
+    "a list of objects, each with video_id, category_id, score and segmentations",
+    "video_id: an id of the split's videos; category_id: an id of the dataset's categories; both integers",
+    "score: a finite number",
+    "segmentations: one entry per frame of the video: null, or a compressed run-length mask of the video's size",
+    "the run lengths cover the frame",
+    "at least one prediction (the reference evaluator ends with an error on none)",
+)
+_TRACKS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Prediction:
     """One predicted object.
 
-    index: position in the list. area: mean of the non-zero areas of its masks, pixels [code]. track: its masks.
+    Attributes:
+        index: Its position in the list.
+        video_id: Id of its video.
+        category_id: Id of its category.
+        score: Confidence; finite, or with `lenient` any number.
+        area: Mean of the areas of its masks that are not 0, in pixels [code].
+        masks: Its masks in all frames.
     """
 
     index: int
@@ -32,120 +62,100 @@ class Prediction:
     category_id: int
     score: float
     area: float
-    track: Track
+    masks: TrackMasks
 
 
-class Predictions(tuple[Prediction, ...]):
-    """Predictions in the order of their file, and what was accepted with a word."""
+@dataclass(frozen=True)
+class Submission:
+    """The checked content of a submission file.
 
-    notices: tuple[Notice, ...] = ()
+    Attributes:
+        predictions: The predictions in the order of the file.
+        notices: What was accepted although it is unusual.
+    """
 
-
-def _prediction(
-    record: dict[str, Any], index: int, truth: GroundTruth, track: Track | None, problems: Problems
-) -> Prediction | None:
-    where, before = f"[{index}]", len(problems.lines)
-    video = truth.videos.get(record["video_id"]) if is_integer(record["video_id"]) else None
-    if video is None:
-        problems.add(where, f"video_id: found {record['video_id']!r}, which is not a video of the annotations")
-    category = record["category_id"]
-    known = is_integer(category) and category in truth.categories
-    if not known:
-        existing = ", ".join(f"{identifier} ({name})" for identifier, name in truth.categories.items())
-        said = f"category_id: found {category!r}, expected one of {existing}"
-        problems.forgive(where, said, "predictions of a category that the annotations do not have: left out")
-    _check_score(record["score"], where, problems)
-    frames = record["segmentations"]
-    irregular = isinstance(frames, list) and video is not None and len(frames) != video.length
-    if not isinstance(frames, list):
-        problems.add(where, f"segmentations: found {type(frames).__name__}, expected a list with an entry per frame")
-    elif irregular:
-        found = f"found {len(frames)} frames, but video {video.id} has {video.length}"
-        problems.forgive(where, f"segmentations: {found}; write null for a frame without the object", SHORT)
-    if len(problems.lines) > before or not known:
-        return None
-    if problems.lenient:
-        frames = _without_falsy(frames, where, problems)
-    track = track or checked_track(frames, video, irregular, where, problems)
-    return track and Prediction(index, video.id, category, float(record["score"]), track.mean_area, track)
+    predictions: tuple[Prediction, ...]
+    notices: tuple[Notice, ...]
 
 
-def _check_score(score: Any, where: str, problems: Problems) -> None:
-    if is_finite_number(score):
-        return
-    said = f"score: found {score!r}, expected a finite number"
-    if isinstance(score, float | bool):
-        problems.forgive(where, said, "scores that are no finite number: NaN ranks last")
-    else:
-        problems.add(where, said)
+def read_submission(path: Path, annotations: Annotations, lenient: bool = False) -> Submission:
+    """Read and check a submission file: JSON, or a zip with `results.json`. See `parse_submission`."""
+    with garbage_collection_disabled():
+        content = _content(Path(path))
+        return _parse(take_all(content), annotations, Problems(str(path), lenient))
 
 
-def _without_falsy(frames: list[Any], where: str, problems: Problems) -> list[Any]:
-    wrong = sum(1 for mask in frames if mask is not None and not mask)
-    if wrong:
-        problems.warn(where, "empty entries that are not null: read as null", wrong)
-    return [mask or None for mask in frames]
-
-
-def _video_id(entry: tuple[int, Any]) -> Any:
-    return entry[1].get("video_id") if isinstance(entry[1], dict) else None
-
-
-def _tracks(records: list[Any], truth: GroundTruth) -> list[Track] | list[None]:
-    """Tracks of records of one video, read together; None for each of them if one needs a closer look."""
-    video_id = _video_id((0, records[0]))
-    video = truth.videos.get(video_id) if is_integer(video_id) else None
-    frames = [record.get("segmentations") if video else None for record in records]
-    if not all(isinstance(one, list) and len(one) == video.length for one in frames):
-        return [None] * len(records)
-    return read_tracks(frames, video.height, video.width) or [None] * len(records)
-
-
-def _parse(records: Iterable[Any], truth: GroundTruth, problems: Problems) -> Predictions:
-    predictions = []
-    for _, of_video in groupby(enumerate(records), key=_video_id):
-        while batch := list(islice(of_video, TRACKS_AT_ONCE)):
-            tracks = _tracks([record for _, record in batch], truth)
-            for (index, record), track in zip(batch, tracks, strict=True):
-                problem = missing_keys(record, KEYS)
-                if problem:
-                    problems.add(f"[{index}]", problem)
-                    continue
-                prediction = _prediction(record, index, truth, track, problems)
-                if prediction is not None:
-                    predictions.append(prediction)
-    problems.raise_if_any()
-    if not predictions:
-        problems.warn("list", "no prediction at all: AP and AR are 0 (the public evaluator ends with an error)")
-    per_group = Counter((one.video_id, one.category_id) for one in predictions)
-    for (video, category), count in sorted(per_group.items()):
-        if count > MAX_DETECTIONS:
-            what = f"predictions beyond the {MAX_DETECTIONS} best of their video and category: not counted"
-            problems.warn(f"video {video}, category {category}", what, count - MAX_DETECTIONS)
-    found = Predictions(predictions)
-    found.notices = problems.notices
-    return found
-
-
-def parse_predictions(
-    content: Any, truth: GroundTruth, source: str = "predictions", lenient: bool = False
-) -> Predictions:
-    """Predictions of the content of a submission file, in its order; the empty list is legal.
+def parse_submission(
+    content: Any, annotations: Annotations, source: str = "predictions", lenient: bool = False
+) -> Submission:
+    """Check the parsed content of a submission file.
 
     Args:
-        content: the parsed JSON: a list of objects with `video_id`, `category_id`, `score` and `segmentations` (for
-            each frame of the video null or a compressed run-length mask of the video's size).
-        truth: the ground truth that the predictions are for.
-        source: name of the file for messages.
-        lenient: count what the public evaluator passes over in silence as notices, and do as it does: tracks that
-            have not one entry per frame, masks of another size, unknown categories, scores that are not finite. Masks
-            whose runs do not cover their frame stay an error: the public code does not end on them.
+        content: A list of objects with `video_id`, `category_id`, `score` and `segmentations` (for each frame of the
+            video null or a compressed run-length mask of the video's size). An empty list is legal.
+        annotations: What the predictions are for.
+        source: Name of the file, for messages.
+        lenient: Accept what the reference evaluator silently accepts, treat it as it does, and count each case: tracks
+            that have not one entry per frame, masks of another size, unknown categories, scores that are not finite.
+            Masks whose runs do not cover their frame stay an error: the reference evaluator hangs on these.
 
     Raises:
-        InputError: with one line for each problem.
+        InputError: With one line for each problem.
     """
     _check_list(content, source)
-    return _parse(content, truth, Problems(source, lenient))
+    return _parse(content, annotations, Problems(source, lenient))
+
+
+def check_submission(path: Path, annotations: Annotations) -> tuple[list[str], list[str]]:
+    """Check a submission file against all `RULES`.
+
+    Args:
+        path: JSON, or a zip with `results.json`.
+        annotations: The split that it is for; its ground truth is not needed.
+
+    Returns:
+        (problems, notes): a message for each problem; without problems, notes about what is legal but unusual.
+    """
+    problems = Problems(str(path))
+    try:
+        content = _content(Path(path))
+    except InputError as error:
+        return [str(error)], []
+    if not content:
+        return [f"{path}: the list is empty; expected at least one prediction"], []
+    with garbage_collection_disabled():
+        predictions = _predictions(take_all(content), annotations, problems)
+    notes = [f"{notice.what} ({notice.count} times, first: {notice.first})" for notice in problems.notices]
+    missing = len(annotations.videos) - len({one.video_id for one in predictions})
+    if missing:
+        notes.append(f"{missing} of {len(annotations.videos)} videos have no prediction")
+    empty = sum(not one.masks.present_T.any() for one in predictions)
+    if empty:
+        notes.append(f"{empty} predictions are null in every frame")
+    return problems.lines, [] if problems.lines else notes
+
+
+def _content(path: Path) -> list[Any]:
+    """The list in a JSON file or in the zip around it. Raises InputError."""
+    text = read_bytes(path, WHAT)
+    if zipfile.is_zipfile(io.BytesIO(text)):
+        text = _unzipped(path, text)
+    elif path.suffix == ".zip":
+        raise InputError(f"{path}: not a zip file; zip {ZIPPED} again")
+    content = parse_json(text, path, WHAT)
+    _check_list(content, str(path))
+    return content
+
+
+def _unzipped(path: Path, text: bytes) -> bytes:
+    try:
+        with zipfile.ZipFile(io.BytesIO(text)) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            if names != [ZIPPED]:
+                raise InputError(f"{path}: the zip holds {names}, expected {ZIPPED} at its root and nothing else")
+            return archive.read(ZIPPED)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
+        raise InputError(f"{path}: damaged zip: {error}; zip {ZIPPED} again") from None
 
 
 def _check_list(content: Any, source: str) -> None:
@@ -153,10 +163,86 @@ def _check_list(content: Any, source: str) -> None:
         raise InputError(f"{source}: found {type(content).__name__} at the top, expected the {WHAT}")
 
 
-def read_predictions(path: Path, truth: GroundTruth, lenient: bool = False) -> Predictions:
-    """Predictions of a submission file; see `parse_predictions`. Raises InputError."""
-    content = read_json(path, WHAT)
-    _check_list(content, str(path))
-    content.reverse()
-    one_by_one = (content.pop() for _ in range(len(content)))  # what has been read is given back at once
-    return _parse(one_by_one, truth, Problems(str(path), lenient))
+def _parse(records: Iterable[Any], annotations: Annotations, problems: Problems) -> Submission:
+    predictions = _predictions(records, annotations, problems)
+    problems.raise_if_any()
+    if not predictions:
+        problems.notice("list", "no prediction at all: AP and AR are 0 (the reference evaluator ends with an error)")
+    return Submission(tuple(predictions), problems.notices)
+
+
+def _predictions(records: Iterable[Any], annotations: Annotations, problems: Problems) -> list[Prediction]:
+    """The valid ones of the records; problems and notices are recorded."""
+    predictions = []
+    for video_id, of_video in groupby(enumerate(records), key=_video_id):
+        while batch := list(islice(of_video, _TRACKS_AT_ONCE)):
+            tracks = _masks([record for _, record in batch], video_id, annotations)
+            for (index, record), masks in zip(batch, tracks, strict=True):
+                prediction = _prediction(record, index, annotations, masks, problems)
+                if prediction is not None:
+                    predictions.append(prediction)
+    per_group = Counter((one.video_id, one.category_id) for one in predictions)
+    for (video_id, category_id), count in sorted(per_group.items()):
+        if count > MAX_DETECTIONS:
+            what = f"predictions beyond the {MAX_DETECTIONS} best of their video and category: not counted"
+            problems.notice(f"video {video_id}, category {category_id}", what, count - MAX_DETECTIONS)
+    return predictions
+
+
+def _video_id(entry: tuple[int, Any]) -> Any:
+    return entry[1].get("video_id") if isinstance(entry[1], dict) else None
+
+
+def _masks(records: list[Any], video_id: Any, annotations: Annotations) -> list[TrackMasks] | list[None]:
+    """Masks of records of one video, read together; None for each of them if one has to be read by itself."""
+    video = annotations.videos.get(video_id) if is_integer(video_id) else None
+    if video is not None:
+        frames = [record.get("segmentations") for record in records]
+        if all(isinstance(one, list) and len(one) == video.length for one in frames):
+            return read_tracks(frames, video.height, video.width) or [None] * len(records)
+    return [None] * len(records)
+
+
+def _prediction(
+    record: Any, index: int, annotations: Annotations, masks: TrackMasks | None, problems: Problems
+) -> Prediction | None:
+    """One prediction; None after recording what is wrong. masks: those of the record if they are read already."""
+    where, before = f"[{index}]", len(problems.lines)
+    problem = missing_keys(record, KEYS)
+    if problem:
+        problems.add(where, problem)
+        return None
+    video_id, category_id, score, frames = (record[key] for key in KEYS)
+    video = annotations.videos.get(video_id) if is_integer(video_id) else None
+    if video is None:
+        count = len(annotations.videos)
+        problems.add(where, f"video_id: found {video_id!r:.40}, which is none of the {count} videos of the annotations")
+    known = is_integer(category_id) and category_id in annotations.categories
+    if not known:
+        existing = ", ".join(f"{identifier} ({name})" for identifier, name in annotations.categories.items())
+        message = f"category_id: found {category_id!r:.40}, expected one of {existing}"
+        problems.forgive(where, message, "predictions of a category that the annotations do not have: left out")
+    _check_score(score, where, problems)
+    if video is not None:
+        check_frames(frames, video, where, problems)
+    if video is None or not known or len(problems.lines) > before:
+        return None
+    if problems.lenient:
+        empty = sum(1 for mask in frames if mask is not None and not mask)
+        if empty:
+            problems.notice(where, "empty entries that are not null: read as null", empty)
+        frames = [mask or None for mask in frames]
+    masks = masks or checked_masks(frames, video, where, problems, VIDEOS.entry)
+    if masks is None:
+        return None
+    return Prediction(index, video_id, category_id, float(score), masks.mean_area, masks)
+
+
+def _check_score(score: Any, where: str, problems: Problems) -> None:
+    if is_finite_number(score):
+        return
+    message = f"score: found {score!r:.40}, expected a finite number"
+    if isinstance(score, float | bool):
+        problems.forgive(where, message, "scores that are not finite numbers: NaN ranks last")
+    else:
+        problems.add(where, message)

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -6,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
 
 from mssts.core.errors import InputError
 from mssts.data.augmentation import photometric_distortion, resized_size
-from mssts.data.clips import ClipDataset, ClipLoader, collate, sample_frames
+from mssts.data.clips import ClipDataset, ClipLoader, boxes_of_masks, collate, sample_frames
 from mssts.data.datasets import split_annotations
-from mssts.ytvis.segmentation import boxes_of_masks, decode
 
 
 def generator(seed=0):
@@ -76,14 +77,13 @@ def test_all_of_a_short_video_can_be_drawn_and_longer_clips_repeat():
 
 def annotated(dataset, clip):
     """Masks of the clip's frames straight from the annotation file, without those that show nothing."""
-    video = next(v for v in dataset.annotations.videos if v.id == clip.video_id)
-    tracks = [t for t in dataset.annotations.tracks[video.id] if not t.iscrowd]
-    masks = [
-        np.stack([decode(t.segmentations[i], video.height, video.width, "") for i in clip.frame_indices])
-        for t in tracks
-    ]
+    content = json.loads(dataset.split.annotations.path.read_text())
+    tracks = [t for t in content["annotations"] if t["video_id"] == clip.video_id and not t["iscrowd"]]
+    frames = [[t["segmentations"][i] for i in clip.frame_indices] for t in tracks]
+    size = next((v["height"], v["width"]) for v in content["videos"] if v["id"] == clip.video_id)
+    masks = [np.stack([coco_mask.decode(one) if one else np.zeros(size) for one in shown]) > 0 for shown in frames]
     kept = [n for n, mask in enumerate(masks) if mask.any()]
-    return torch.from_numpy(np.stack([masks[n] for n in kept])), [tracks[n].label for n in kept]
+    return torch.from_numpy(np.stack([masks[n] for n in kept])), [tracks[n]["category_id"] - 1 for n in kept]
 
 
 def test_without_augmentation_a_clip_is_what_the_files_hold(train):
@@ -97,7 +97,7 @@ def test_without_augmentation_a_clip_is_what_the_files_hold(train):
 
 
 def test_every_reference_frame_is_in_its_clip_or_the_clip_was_drawn_again(train):
-    references = [(v.id, t) for v in train.annotations.videos for t in range(v.length)]
+    references = [(v.id, t) for v in train.split.videos for t in range(v.length)]
     assert len(train) == len(references)
     hits = 0
     for index, (video_id, reference) in enumerate(references):
@@ -107,7 +107,7 @@ def test_every_reference_frame_is_in_its_clip_or_the_clip_was_drawn_again(train)
 
 
 def test_a_flip_mirrors_frames_masks_and_boxes(train, settings):
-    flipped = ClipDataset(train.annotations, 4, settings.model_copy(update={"flip": 1.0}))
+    flipped = ClipDataset(train.split, 4, settings.model_copy(update={"flip": 1.0}))
     for index in range(0, len(train), 5):
         plain, mirror = train.clip(index, generator(index)), flipped.clip(index, generator(index))
         assert plain.frame_indices == mirror.frame_indices
@@ -132,7 +132,7 @@ def test_boxes_are_the_outer_edges_of_the_masks():
 
 def test_full_augmentation_keeps_frames_masks_and_boxes_together(train, settings):
     update = {"crop": True, "photometric": True, "flip": 0.5, "short_sides": [288, 320], "max_long_side": 400}
-    dataset = ClipDataset(train.annotations, 3, settings.model_copy(update=update))
+    dataset = ClipDataset(train.split, 3, settings.model_copy(update=update))
     shapes = set()
     for seed in range(6):
         clip = dataset.clip(seed, generator(seed))
@@ -144,7 +144,7 @@ def test_full_augmentation_keeps_frames_masks_and_boxes_together(train, settings
 
 
 def test_nothing_is_drawn_from_global_state(train, settings):
-    dataset = ClipDataset(train.annotations, 3, settings.model_copy(update={"photometric": True, "flip": 0.5}))
+    dataset = ClipDataset(train.split, 3, settings.model_copy(update={"photometric": True, "flip": 0.5}))
     torch.manual_seed(1)
     first, state = dataset.clip(3, generator(5)), torch.get_rng_state()
     torch.manual_seed(2)
@@ -156,16 +156,19 @@ def test_nothing_is_drawn_from_global_state(train, settings):
 
 
 def test_crowds_are_dropped_and_a_clip_without_an_instance_is_drawn_again(train, settings):
-    annotations = split_annotations("synthvis", train.annotations.path.parent, "train")
-    kept = annotations.videos[0].id
-    for video_id, tracks in annotations.tracks.items():
-        if video_id != kept:
-            annotations.tracks[video_id] = tuple(dataclasses.replace(track, iscrowd=True) for track in tracks)
-    dataset = ClipDataset(annotations, 3, settings)
+    annotations = train.split.annotations
+    kept = train.split.videos[0].id
+
+    def clips(tracks):
+        changed = dataclasses.replace(annotations, tracks=tuple(tracks))
+        return ClipDataset(dataclasses.replace(train.split, annotations=changed), 3, settings)
+
+    crowds = [track.crowd or track.video_id != kept for track in annotations.tracks]
+    tracks = [dataclasses.replace(t, crowd=crowd) for t, crowd in zip(annotations.tracks, crowds, strict=True)]
+    dataset = clips(tracks)
     assert {dataset.clip(index, generator(index)).video_id for index in range(len(dataset))} == {kept}
-    annotations.tracks[kept] = ()
     with pytest.raises(InputError, match=r"train\.json: 100 clips in a row show no instance"):
-        ClipDataset(annotations, 3, settings).clip(0, generator())
+        clips(track for track in tracks if track.video_id != kept).clip(0, generator())
 
 
 def same(a, b):
@@ -211,8 +214,8 @@ def test_a_batch_is_padded_at_right_and_bottom(train):
 
 @pytest.mark.parametrize("poison", ["truncated", "missing", "no image", "other size"])
 def test_an_unreadable_image_is_named_with_file_video_and_frame(train, settings, tmp_path, poison):
-    root = shutil.copytree(train.annotations.path.parent / "train", tmp_path / "train")
-    shutil.copy(train.annotations.path, tmp_path / "train.json")
+    root = shutil.copytree(train.split.annotations.path.parent / "train", tmp_path / "train")
+    shutil.copy(train.split.annotations.path, tmp_path / "train.json")
     image = root / "JPEGImages" / "00000" / "00001.jpg"
     if poison == "truncated":
         image.write_bytes(image.read_bytes()[:700])
@@ -222,7 +225,7 @@ def test_an_unreadable_image_is_named_with_file_video_and_frame(train, settings,
         shutil.copy(next((root / "JPEGImages" / "00003").iterdir()), image)
     else:
         image.unlink()
-    annotations = train.annotations.read(tmp_path / "train.json", root / "JPEGImages", "synthvis")
+    split = split_annotations("synthvis", tmp_path, "train")
     with pytest.raises(InputError, match=r"video 1, frame 1 \(.*00000/00001.jpg\)"):
         for seed in range(20):
-            ClipDataset(annotations, 4, settings).clip(0, generator(seed))
+            ClipDataset(split, 4, settings).clip(0, generator(seed))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from mssts.core.errors import InputError
-from mssts.data.datasets import entry
-from mssts.data.prepare import local_split, prepare, prepare_coco, read_fingerprint
-from mssts.ytvis.annotations import Track, Video, VideoAnnotations
+from mssts.data.datasets import entry, split_annotations
+from mssts.data.prepare import prepare, prepare_coco, read_fingerprint
+from mssts.ytvis.annotations import Annotations
+from mssts.ytvis.masks import read_track
+from mssts.ytvis.splits import local_split
+from mssts.ytvis.tracks import Track, Video
 from tests.data import fake_youtube_vis as fake
 from tests.data.test_training import COCO_NAMES, write_coco
 
@@ -33,7 +38,7 @@ def test_all_known_layouts_give_the_same_split(tmp_path, layout):
     files = {"train": layout[:2], "valid": layout[2:]}
     record = prepare("ytvis2019", fake.write(tmp_path, "ytvis2019", files))
     assert record["digest"] == "5e83a53a0ddc1ff2f223c0a1a030dadfc34ecad3e922379f893472b6c2734cb9"
-    local = VideoAnnotations.read(*entry("ytvis2019").files(tmp_path, "local_valid"), "ytvis2019", frames=True)
+    local = split_annotations("ytvis2019", tmp_path, "local_valid", look_for_frames=True)
     assert sorted(video.file_names[0].split("/")[0] for video in local.videos) == record["valid"]
     assert json.loads((tmp_path / "fingerprint.json").read_text())["splits"] == {
         "train": {"videos": 12, "instances": 12},
@@ -41,11 +46,13 @@ def test_all_known_layouts_give_the_same_split(tmp_path, layout):
     }
 
 
-def numbered(videos: int, categories) -> VideoAnnotations:
+def numbered(videos: int, categories) -> Annotations:
     """Annotations of videos v0.. of one object each; categories: number of a video -> category id."""
-    records = tuple(Video(n, 4, 4, (f"v{n}/0.jpg",)) for n in range(videos))
-    tracks = {n: (Track(n, categories(n), 0, False, (None,), {}),) for n in range(videos)}
-    return VideoAnnotations("train.json", "", entry("ytvis2019").categories, records, tracks)
+    records = {n: Video(n, 4, 4, 1, (f"v{n}/0.jpg",)) for n in range(videos)}
+    masks, _ = read_track([None], 4, 4)
+    tracks = tuple(Track(n + 1, n, categories(n), False, 0.0, None, masks) for n in range(videos))
+    names = dict(entry("ytvis2019").categories)
+    return Annotations(Path("train.json"), records, names, tracks, (), tuple(range(videos)))
 
 
 def test_as_many_videos_are_held_out_as_the_official_validation_split_has():
@@ -60,7 +67,7 @@ def test_rare_categories_are_on_both_sides_and_exceptions_are_listed():
     assert len(record["valid"]) == 20 and not set(record["valid"]) & set(record["train"])
     counts = Counter(rare.get(int(name[1:]), 1) for name in record["valid"])
     assert counts[7] == 2
-    names = dict(annotations.categories)
+    names = annotations.categories
     assert {names[8], names[9]} < set(record["exceptions"])
     assert names[1] not in record["exceptions"] and names[7] not in record["exceptions"]
 
@@ -68,7 +75,7 @@ def test_rare_categories_are_on_both_sides_and_exceptions_are_listed():
 def test_the_split_depends_on_names_and_not_on_ids_or_order():
     plain = local_split(numbered(50, lambda n: n % 5 + 1), 0.2)
     turned = numbered(50, lambda n: n % 5 + 1)
-    turned.videos = tuple(reversed(turned.videos))
+    turned = dataclasses.replace(turned, videos=dict(reversed(turned.videos.items())))
     assert local_split(turned, 0.2) == plain
 
 
@@ -107,11 +114,11 @@ def test_all_errors_of_both_splits_are_listed_at_once(tmp_path):
     for said in (
         "categories: id 1 is 'person', expected 'airplane'",
         "these are the categories of ytvis2019",
-        "videos[1] (id 1): the id stands twice",
+        "videos[1]: id 1 occurs twice",
         "leads out of the image folder",
-        "segmentations: found 2, expected 3",
-        "frame 1: segmentation: size [96, 64], expected [64, 96]",
-        "annotation 8: frame 2: the run lengths do not fill 64 x 96 px",
+        "annotations[2]: segmentations: found 2 frames, but video 3 has 3",
+        "annotations[3]: segmentations[1]: size: found [96, 64], expected [64, 96]",
+        "annotations[7]: segmentations[2]: counts: runs cover",
         "train0006/00010.jpg: no such frame",
         "valid0001/00000.jpg: no such frame",
     ):
@@ -162,7 +169,10 @@ def test_training_annotations_that_are_null_are_explained(tmp_path):
     content = json.loads((tmp_path / "train.json").read_text())
     content["videos"][1]["id"] = 1
     (tmp_path / "train.json").write_text(json.dumps(content | {"annotations": None}))
-    with pytest.raises(InputError, match=r"(?s)2 problem.*annotations: found null.*the id stands twice"):
+    with pytest.raises(
+        InputError,
+        match=r"id 1 occurs twice.*\n.*annotations: found None, expected a list.*cannot be evaluated or trained on",
+    ):
         prepare("ytvis2019", tmp_path)
 
 

@@ -4,9 +4,11 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mssts.data.datasets import split_annotations
+from mssts.data.datasets import VideoSplit, split_annotations
 from mssts.data.stills import MAX_INSTANCES, StillClipDataset, homography_of_corners, motion_blur, warp_corners
-from mssts.ytvis.annotations import StillAnnotations, Track, Video
+from mssts.ytvis.annotations import Annotations
+from mssts.ytvis.masks import read_track
+from mssts.ytvis.tracks import Track, Video
 
 
 def generator(seed=0):
@@ -20,9 +22,11 @@ def bright_square(tmp_path):
     mask[20:44, 30:60] = 1
     Image.fromarray(np.where(mask[..., None] > 0, 250, 60).repeat(3, -1).astype(np.uint8)).save(tmp_path / "0.png")
     rle = coco_mask.encode(mask)
-    rle["counts"] = rle["counts"].decode()
-    tracks = tuple(Track(n, 1, 0, False, (rle,), {}) for n in range(30))
-    return StillAnnotations(tmp_path / "s.json", tmp_path, ((1, "disc"),), (Video(1, 64, 96, ("0.png",)),), {1: tracks})
+    masks, _ = read_track([rle], 64, 96)
+    tracks = tuple(Track(n, 1, 1, False, masks.mean_area, None, masks) for n in range(1, 31))
+    videos = {1: Video(1, 64, 96, 1, ("0.png",))}
+    annotations = Annotations(tmp_path / "s.json", videos, {1: "disc"}, tracks, (), tuple(range(30)))
+    return VideoSplit(annotations, tmp_path, stills=True)
 
 
 def test_warped_masks_stay_on_the_warped_object(bright_square, settings):
@@ -63,7 +67,8 @@ def test_generated_stills_give_clips_of_their_instances(synthvis_dir, settings):
     assert len(dataset) == 24
     for index in range(len(dataset)):
         clip = dataset.clip(index, generator(index))
-        expected = [track.label for track in annotations.tracks[clip.video_id] if not track.iscrowd]
+        tracks = annotations.annotations.tracks_of[clip.video_id]
+        expected = [annotations.labels[track.category_id] for track in tracks if not track.crowd]
         assert clip.instances.labels_N.tolist() == expected and clip.frame_indices == (0, 0)
 
 

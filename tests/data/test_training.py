@@ -66,7 +66,7 @@ def test_protocol_decides_which_videos_are_trained_on(data, config):
     official = training_clips("ytvis2019", data / "ytvis2019", with_data(config, protocol="official"))
     assert (len(local), len(official)) == (10 * fake.FRAMES, 12 * fake.FRAMES)
     held_out = set(json.loads((data / "ytvis2019/local_split.json").read_text())["valid"])
-    assert not held_out & {video.file_names[0].split("/")[0] for video in local.annotations.videos}
+    assert not held_out & {video.file_names[0].split("/")[0] for video in local.split.videos}
 
 
 def test_joint_set_is_videos_then_images_each_drawn_once_an_epoch(data, config):
@@ -76,7 +76,7 @@ def test_joint_set_is_videos_then_images_each_drawn_once_an_epoch(data, config):
     assert len(joint) == len(videos) + len(stills) == 10 * fake.FRAMES + 20
     assert joint.categories == entry("ytvis2019").categories
     rng = np.random.default_rng(0)
-    assert joint.clip(len(videos) - 1, rng).video_id == videos.annotations.videos[-1].id
+    assert joint.clip(len(videos) - 1, rng).video_id == videos.split.videos[-1].id
     clip = joint.clip(len(videos), rng)
     assert clip.video_id == 1 and clip.frames_T3HW.shape[0] == config.train.frames
     assert clip.instances.labels_N.tolist() == [0]
@@ -88,7 +88,7 @@ def test_joint_set_is_videos_then_images_each_drawn_once_an_epoch(data, config):
 def test_the_computer_mouse_of_coco_becomes_a_fox_only_with_the_seqformer_map(data, which, mouse):
     stills = read_coco(data, "ytvis2019", which)
     names = dict(stills.categories)
-    found = {track.id: names[track.category_id] for tracks in stills.tracks.values() for track in tracks}
+    found = {track.id: names[track.category_id] for track in stills.annotations.tracks}
     assert found.get(74) == mouse
     assert found[2] == found[4] == "motorbike"
     assert 43 not in found and 90 not in found  # only a crowd; no category of the videos

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,6 @@ def test_other_sizes_get_the_short_side_and_keep_their_own_size_for_the_masks(sy
 
 def test_an_unreadable_frame_is_named(synthvis_dir, settings, tmp_path):
     annotations = split_annotations("synthvis", synthvis_dir, "valid")
-    annotations.image_root = tmp_path
+    annotations = dataclasses.replace(annotations, image_root=tmp_path)
     with pytest.raises(InputError, match=r"video 1, frame 0 .*no such file"):
         read_video(annotations, annotations.videos[0], 64, settings)

@@ -2,82 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
 
 from mssts.evaluation.average_precision import coco_metrics
 from mssts.evaluation.matching import MatchRecords, match
-from mssts.ytvis import tracks
-from mssts.ytvis.ground_truth import parse_ground_truth
-from mssts.ytvis.submission import parse_predictions
+from mssts.ytvis.annotations import parse_annotations
+from mssts.ytvis.submission import parse_submission
+from tests.ytvis import cases
+from tests.ytvis.cases import Box, each_reader, rectangle
 
-Box = tuple[int, int, int, int] | None
-
-
-@pytest.fixture(params=["compiled", "numpy"])
-def each_reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Masks are read by compiled code, and by numpy as where there is no C compiler."""
-    if request.param == "numpy":
-        monkeypatch.setattr(tracks, "_compiled", None)
-    elif tracks._compiled is None:
-        pytest.skip("mssts is not installed, or without a C compiler")
+__all__ = ["each_reader"]
 
 
-def rectangle(box: Box, size: tuple[int, int] = (10, 10)) -> dict[str, Any] | None:
-    """Compressed run-length mask of the pixels x0 <= x < x1, y0 <= y < y1; null for None."""
-    if box is None:
-        return None
-    x0, y0, x1, y1 = box
-    mask = np.zeros(size, dtype=np.uint8, order="F")
-    mask[y0:y1, x0:x1] = 1
-    encoded = coco_mask.encode(mask)
-    return {"size": list(size), "counts": encoded["counts"].decode()}
-
-
-def area(box: Box) -> int | None:
-    return None if box is None else (box[2] - box[0]) * (box[3] - box[1])
-
-
-class Case:
-    """An annotation file and a submission in the making."""
-
-    def __init__(self, categories: int = 1) -> None:
-        self.content: dict[str, Any] = {
-            "videos": [],
-            "categories": [{"id": k + 1, "name": f"kind{k + 1}"} for k in range(categories)],
-            "annotations": [],
-        }
-        self.predictions: list[dict[str, Any]] = []
-
-    def video(self, identifier: int = 1, length: int = 1) -> Case:
-        self.content["videos"].append({"id": identifier, "height": 10, "width": 10, "length": length})
-        return self
-
-    def instance(self, *boxes: Box, video: int = 1, category: int = 1, crowd: int = 0, **extra: Any) -> Case:
-        self.content["annotations"].append(
-            {
-                "id": len(self.content["annotations"]) + 1,
-                "video_id": video,
-                "category_id": category,
-                "iscrowd": crowd,
-                "segmentations": [rectangle(box) for box in boxes],
-                "areas": [area(box) for box in boxes],
-                **extra,
-            }
-        )
-        return self
-
-    def predict(self, *boxes: Box, score: float = 0.9, video: int = 1, category: int = 1) -> Case:
-        masks = [rectangle(box) for box in boxes]
-        self.predictions.append({"video_id": video, "category_id": category, "score": score, "segmentations": masks})
-        return self
+class Case(cases.Case):
+    """A case and what its evaluation gives."""
 
     def records(self, attributes: dict[int, dict[str, bool]] | None = None) -> MatchRecords:
-        truth = parse_ground_truth(self.content)
-        return match(truth, parse_predictions(self.predictions, truth), attributes)
+        truth = parse_annotations(self.content)
+        return match(truth, parse_submission(self.predictions, truth).predictions, attributes)
 
     def numbers(self) -> dict[str, float | None]:
         records = self.records()

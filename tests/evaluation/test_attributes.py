@@ -3,17 +3,17 @@
 import pytest
 
 from mssts.evaluation.attributes import THRESHOLDS, attribute_measures, attribute_metrics, challenge_attributes
-from mssts.ytvis.ground_truth import parse_ground_truth
+from mssts.ytvis.annotations import parse_annotations
 
 STILL = (3, 3, 6, 6)
 
 
 def measures(case, identifier=1):
-    return attribute_measures(parse_ground_truth(case.content))[identifier]
+    return attribute_measures(parse_annotations(case.content))[identifier]
 
 
 def flags(case, identifier=1):
-    return {name for name, has in challenge_attributes(parse_ground_truth(case.content))[identifier].items() if has}
+    return {name for name, has in challenge_attributes(parse_annotations(case.content))[identifier].items() if has}
 
 
 def test_a_still_object_has_no_attribute(new_case):
@@ -85,13 +85,28 @@ def test_an_object_without_a_pixel_has_no_attribute(new_case):
 def test_recorded_attributes_replace_measured_ones(new_case):
     recorded = {"fog": True, "occlusion": False}
     case = new_case().video(1, 3).instance(STILL, None, STILL, attributes=recorded).instance(STILL, None, STILL)
-    both = challenge_attributes(parse_ground_truth(case.content))
+    both = challenge_attributes(parse_annotations(case.content))
     assert both[1] == recorded
     assert set(both[2]) == set(THRESHOLDS) and both[2]["occlusion"]
 
 
+@pytest.mark.parametrize("attributes", [{"rotation": 0.5, "track_id": 3}, {}])
+def test_challenges_are_measured_where_no_attribute_is_true_or_false(new_case, attributes):
+    case = new_case().video(1, 3).instance(STILL, None, STILL, attributes=attributes)
+    assert flags(case) == {"occlusion"}
+
+
+def test_attributes_that_are_not_true_or_false_are_counted_and_not_used(new_case):
+    recorded = {"fog": True, "rotation": 0.5, "keyframe": None}
+    truth = parse_annotations(new_case().video().instance(STILL, attributes=recorded).content)
+    assert challenge_attributes(truth) == {1: {"fog": True}}
+    [notice] = truth.notices
+    assert (notice.count, notice.first) == (2, "annotations[0]")
+    assert notice.what == "attributes that are not true or false: not used as challenges"
+
+
 def attribute_numbers(case):
-    return attribute_metrics(case.records(challenge_attributes(parse_ground_truth(case.content))))
+    return attribute_metrics(case.records(challenge_attributes(parse_annotations(case.content))))
 
 
 def test_an_instance_without_the_attribute_is_ignored(new_case):

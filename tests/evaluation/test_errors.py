@@ -5,16 +5,16 @@ import pytest
 
 from mssts.evaluation.errors import KINDS, error_gains
 from mssts.evaluation.matching import match
-from mssts.ytvis.ground_truth import parse_ground_truth
-from mssts.ytvis.submission import parse_predictions
+from mssts.ytvis.annotations import parse_annotations
+from mssts.ytvis.submission import parse_submission
 
 LEFT, RIGHT, QUARTER, CORNER = (0, 0, 5, 10), (5, 0, 10, 10), (0, 0, 2, 10), (0, 0, 1, 1)
 HALF = 51 / 101  # AP if the first of two instances is found before any mistake: recall points 0 to 0.5
 
 
 def gains(case, metric="AP50"):
-    truth = parse_ground_truth(case.content)
-    predictions = parse_predictions(case.predictions, truth)
+    truth = parse_annotations(case.content)
+    predictions = parse_submission(case.predictions, truth).predictions
     found = error_gains(truth, predictions, match(truth, predictions))
     assert list(found) == list(KINDS)
     return {kind: (round(values[metric], 9), values["count"]) for kind, values in found.items()}

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,14 @@ def test_a_second_evaluation_gives_the_same_bytes(done, tmp_path):
     for name in ("metrics.json", "matches.npz"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     assert (tmp_path / "matches.npz").read_bytes() == output.with_name("matches.npz").read_bytes()
+
+
+def test_a_zip_is_evaluated_as_the_file_in_it(done, tmp_path):
+    with zipfile.ZipFile(tmp_path / "predictions.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(PREDICTIONS, "results.json")
+    zipped = evaluate(ANNOTATIONS, tmp_path / "predictions.zip", tmp_path / "metrics.json")
+    assert zipped["overall"] == done[1]["overall"]
+    assert (tmp_path / "matches.npz").read_bytes() == done[0].with_name("matches.npz").read_bytes()
 
 
 def test_match_records_on_disk_give_the_same_numbers(done):

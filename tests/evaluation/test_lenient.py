@@ -14,8 +14,8 @@ from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import coco_metrics
 from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.matching import match
-from mssts.ytvis.ground_truth import parse_ground_truth
-from mssts.ytvis.submission import parse_predictions
+from mssts.ytvis.annotations import parse_annotations
+from mssts.ytvis.submission import parse_submission
 
 pytestmark = pytest.mark.usefixtures("each_reader")
 
@@ -23,17 +23,17 @@ LEFT, RIGHT, HALF = (0, 0, 5, 10), (5, 0, 10, 10), (0, 0, 5, 5)
 
 
 def lenient_numbers(case):
-    truth = parse_ground_truth(case.content, lenient=True)
-    predictions = parse_predictions(case.predictions, truth, lenient=True)
-    records = match(truth, predictions)
-    notices = {notice.what.partition(":")[0]: notice.count for notice in (*truth.notices, *predictions.notices)}
+    truth = parse_annotations(case.content, lenient=True)
+    submission = parse_submission(case.predictions, truth, lenient=True)
+    records = match(truth, submission.predictions)
+    notices = {notice.what.partition(":")[0]: notice.count for notice in (*truth.notices, *submission.notices)}
     return coco_metrics(records, records.categories), notices
 
 
 def refused(case, *words):
     with pytest.raises(InputError) as error:
-        truth = parse_ground_truth(case.content)
-        parse_predictions(case.predictions, truth)
+        truth = parse_annotations(case.content)
+        parse_submission(case.predictions, truth)
     return all(word in str(error.value) for word in words)
 
 
@@ -89,8 +89,8 @@ def test_a_repeated_annotation_id_counts_the_last_instance_twice(new_case):
 
 def test_a_repeated_id_of_an_unknown_category_counts_twice_class_agnostically(new_case):
     case = new_case().video().instance(RIGHT, category=9).instance(LEFT, id=1).predict(LEFT)
-    truth = parse_ground_truth(case.content, lenient=True)
-    records = match(truth, parse_predictions(case.predictions, truth, lenient=True))
+    truth = parse_annotations(case.content, lenient=True)
+    records = match(truth, parse_submission(case.predictions, truth, lenient=True).predictions)
     assert coco_metrics(records, records.categories)["AR100"] == pytest.approx(1)
     assert coco_metrics(records, [records.pooled])["AR100"] == pytest.approx(0.5)  # both names stand for the last
 
@@ -115,6 +115,25 @@ def test_empty_entries_are_read_as_null(new_case):
     numbers, notices = lenient_numbers(case)
     assert numbers["AP"] == pytest.approx(1)
     assert notices == {"empty entries that are not null": 2}
+
+
+def test_length_counts_where_the_number_of_file_names_is_another(new_case):
+    case = new_case().video(1, 2).instance(LEFT, LEFT).predict(LEFT, LEFT)
+    case.content["videos"][0]["file_names"] = ["a.jpg"]
+    assert refused(case, "length: found 2, but there are 1 file_names")
+    numbers, notices = lenient_numbers(case)
+    assert numbers["AP"] == pytest.approx(1)
+    assert notices == {"videos whose length is not the number of their file_names": 1}
+
+
+def test_names_of_frames_are_not_used(new_case):
+    case = new_case().video(1).video(2).instance(LEFT).predict(LEFT)
+    case.content["videos"][0]["file_names"] = ["../a.jpg"]
+    case.content["videos"][1]["file_names"] = None
+    assert refused(case, "videos[0]: file_names: '../a.jpg' leads out", "videos[1]: file_names: found None")
+    numbers, notices = lenient_numbers(case)
+    assert numbers["AP"] == pytest.approx(1)
+    assert notices == {"file_names that lead out of the image folder": 1, "file_names that are not names": 1}
 
 
 def test_all_numbers_are_undefined_without_an_annotation(new_case):

@@ -7,8 +7,8 @@ import pytest
 
 from mssts.evaluation.average_precision import METRICS, coco_metrics
 from mssts.evaluation.matching import match
-from mssts.ytvis.ground_truth import read_ground_truth
-from mssts.ytvis.submission import read_predictions
+from mssts.ytvis.annotations import read_annotations
+from mssts.ytvis.submission import read_submission
 
 DATA = Path(__file__).parent / "data"
 EXPECTED = json.loads((DATA / "evaluation_small.expected.json").read_text())
@@ -16,8 +16,8 @@ EXPECTED = json.loads((DATA / "evaluation_small.expected.json").read_text())
 
 @pytest.fixture
 def records(each_reader):
-    truth = read_ground_truth(DATA / "evaluation_small.gt.json")
-    return match(truth, read_predictions(DATA / "evaluation_small.predictions.json", truth))
+    truth = read_annotations(DATA / "evaluation_small.gt.json")
+    return match(truth, read_submission(DATA / "evaluation_small.predictions.json", truth).predictions)
 
 
 @pytest.mark.parametrize("name", METRICS)

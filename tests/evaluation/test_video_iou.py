@@ -3,15 +3,15 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mssts.evaluation.video_iou import video_iou as iou_of_tracks
-from mssts.ytvis.run_length import from_annotation, read_runs
-from mssts.ytvis.tracks import read_track
+from mssts.ytvis.masks import read_track
+from tests.ytvis.cases import random_masks
 
 pytestmark = pytest.mark.usefixtures("each_reader")
 
 
 def track(frames):
     found, problem = read_track(frames, 10, 12)
-    assert problem is None
+    assert not problem
     return found
 
 
@@ -53,34 +53,6 @@ def test_no_track_on_one_side_gives_an_empty_matrix():
     assert video_iou([(square(0, 0, 3, 3),)], []).shape == (1, 0)
 
 
-def test_the_three_encodings_of_a_mask_are_equal():
-    expected = square(2, 1, 5, 4)
-    runs = [21, 3, 7, 3, 7, 3, 76]  # columns of 10: 2 columns and 1 pixel of background, then 3 of 3 pixels
-    as_text = {"size": [10, 12], "counts": expected["counts"].decode()}
-    polygon = [[2, 1, 5, 1, 5, 4, 2, 4]]
-    for segmentation in (as_text, {"size": [10, 12], "counts": runs}, polygon):
-        mask, problem = from_annotation(segmentation, 10, 12)
-        assert problem is None
-        assert (coco_mask.decode(track([mask]).masks()[0]) == coco_mask.decode(expected)).all()
-
-
-def random_masks(rng, height, width, frames):
-    share = rng.random((frames, 1, 1)) * (rng.random((frames, 1, 1)) < 0.8)
-    return (rng.random((frames, height, width)) < share).astype(np.uint8)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_decoded_runs_are_those_of_the_mask(seed):
-    rng = np.random.default_rng(seed)
-    height, width = int(rng.integers(1, 300)), int(rng.integers(1, 60))
-    masks = random_masks(rng, height, width, 4)
-    *runs, rows_M = read_runs([coco_mask.encode(np.asfortranarray(mask))["counts"].decode() for mask in masks])
-    rows, borders = np.stack(runs, axis=1), np.cumsum([0, *rows_M])
-    for mask, start, stop in zip(masks, borders, borders[1:], strict=False):
-        runs = rows[start:stop].reshape(-1)
-        assert (np.repeat(np.arange(runs.size) % 2, runs) == mask.ravel(order="F")).all()
-
-
 @pytest.mark.parametrize("seed", range(30))
 def test_a_track_keeps_masks_boxes_and_overlaps(seed):
     rng = np.random.default_rng(seed)
@@ -91,7 +63,7 @@ def test_a_track_keeps_masks_boxes_and_overlaps(seed):
         masks[int(rng.integers(frames))] = None
     tracks = [read_track(masks, height, width)[0] for masks in encoded]
     for found, masks in zip(tracks, encoded, strict=True):
-        assert list(found.masks()) == masks
+        assert list(found.run_lengths()) == masks
         boxes = np.array([coco_mask.toBbox(mask) if mask and coco_mask.area(mask) else [np.nan] * 4 for mask in masks])
         np.testing.assert_array_equal(found.boxes(frames), boxes)
     ious = iou_of_tracks(tracks[:2], tracks[2:])

@@ -8,11 +8,10 @@ import torch
 
 from mssts.config import load_baseline, resolve
 from mssts.data.clips import ClipDataset, collate
-from mssts.data.datasets import entry
+from mssts.data.datasets import split_annotations
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model, count_parameters
 from mssts.training.optimizer import build_optimizer
-from mssts.ytvis.annotations import VideoAnnotations
 from tests.data import fake_youtube_vis as fake
 
 ALL = "ms_sts_temporal_fgbg"
@@ -22,7 +21,7 @@ ALL = "ms_sts_temporal_fgbg"
 def batch(tmp_path_factory):
     """Two clips of two frames with the paper's augmentation, small."""
     root = fake.write(tmp_path_factory.mktemp("data"), "ytvis2019", videos=2)
-    annotations = VideoAnnotations.read(*entry("ytvis2019").files(root, "train"), "ytvis2019")
+    annotations = split_annotations("ytvis2019", root, "train")
     settings = load_baseline().data.model_copy(update={"short_sides": [64], "max_long_side": 96, "crop": False})
     clips = ClipDataset(annotations, 2, settings)
     return collate([clips.clip(index, np.random.default_rng(index)) for index in (0, 4)], settings.pad_multiple)

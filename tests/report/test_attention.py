@@ -28,7 +28,7 @@ from mssts.study.attention_cases import (
 )
 from mssts.study.attention_panels import compare_attention
 from mssts.study.runs import Result, Run
-from mssts.ytvis.ground_truth import parse_ground_truth
+from mssts.ytvis.annotations import parse_annotations
 from tests.report import fake_runs
 from tests.report.fake_runs import runs_of
 
@@ -43,7 +43,7 @@ def _truth(boxes_of: dict[int, list[tuple[int, int, int, int]]]):
             encoded = run_length.encode(mask)
             segmentations.append({"size": [40, 60], "counts": encoded["counts"].decode()})
         annotations.append({"id": identifier, "video_id": identifier, "category_id": 1, "segmentations": segmentations})
-    return parse_ground_truth(
+    return parse_annotations(
         {
             "videos": [{"id": i, "height": 40, "width": 60, "length": 2} for i in boxes_of],
             "categories": [{"id": 1, "name": "thing"}],

@@ -14,10 +14,9 @@ from mssts.config import ExecutionSection, resolve
 from mssts.core.distributed import interleave, start_fabric
 from mssts.core.errors import InputError
 from mssts.data.clips import ClipDataset, ClipLoader
-from mssts.data.datasets import entry
+from mssts.data.datasets import split_annotations
 from mssts.inference import predict as prediction
 from mssts.training.micro_batches import MicroBatches, micro_batch_seed
-from mssts.ytvis.annotations import VideoAnnotations
 from tests.training.conftest import ROOT, set_scale
 
 
@@ -61,14 +60,14 @@ def test_activation_checkpointing_of_the_encoder_changes_no_number(spread):
 
 
 def test_all_devices_together_see_each_clip_once(data):
-    annotations = VideoAnnotations.read(*entry("synthvis").files(data, "train"), "synthvis")
+    annotations = split_annotations("synthvis", data, "train")
     clips = ClipDataset(annotations, 3, resolve("smoke").data)
     whole = list(ClipLoader(clips, 4, 3, 7, 32))
     execution = ExecutionSection(devices=2, clips_per_device=1)
     seen = {}
     for rank in range(2):
         micro_batches = MicroBatches.split(4, execution, rank)
-        loader = iter(ClipLoader(clips, 4, 3, 7, 32, part_clips=1, firsts=micro_batches.own))
+        loader = iter(ClipLoader(clips, 4, 3, 7, 32, micro_batch_clips=1, firsts=micro_batches.own))
         seen |= {(step, first): next(loader) for step in range(3) for first in micro_batches.own}
         assert next(loader, None) is None
     assert sorted(seen) == [(step, first) for step in range(3) for first in range(4)]

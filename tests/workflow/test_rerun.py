@@ -81,9 +81,9 @@ def test_a_comment_in_the_code_never_costs_training(clone, rerun):
     assert rerun(clone) == {}
 
 
-@pytest.mark.parametrize("module", ["evaluation/average_precision.py", "ytvis/annotations.py"])
-def test_code_of_the_evaluation_reruns_evaluation_and_report(clone, rerun, module):
-    append(clone / "mssts" / module, "\n# a remark\n")
+@pytest.mark.parametrize("file", ["evaluation/average_precision.py", "ytvis/annotations.py", "ytvis/_compiled.c"])
+def test_code_of_the_evaluation_reruns_evaluation_and_report(clone, rerun, file):
+    append(clone / "mssts" / file, "\n// a remark\n" if file.endswith(".c") else "\n# a remark\n")
     assert set(rerun(clone)) == REPORT | {"evaluate"}
 
 

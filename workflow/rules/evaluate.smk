@@ -43,7 +43,8 @@ rule evaluate:
         reads=canonical(BASELINE, ("evaluation",)),
     shell:
         "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations} "
-        "--predictions {input.predictions} --run {input.run} --split {wildcards.split} "
+        "--predictions {input.predictions} --run {input.run} --dataset {wildcards.dataset} "
+        "--split {wildcards.split} "
         "--output {output.metrics} 2> >(tee {log} >&2)"
 
 
@@ -67,5 +68,5 @@ rule evaluate_external:
         reads=canonical(BASELINE, ("evaluation",)),
     shell:
         "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations} "
-        "--predictions {input.predictions:q} --split {wildcards.split} "
+        "--predictions {input.predictions:q} --dataset {wildcards.dataset} --split {wildcards.split} "
         "--output {output.metrics} 2> >(tee {log} >&2)"

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from mssts.core.errors import InputError
-from mssts.ytvis.ground_truth import parse_ground_truth, read_ground_truth
-from mssts.ytvis.submission import parse_predictions, read_predictions
+from mssts.ytvis.annotations import parse_annotations, read_annotations
+from mssts.ytvis.submission import parse_submission, read_submission
 
 pytestmark = pytest.mark.usefixtures("each_reader")
 
@@ -21,7 +21,7 @@ def case(new_case):
 
 def message_for(case, content):
     with pytest.raises(InputError) as error:
-        parse_predictions(content, parse_ground_truth(case.content), "p.json")
+        parse_submission(content, parse_annotations(case.content), "p.json")
     return str(error.value)
 
 
@@ -75,7 +75,7 @@ def test_predictions_that_are_no_list_are_refused(case):
 
 
 def test_an_empty_list_of_predictions_is_accepted(case):
-    assert parse_predictions([], parse_ground_truth(case.content)) == ()
+    assert parse_submission([], parse_annotations(case.content)).predictions == ()
 
 
 def _set(*path_and_value):
@@ -101,13 +101,13 @@ def _set(*path_and_value):
         (_set("categories", 1, "id", 1), ["id 1 occurs twice"]),
         (_set("categories", 1, "name", "kind1"), ["name 'kind1' occurs twice"]),
         (_set("videos", 0, "height", 0), ["videos[0]: height: found 0"]),
-        (_set("videos", 0, "length", 3), ["annotations[0]: segmentations: found 2 frames, expected 3"]),
+        (_set("videos", 0, "length", 3), ["annotations[0]: segmentations: found 2 frames, but video 1 has 3"]),
         (_set("annotations", 0, "id", 0), ["id: found 0"]),
         (_set("annotations", 0, "video_id", 4), ["video_id: found 4"]),
         (_set("annotations", 0, "category_id", 3), ["category_id: found 3, expected one of [1, 2]"]),
         (_set("annotations", 0, "iscrowd", "no"), ["iscrowd: found 'no'"]),
         (_set("annotations", 0, "areas", ["big", None]), ["areas: expected"]),
-        (_set("annotations", 0, "attributes", {"fog": 1}), ["attributes: expected"]),
+        (_set("annotations", 0, "attributes", ["fog"]), ["attributes: found list, expected an object"]),
         (_set("annotations", 0, "segmentations", 0, [[1, 2, 3]]), ["segmentations[0]: polygon"]),
         (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [5, 5]}), ["cover 10 pixels"]),
         (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [110, -10]}), ["cover 100", "0 or"]),
@@ -120,7 +120,7 @@ def test_a_bad_annotation_is_refused_with_its_place_and_what_was_found(case, cha
     content = copy.deepcopy(case.content)
     change(content)
     with pytest.raises(InputError) as error:
-        parse_ground_truth(content, "gt.json")
+        parse_annotations(content, "gt.json")
     for words in ["gt.json", *said]:
         assert words in str(error.value)
 
@@ -146,14 +146,14 @@ def test_broken_plain_runs_of_a_file_are_refused(case, tmp_path, runs):
     case.content["annotations"][0]["segmentations"][0] = {"size": [10, 10], "counts": "here"}
     path.write_text(json.dumps(case.content).replace('"here"', runs))
     with pytest.raises(InputError):
-        read_ground_truth(path)
+        read_annotations(path)
 
 
 def test_a_number_too_long_for_python_is_refused_as_invalid_json(case, tmp_path):
     path = tmp_path / "gt.json"
     path.write_text(json.dumps(case.content).replace('"length": 2', '"length": ' + "2" * 5000))
     with pytest.raises(InputError, match="not valid JSON"):
-        read_ground_truth(path)
+        read_annotations(path)
 
 
 @pytest.mark.parametrize("key", ["height", "width", "length"])
@@ -161,7 +161,7 @@ def test_a_number_too_long_for_python_is_refused_as_invalid_json(case, tmp_path)
 def test_an_impossible_size_of_a_video_is_refused(case, key, value):
     case.content["videos"][0][key] = value
     with pytest.raises(InputError, match=f"{key}: found .*, expected an integer from 1 to 1048576"):
-        parse_ground_truth(case.content)
+        parse_annotations(case.content)
 
 
 def test_a_json_error_behind_plain_runs_is_reported_at_its_place_in_the_file(case, tmp_path):
@@ -170,7 +170,7 @@ def test_a_json_error_behind_plain_runs_is_reported_at_its_place_in_the_file(cas
     text = json.dumps(case.content)
     path.write_text(text[:-1] + "?}")
     with pytest.raises(InputError, match=rf"\(char {len(text) - 1}\)"):
-        read_ground_truth(path)
+        read_annotations(path)
 
 
 @pytest.mark.parametrize("indent", [None, 1])
@@ -178,9 +178,9 @@ def test_plain_runs_of_a_file_are_those_of_its_content(case, tmp_path, indent):
     path = tmp_path / "gt.json"
     case.content["annotations"][0]["segmentations"] = [{"size": [10, 10], "counts": [3, 5, 12, 80]}, None]
     path.write_text(json.dumps(case.content, indent=indent))
-    (read,), (parsed,) = (found.instances for found in (read_ground_truth(path), parse_ground_truth(case.content)))
-    assert read.segmentations == parsed.segmentations
-    assert read.track.areas_T.tolist() == [85, 0]
+    (read,), (parsed,) = (found.tracks for found in (read_annotations(path), parse_annotations(case.content)))
+    assert read.masks.run_lengths() == parsed.masks.run_lengths()
+    assert read.masks.areas_T.tolist() == [85, 0]
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_an_unreadable_file_is_refused_with_its_path(case, tmp_path, text, said)
     path = tmp_path / "file.json"
     if text is not None:
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    truth = parse_ground_truth(case.content)
-    for read in (lambda: read_ground_truth(path), lambda: read_predictions(path, truth)):
+    truth = parse_annotations(case.content)
+    for read in (lambda: read_annotations(path), lambda: read_submission(path, truth)):
         with pytest.raises(InputError, match=said) as error:
             read()
         assert str(path) in str(error.value)
@@ -203,4 +203,4 @@ def test_nan_written_by_python_is_refused_as_a_score(case, tmp_path):
     path = tmp_path / "p.json"
     path.write_text(json.dumps(case.predictions))
     with pytest.raises(InputError, match="score: found nan"):
-        read_predictions(path, parse_ground_truth(case.content))
+        read_submission(path, parse_annotations(case.content))

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from mssts.ytvis import tracks
+from mssts.ytvis import masks as reader
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = any(importlib.metadata.distributions(name="mssts"))
 CAN_COMPILE = shutil.which("cc") and Path(sysconfig.get_path("include"), "Python.h").exists()
-needs_compiled = pytest.mark.skipif(tracks._compiled is None, reason="mssts is not installed, or without a C compiler")
+needs_compiled = pytest.mark.skipif(reader._compiled is None, reason="mssts is not installed, or without a C compiler")
 
 
 def assert_same(found, expected):
@@ -32,8 +32,8 @@ def assert_same(found, expected):
 
 
 def read_both(frames, height, width):
-    found = tracks._read_compiled(frames, height, width)
-    expected = tracks._read_with_numpy([frames], height, width)
+    found = reader._read_compiled(frames, height, width)
+    expected = reader._read_with_numpy([frames], height, width)
     return found, expected and expected[0]
 
 
@@ -122,7 +122,7 @@ def test_the_compiled_reader_accepts_no_counts_that_numpy_refuses(text):
     ],
 )
 def test_the_compiled_reader_reads_nothing_from_what_is_no_mask(mask):
-    assert tracks._read_compiled([mask], 3, 4) is None
+    assert reader._read_compiled([mask], 3, 4) is None
 
 
 @needs_compiled
@@ -135,19 +135,19 @@ def test_both_readers_accept_numbers_of_up_to_six_digits_only(digits, accepted):
 
 @pytest.mark.skipif(not (INSTALLED and CAN_COMPILE), reason="not installed, no C compiler, or no headers of Python")
 def test_the_reader_is_compiled_where_it_can_be():
-    assert tracks._compiled is not None, "install again: make setup"
+    assert reader._compiled is not None, "install again: make setup"
 
 
 @needs_compiled
 def test_a_reader_compiled_from_an_earlier_source_is_not_used(tmp_path):
     room = tmp_path / "mssts" / "ytvis"
     shutil.copytree(ROOT / "mssts", room.parent, ignore=shutil.ignore_patterns("__pycache__"))
-    asked = [sys.executable, "-c", "from mssts.ytvis import tracks; print(tracks._compiled is None)"]
+    asked = [sys.executable, "-c", "from mssts.ytvis import masks; print(masks._compiled is None)"]
 
     def missing():
         return subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
 
-    built = Path(shutil.copy2(tracks._compiled.__file__, room))
+    built = Path(shutil.copy2(reader._compiled.__file__, room))
     os.utime(room / "_compiled.c", (built.stat().st_mtime - 1,) * 2)
     assert missing() == "False"
     os.utime(room / "_compiled.c", (built.stat().st_mtime + 1,) * 2)
@@ -164,9 +164,9 @@ def test_installation_succeeds_without_a_c_compiler(tmp_path):
     command = ["-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", "--target", target, copy]
     nothing = {"PATH": str(tmp_path / "empty"), "CC": "no-such-compiler", "HOME": str(tmp_path)}
     subprocess.run([sys.executable, *command], env=nothing, check=True, capture_output=True)
-    asked = "from mssts.evaluation import tracks; print(tracks.__file__, tracks._compiled)"
+    asked = "from mssts.ytvis import masks; print(masks.__file__, masks._compiled)"
     environment = nothing | {"PYTHONPATH": str(target)}
     answer = subprocess.run(
         [sys.executable, "-c", asked], env=environment, cwd=tmp_path, check=True, capture_output=True, text=True
     )
-    assert answer.stdout.split() == [str(target / "mssts" / "ytvis" / "tracks.py"), "None"]
+    assert answer.stdout.split() == [str(target / "mssts" / "ytvis" / "masks.py"), "None"]
