@@ -14,14 +14,14 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        [paths.TABLE_PDF] if STUDY.splits else [],
-        of_submissions("predictions.zip"),
+        [paths.TABLE_PDF] if SPEC.splits else [],
+        study_files.files_of_splits(STUDY, SPEC.submissions, "predictions.zip"),
 
 
-# Once, before any job: concurrent first use of a fresh store would race. No file depends on it.
+# Once, before any job: concurrent first use of a new MLflow store would race. No file depends on it.
 onstart:
     if MISSING:
         atexit.unregister(print)
         raise WorkflowError(MISSING)
-    if TRACKING:
-        shell("python -m mssts tracking init --study $MSSTS_STUDY")
+    if MLFLOW:
+        shell("python -m mssts mlflow init --study $MSSTS_STUDY")

@@ -1,20 +1,28 @@
-"""Command line: one subcommand per stage, each a thin call of the stage's function.
+"""Command line: one subcommand per stage. It resolves the study and calls the stage's function.
 
-Nothing heavy is imported before a stage runs, so that `mssts --help` answers at once. Bad input ends with one
-`error: ...` on the standard error stream and exit code 2; a training that ends early has the codes of
-`mssts.failures`.
+Torch, MLflow, pandas and matplotlib are imported inside the subcommands, so that `mssts --help` answers at once. Bad
+input ends with one `error: ...` on the standard error stream and exit code 2; a training that ends early has the codes
+of `mssts.training.failures`.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mssts.config import load_baseline
 from mssts.core.errors import InputError
+from mssts.core.files import read_json
+from mssts.study.paths import RESULTS, report_dir
+from mssts.study.resolve import load_study
 from mssts.training.failures import RunFailure
+
+if TYPE_CHECKING:
+    from mssts.training.callbacks import Callback
 
 INTERRUPTED = 130
 
@@ -25,31 +33,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-tracking_app = typer.Typer(help="The local MLflow store.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(tracking_app, name="tracking")
+mlflow_app = typer.Typer(help="Mirror the runs to MLflow.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(mlflow_app, name="mlflow")
 
-Study = Annotated[str, typer.Option(help="Name of a file in ablations/studies, without .yaml.")]
+StudyName = Annotated[str, typer.Option(help="Name of a file in ablations/studies, without .yaml.")]
 Dataset = Annotated[str, typer.Option(help="Name of the dataset.")]
 Backbone = Annotated[str, typer.Option(help="Name of the backbone.")]
 Seed = Annotated[int, typer.Option(min=1, help="Seed of the run, from 1.")]
 Data = Annotated[Path, typer.Option(help="Directory of the dataset.")]
 Split = Annotated[str, typer.Option(help="Name of the split, e.g. valid.")]
-Output = Annotated[Path, typer.Option(help="Where to write.")]
+Output = Annotated[Path, typer.Option(help="File or directory to write.")]
 
 
 @app.command()
-def generate(study: Study, dataset: Dataset, output: Output) -> None:
-    """Generate an embedded dataset at the study's scale."""
-    from mssts import config
+def generate(study: StudyName, dataset: Dataset, output: Output) -> None:
+    """Generate a synthetic dataset (SynthVIS) at the study's scale."""
     from mssts.data.synthvis import generate as synthvis
 
-    settings = config.resolve(config.load_study(study).scale).data.synthetic
-    synthvis.generate(settings, dataset, output)
+    synthvis.generate(load_study(study).baseline.data.synthetic, dataset, output)
 
 
 @app.command()
 def prepare(dataset: Dataset, data: Data) -> None:
-    """Check a dataset of your own (or coco), make its fingerprint and, of videos, the local split."""
+    """Check your own dataset (or coco), and write its fingerprint and, for videos, the local split."""
     from mssts.data import prepare as stage
     from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 
@@ -64,19 +70,20 @@ def prepare(dataset: Dataset, data: Data) -> None:
 
 
 @app.command()
-def pretrain(study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output) -> None:
+def pretrain(study: StudyName, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output) -> None:
     """Train the baseline on still images: the checkpoint that all variants start from."""
     from mssts.training import run as stage
 
-    stage.pretrain(study, dataset, backbone, seed, data, output)
+    run = load_study(study).pretraining(dataset, backbone, seed)
+    stage.train(run, data, output, callbacks=_callbacks(study))
 
 
 @app.command()
 def train(
-    study: Study,
+    study: StudyName,
     dataset: Dataset,
     backbone: Backbone,
-    variant: Annotated[str, typer.Option(help="Name of a file in ablations/variants, without .yaml.")],
+    variant: Annotated[str, typer.Option(help="Name of a variant of the study.")],
     seed: Seed,
     data: Data,
     init: Annotated[Path, typer.Option(help="Pre-trained checkpoint to start from.")],
@@ -85,12 +92,25 @@ def train(
     """Train one variant on videos."""
     from mssts.training import run as stage
 
-    stage.train(study, dataset, backbone, variant, seed, data, init, output)
+    run = load_study(study).training(dataset, backbone, variant, seed)
+    stage.train(run, data, output, init, _callbacks(study))
+
+
+def _mlflow_is_on() -> bool:
+    return os.environ.get("MSSTS_MLFLOW", "on") != "off"
+
+
+def _callbacks(study: str) -> list[Callback]:
+    if not _mlflow_is_on():
+        return []
+    from mssts.study.mlflow_mirror import TrainingMirror
+
+    return [TrainingMirror(study)]
 
 
 @app.command()
 def predict(
-    study: Study,
+    study: StudyName,
     checkpoint: Annotated[Path, typer.Option(help="checkpoint.pt of a run.")],
     data: Data,
     dataset: Dataset,
@@ -100,7 +120,7 @@ def predict(
     """Predict every video of a split: the official submission list, and the same list zipped beside it."""
     from mssts.inference import predict as stage
 
-    stage.predict(study, checkpoint, data, dataset, split, output)
+    stage.predict(load_study(study).baseline, checkpoint, data, dataset, split, output)
 
 
 @app.command("import-weights")
@@ -122,28 +142,33 @@ def import_weights(
 
 
 @app.command("server-scores")
-def server_scores(study: Study) -> None:
-    """Show the official scores that were entered by hand in server_scores.yaml."""
+def server_scores(study: StudyName) -> None:
+    """Print the official scores that were entered by hand in server_scores.yaml."""
+    from mssts.report.tables.server_scores import score_table
     from mssts.study import server_scores as stage
 
-    print(stage.server_table(study))
+    scores = [score for score in stage.read_server_scores() if score.study == load_study(study).name]
+    if scores:
+        print(score_table(scores).markdown(), end="")
+    else:
+        print(f"No score has been entered for study {study} in {stage.FILE}.")
 
 
 @app.command()
 def plan(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a file in ablations/studies, without .yaml.")],
 ) -> None:
-    """Say what a study costs: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""
+    """Print what a study costs: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""
     from mssts.study import plan as stage
 
-    print(stage.plan(study))
+    print(stage.plan(load_study(study), load_baseline()))
 
 
 @app.command("check-submission")
 def check_submission(
     file: Annotated[Path, typer.Argument(help="Submission as JSON, or zipped; ours or of any other method.")],
     data: Data,
-    dataset: Annotated[str | None, typer.Option(help="Name of the dataset; by default that of the directory.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the dataset; default: of its directory.")] = None,
     split: Split = "valid",
 ) -> None:
     """Check a submission against every rule of the YouTube-VIS format."""
@@ -155,7 +180,7 @@ def check_submission(
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise InputError(f"{file}: {len(problems)} problem(s):\n{listed}")
-    print(f"{file}: fit to submit; {len(stage.RULES)} rules checked:")
+    print(f"{file}: ready to submit; {len(stage.RULES)} rules checked:")
     for rule in stage.RULES:
         print(f"  {rule}")
 
@@ -166,104 +191,100 @@ def evaluate(
     predictions: Annotated[Path, typer.Option(help="Submission list: ours, or any other method's results.json.")],
     output: Output,
     split: Annotated[str | None, typer.Option(help="Name of the split, for the record.")] = None,
-    study: Annotated[str | None, typer.Option(help="Study whose evaluation settings go into the record.")] = None,
-    run: Annotated[Path | None, typer.Option(help="run.json of that run; with --study, mirrored.")] = None,
+    study: Annotated[str | None, typer.Option(help="Study whose evaluation section goes into the record.")] = None,
+    run: Annotated[Path | None, typer.Option(help="run.json of the run that made the predictions.")] = None,
     lenient: Annotated[
-        bool, typer.Option("--lenient", help="Count what the public evaluator passes over in silence; do as it does.")
+        bool, typer.Option("--lenient", help="Accept what the reference evaluator silently accepts; count each case.")
     ] = False,
 ) -> None:
     """Measure a submission list: AP, AR and per-challenge numbers, with the match records beside them."""
-    from mssts.core.files import read_json
     from mssts.evaluation import evaluate as stage
 
     record = read_json(run) if run else None
-    settings = None
-    if study:
-        from mssts import config
-        from mssts.study import mlflow_mirror as tracking
-
-        settings = config.resolve(config.load_study(study).scale).evaluation
-    metrics = stage.evaluate(annotations, predictions, output, record, split, settings, lenient)
+    config = load_study(study).baseline.evaluation if study else None
+    metrics = stage.evaluate(annotations, predictions, output, record, split, config, lenient)
     for warning in metrics["warnings"]:
-        place = f"{warning['count']} times, first at {warning['first']}"
-        print(f"warning: {warning['file']}: {warning['what']} ({place})", file=sys.stderr)
-    if record and study and tracking.enabled():
-        tracking.log_evaluation(study, record, metrics, [output, predictions])
+        where = f"{warning['count']} times, first at {warning['first']}"
+        print(f"warning: {warning['file']}: {warning['what']} ({where})", file=sys.stderr)
+    if record and study and _mlflow_is_on():
+        from mssts.study.mlflow_mirror import deliver_evaluation
+
+        deliver_evaluation(study, record, output, predictions)
 
 
 @app.command()
-def complexity(study: Study) -> None:
-    """Write the table of the study's models: parameters, and FLOPs of a clip."""
-    from mssts.study.complexity import write_complexity
-    from mssts.study.paths import report_dir
+def complexity(study: StudyName) -> None:
+    """Write the parameters of the study's models and the FLOPs of a clip."""
+    from mssts.study import complexity as stage
+    from mssts.study.complexity_file import FILE
 
-    write_complexity(study, report_dir(study))
+    stage.write_complexity(load_study(study), report_dir(study) / FILE)
 
 
 @app.command()
-def table(study: Study) -> None:
+def tables(study: StudyName) -> None:
     """Write the study's tables as CSV, Markdown and LaTeX."""
     from mssts.report.tables import write_tables
-    from mssts.study.paths import report_dir
+    from mssts.study.results import compute_results
 
-    write_tables(study, report_dir(study))
-
-
-@app.command()
-def figures(study: Study) -> None:
-    """Draw the study's training curves."""
-    from mssts.report.curves import write_curves
-    from mssts.study.paths import report_dir
-
-    write_curves(study, report_dir(study))
+    write_tables(compute_results(load_study(study), report_dir(study)))
 
 
 @app.command()
-def attention(study: Study) -> None:
+def figures(study: StudyName) -> None:
+    """Draw the study's figures; the tables must have been written."""
+    from mssts.report.figures import write_figures
+    from mssts.study.results import read_results
+
+    write_figures(read_results(load_study(study), report_dir(study)))
+
+
+@app.command()
+def attention(study: StudyName) -> None:
     """Draw the study's attention maps, baseline against MS-STS."""
     from mssts.report.attention import write_attention
-    from mssts.study.paths import report_dir
+    from mssts.study.runs import collect
 
-    write_attention(study, report_dir(study))
+    write_attention(collect(load_study(study)), report_dir(study))
 
 
 @app.command()
-def document(study: Study, output: Output) -> None:
-    """Typeset the study's report as one PDF."""
+def document(study: StudyName, output: Output) -> None:
+    """Typeset the study's report as one PDF; the tables must have been written."""
     from mssts.report.document import write_document
-    from mssts.study import mlflow_mirror as tracking
-    from mssts.study import paths
+    from mssts.study.results import read_results
 
-    write_document(study, output)
-    if tracking.enabled():
-        tracking.log_report(study, [output, *sorted(paths.report_dir(study).rglob("*.*"))])
+    write_document(read_results(load_study(study), report_dir(study)), output)
+    if _mlflow_is_on():
+        from mssts.study.mlflow_mirror import deliver_report
+
+        deliver_report(study, [output, *sorted(report_dir(study).rglob("*.*"))])
 
 
 @app.command("stop-trainings")
 def stop_trainings() -> None:
-    """Ask the trainings that a crashed driver left alive on this machine to save and stop."""
-    from mssts.study.paths import RESULTS
+    """Ask the trainings that still run on this machine after a crash of the workflow to save and stop."""
     from mssts.training.run_lock import stop_owners
 
-    print(f"{stop_owners(RESULTS)} trainings were alive; what they had done is saved")
+    print(f"{stop_owners(RESULTS)} trainings were running; they have saved their state and stopped")
 
 
-@tracking_app.command("init")
-def tracking_init(study: Study) -> None:
-    """Create the MLflow store and the study's experiment; safe to repeat."""
-    from mssts import config
-    from mssts.study import mlflow_mirror as tracking
+@mlflow_app.command("init")
+def mlflow_init(study: StudyName) -> None:
+    """Create the local store and the study's experiment; safe to repeat."""
+    load_study(study)
+    if _mlflow_is_on():
+        from mssts.study.mlflow_mirror import initialise
 
-    config.load_study(study)
-    tracking.initialise(study)
+        initialise(study)
 
 
-@tracking_app.command("sync")
-def tracking_sync(study: Study) -> None:
-    """Send MLflow what it misses of a study's finished runs, from their own files; safe to repeat."""
-    from mssts.study import mlflow_mirror as tracking
+@mlflow_app.command("sync")
+def mlflow_sync(study: StudyName) -> None:
+    """Send MLflow what it lacks of a study's finished runs, from their own files; safe to repeat."""
+    from mssts.study.mlflow_mirror import sync
 
-    there, complete = tracking.sync(study)
+    there, complete = sync(study, load_study(study).spec)
     print(f"{complete} of {there} trainings and evaluations of study {study} are complete in MLflow")
     if complete < there:
         raise InputError("MLflow stopped answering in between. Sync again when it is back.")

@@ -1,7 +1,8 @@
-"""The typed configuration: baseline recipe + scale + variant, resolved and checked; errors name file and key.
+"""The typed configuration: baseline + scale + variant, resolved and checked. Errors name file and key.
 
-`ablations/baseline.yaml` is the only complete recipe. A scale (`ablations/scales/`) overrides sizes, a variant
-(`ablations/variants/`) is the one change under study, a study (`ablations/studies/`) is the matrix that is run.
+`ablations/baseline.yaml` is the only complete configuration. A scale (`ablations/scales/`) overrides sizes, a variant
+(`ablations/variants/`) is the one change under study, a study (`ablations/studies/`) is the matrix that is run and is
+resolved by `mssts.study.resolve`. Imports no torch.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mssts.core.errors import InputError
 
 ABLATIONS = Path("ablations")
-PRETRAIN = "pretrain"
-TRAIN = "train"
+PRETRAIN: Final = "pretrain"
+TRAIN: Final = "train"
 STAGE_SECTIONS = {
     PRETRAIN: ("data", "model", "loss", "pretrain", "runtime"),
     TRAIN: ("data", "model", "loss", "pretrain", "train", "runtime"),
@@ -32,16 +33,17 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys and silent conversions are errors."""
+    """Base class of all sections: unknown keys are errors, and no value is converted silently."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class SyntheticSection(Section):
-    """Size of a generated dataset (SynthVIS); ignored for a dataset that the user brings."""
+    """Size of a generated dataset (SynthVIS); not read for a user's own dataset."""
 
     train_videos: Positive
     valid_videos: Positive
@@ -52,10 +54,10 @@ class SyntheticSection(Section):
 
 
 class DataSection(Section):
-    """Which frames make a clip and how they are augmented."""
+    """The frames of a clip and their augmentation."""
 
     synthetic: SyntheticSection
-    short_sides: list[Positive] = Field(description="training short sides in pixels, one drawn per clip")
+    short_sides: list[Positive] = Field(description="short sides in pixels; one is drawn per training clip")
     max_long_side: Positive
     crop: bool = Field(description="also use resize {400,500,600} + crop 384-600 + resize")
     photometric: bool
@@ -63,9 +65,13 @@ class DataSection(Section):
     pad_multiple: Positive
     mean: list[float] = Field(min_length=3, max_length=3)
     std: list[PositiveFloat] = Field(min_length=3, max_length=3)
-    protocol: Literal["local", "official"] = Field("local", description="train a user's dataset on a part or all")
-    joint: bool = Field(False, description="videos and COCO's images as one set")
-    coco_map: Literal["corrected", "seqformer"] = Field("corrected", description="of COCO's categories to the videos'")
+    protocol: Literal["local", "official"] = Field(
+        default="local", description="train on a part of a user's training videos (local) or on all (official)"
+    )
+    joint: bool = Field(default=False, description="train on videos and COCO images together")
+    coco_map: Literal["corrected", "seqformer"] = Field(
+        default="corrected", description="map from COCO's categories to those of the videos"
+    )
 
 
 class MsStsSection(Section):
@@ -156,10 +162,10 @@ class LossSection(Section):
 
 
 class OptimisationSection(Section):
-    """One training stage: a fixed number of optimiser steps of a fixed total batch."""
+    """One training stage: the number of optimiser steps, the total batch and the optimiser."""
 
     steps: Positive
-    batch_clips: Positive = Field(description="clips per optimiser step, over all devices")
+    batch_clips: Positive = Field(description="clips per optimiser step, summed over all devices")
     frames: Positive = Field(description="frames per clip (T)")
     learning_rate: PositiveFloat
     backbone_learning_rate: PositiveFloat
@@ -168,15 +174,16 @@ class OptimisationSection(Section):
     gradient_clip_norm: PositiveFloat
     warmup_fraction: Probability
     schedule: Literal["step", "cosine"]
-    drop_fractions: list[Probability] = Field(description="x0.1 at these fractions of the steps (schedule: step)")
+    drop_fractions: list[Probability] = Field(description="the rate drops to a tenth at these fractions (step)")
     log_every: Positive = Field(description="steps between two records of the training log")
 
 
 class PretrainSection(OptimisationSection):
-    """The stage on still images that all variants start from."""
+    """Pre-training on still images: the checkpoint that all variants start from."""
 
     backbone_weights: str = Field(
-        "imagenet", description="imagenet: through the backbone's library; random; or a local file or folder of them"
+        default="imagenet",
+        description="imagenet (from the backbone's library), random, or a local file or folder of weights",
     )
 
 
@@ -184,7 +191,7 @@ class TrainSection(OptimisationSection):
     """Training of a variant from the pre-trained checkpoint."""
 
     seeds_per_pretraining: Positive = Field(description="seed k starts from pre-training seed (k-1)//this + 1")
-    init: str = Field("pretrain", description="pretrain: our own stage on still images; else a checkpoint of ours")
+    init: str = Field(default=PRETRAIN, description="pretrain (the stage of that name), or the path of a checkpoint")
 
 
 class PredictSection(Section):
@@ -196,14 +203,14 @@ class PredictSection(Section):
 
 
 class EvaluationSection(Section):
-    """What is counted; every AP definition itself is fixed."""
+    """Resampling of videos; the definitions of the metrics are fixed."""
 
     bootstrap_replicates: Positive
     bootstrap_seed: Natural
 
 
 class RuntimeSection(Section):
-    """Machine-independent execution: from the config, never from the machine."""
+    """Device, precision and threads: from the configuration, never from the machine."""
 
     device: Literal["cpu", "cuda", "auto"]
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"]
@@ -211,18 +218,22 @@ class RuntimeSection(Section):
 
 
 class ExecutionSection(Section):
-    """How a run is carried out. It shapes no result beyond rounding: it names no run and stands in no record."""
+    """How a run is carried out. Results change by rounding only, so it names no run and is in no record."""
 
-    devices: Positive = Field(1, description="on one node")
-    nodes: Positive = 1
-    clips_per_device: Positive | None = Field(None, description="clips at a time; the batch is met by accumulation")
-    checkpoint_encoder: bool = Field(False, description="compute the encoder again in the backward pass: less memory")
-    workers: Natural = Field(0, description="processes that prepare batches, per device")
-    checkpoint_every: Positive = Field(500, description="steps between two resume checkpoints")
+    devices: Positive = Field(default=1, description="on one node")
+    nodes: Positive = Field(default=1)
+    clips_per_device: Positive | None = Field(
+        default=None, description="clips at a time; gradients are accumulated up to the batch"
+    )
+    checkpoint_encoder: bool = Field(
+        default=False, description="activation checkpointing of the encoder: less memory, more time"
+    )
+    workers: Natural = Field(default=0, description="processes that prepare batches, per device")
+    checkpoint_every: Positive = Field(default=500, description="steps between two resume checkpoints")
 
 
 class Config(Section):
-    """One resolved run."""
+    """The complete configuration of a run."""
 
     data: DataSection
     model: ModelSection
@@ -239,32 +250,38 @@ RECORDED = tuple(name for name in Config.model_fields if name != "execution")
 
 
 class Variant(Section):
-    """One question asked of the baseline: a few dotted changes."""
+    """One change of the baseline, and the question that it answers."""
 
     title: str
     question: str = Field(min_length=1)
     source: str = Field(min_length=1)
-    changes: dict[str, Any]
+    changes: dict[str, Any] = Field(description="dotted key of the configuration -> value")
 
 
 class Study(Section):
-    """A matrix of runs: datasets x backbones x variants x seeds at one scale."""
+    """The file of a study, a matrix of runs: datasets x backbones x variants x seeds at one scale."""
 
     question: str = Field(min_length=1)
     scale: Name
     datasets: list[Name] = Field(min_length=1)
     splits: list[Name] = Field(description="predicted and evaluated")
-    submissions: list[Name] = Field([], description="predicted and zipped only")
+    submissions: list[Name] = Field(default=[], description="predicted and zipped only")
     backbones: list[Name] = Field(min_length=1)
     variants: list[Name] = Field(min_length=1)
     seeds: list[Positive] = Field(min_length=1)
-    foreign: dict[str, str] = Field({}, description="other methods: title -> results.json on the first dataset, split")
+    external: dict[str, str] = Field(
+        default={}, description="other methods: title -> submission file for the first dataset and split"
+    )
     cost: str
     expect: str
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Mapping in a YAML file. Raises InputError if missing, not YAML, or not a mapping."""
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        InputError: The file is missing, not YAML, or not a mapping.
+    """
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
         raise InputError(f"{path}: no such file. There are: {known}.")
@@ -277,7 +294,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _validated(model: type[BaseModel], content: dict[str, Any], path: Path | str) -> Any:
+def validated(model: type[Model], content: dict[str, Any], path: Path | str) -> Model:
+    """Check the content of a YAML file and return it as a typed record.
+
+    Raises:
+        InputError: One line for each problem, with file and key.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -293,11 +315,6 @@ def _validated(model: type[BaseModel], content: dict[str, Any], path: Path | str
         raise InputError("\n".join(lines)) from None
 
 
-def validated(model: type[BaseModel], content: dict[str, Any], path: Path | str) -> Any:
-    """The content of a YAML file as a typed record. Raises InputError naming file and key of every problem."""
-    return _validated(model, content, path)
-
-
 def _suggestion(model: type[BaseModel], dotted: str) -> str:
     *parents, last = dotted.split(".")
     for parent in parents:
@@ -311,6 +328,7 @@ def _suggestion(model: type[BaseModel], dotted: str) -> str:
 
 
 def _leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of a nested mapping by dotted key."""
     leaves: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{key}"
@@ -319,7 +337,11 @@ def _leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
-    """A copy of the recipe `tree` with dotted keys replaced. Raises InputError for a key that is not in the recipe."""
+    """Return a copy of a complete configuration with the values of dotted keys replaced.
+
+    Raises:
+        InputError: A key of `changes` (from the file `path`) is not in the configuration.
+    """
     result = json.loads(json.dumps(tree))
     for dotted, value in changes.items():
         node = result
@@ -332,81 +354,57 @@ def _override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict
     return result
 
 
-def load_study(name: str, root: Path = ABLATIONS) -> Study:
-    """The study of that name, its variants checked for existence. Raises InputError."""
-    path = root / "studies" / f"{name}.yaml"
-    study: Study = _validated(Study, read_yaml(path), path)
-    for key in ("datasets", "splits", "backbones", "variants", "seeds"):
-        values = getattr(study, key)
-        if len(set(values)) != len(values):
-            raise InputError(f"{path}: {key}: found a value twice in {values}; name each once")
-    for variant in study.variants:
-        load_variant(variant, root)
-    config = resolve(study.scale, "baseline", root)
-    _check_foreign(study, path)
-    if not study.splits and not study.submissions:
-        raise InputError(f"{path}: splits: found none, and no submissions; name what is to be predicted")
-    local = [split for split in study.splits if split.startswith("local_")]
-    if local and config.data.protocol == "official":
-        raise InputError(f"{path}: splits: {local} belong to the videos that data.protocol: official trains on")
-    return study
-
-
-def _check_foreign(study: Study, path: Path) -> None:
-    names = [foreign_name(title) for title in study.foreign]
-    if not all(names) or len(set(names)) != len(names):
-        raise InputError(
-            f"{path}: foreign: found the titles {list(study.foreign)}; give each letters or digits of its own"
-        )
-    if study.foreign and not study.splits:
-        raise InputError(f"{path}: foreign: there is no split to evaluate these results on; name one in splits")
-
-
-def foreign_name(title: str) -> str:
-    """Name of another method's directory: the letters and digits of its title, in small letters, the rest as dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-
-
-def load_variant(name: str, root: Path = ABLATIONS) -> Variant:
-    """The variant of that name, each change checked against the baseline. Raises InputError naming file and key."""
-    path = root / "variants" / f"{name}.yaml"
-    variant: Variant = _validated(Variant, read_yaml(path), path)
-    baseline = root / "baseline.yaml"
-    recipe = read_yaml(baseline)
-    changed = _override(recipe, variant.changes, path)
-    _validated(Config, changed, path)
-    values = _leaves(recipe)
-    for dotted, value in variant.changes.items():
-        if values[dotted] == value:
-            raise InputError(f"{path}: {dotted}: found {value!r}, which is the baseline's own value; remove the line")
-    if not variant.changes and name != "baseline":
-        raise InputError(f"{path}: changes: found nothing; a variant other than 'baseline' changes something")
-    return variant
-
-
-def recipe(root: Path = ABLATIONS) -> Config:
-    """The baseline's own recipe, at the paper's sizes. Raises InputError."""
+def load_baseline(root: Path = ABLATIONS) -> Config:
+    """The baseline configuration at the paper's sizes. Raises InputError."""
     path = root / "baseline.yaml"
-    return _validated(Config, read_yaml(path), path)
+    return validated(Config, read_yaml(path), path)
 
 
 def resolve(scale: str, variant: str = "baseline", root: Path = ABLATIONS) -> Config:
-    """Baseline recipe + scale + variant, validated. Raises InputError naming file and key."""
-    baseline = root / "baseline.yaml"
-    recipe = read_yaml(baseline)
-    _validated(Config, recipe, baseline)
+    """The configuration of one variant at a scale. Raises InputError naming file and key."""
+    return resolve_variants(scale, [variant], root)[1][variant]
+
+
+def resolve_variants(
+    scale: str, names: Iterable[str], root: Path = ABLATIONS
+) -> tuple[dict[str, Variant], dict[str, Config]]:
+    """Read the baseline, a scale and some variants, each file once.
+
+    Returns:
+        The variants, and the configuration of each (baseline + scale + changes of the variant), by name.
+
+    Raises:
+        InputError: With file and key.
+    """
+    path = root / "baseline.yaml"
+    baseline = read_yaml(path)
+    validated(Config, baseline, path)
     path = root / "scales" / f"{scale}.yaml"
-    scaled = _override(recipe, _leaves(read_yaml(path)), path)
-    _validated(Config, scaled, path)
-    changes = load_variant(variant, root).changes
-    path = root / "variants" / f"{variant}.yaml"
-    return _validated(Config, _override(scaled, changes, path), path)
+    scaled = _override(baseline, _leaves(read_yaml(path)), path)
+    validated(Config, scaled, path)
+    variants, configs = {}, {}
+    for name in names:
+        path = root / "variants" / f"{name}.yaml"
+        variants[name] = validated(Variant, read_yaml(path), path)
+        changes = variants[name].changes
+        validated(Config, _override(baseline, changes, path), path)
+        configs[name] = validated(Config, _override(scaled, changes, path), path)
+        _check_changes(changes, _leaves(baseline), name, path)
+    return variants, configs
+
+
+def _check_changes(changes: dict[str, Any], values: dict[str, Any], name: str, path: Path) -> None:
+    for dotted, value in changes.items():
+        if values[dotted] == value:
+            raise InputError(f"{path}: {dotted}: found {value!r}, which is the baseline's own value; remove the line")
+    if not changes and name != "baseline":
+        raise InputError(f"{path}: changes: found nothing; a variant other than 'baseline' changes something")
 
 
 def canonical(config: BaseModel, sections: tuple[str, ...] = ()) -> str:
-    """Canonical JSON of a config, or of some of its sections: equal text if and only if equal values.
+    """Canonical JSON of a record, or of some of its sections: equal text if and only if equal values.
 
-    Keys at their built-in default are left out, so that a new key with a default changes the text of nothing old.
+    Keys at their built-in default are left out, so that a new key with a default changes no existing text.
     """
     tree = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if sections:
@@ -415,10 +413,10 @@ def canonical(config: BaseModel, sections: tuple[str, ...] = ()) -> str:
 
 
 def digest(config: Config, stage: str = TRAIN) -> str:
-    """First 12 hex digits of the SHA-256 of the canonical JSON of the sections that shape the weights of a stage."""
+    """First 12 hex digits of the SHA-256 of the canonical sections that determine the weights of a stage."""
     return hashlib.sha256(canonical(config, STAGE_SECTIONS[stage]).encode()).hexdigest()[:12]
 
 
 def pretrain_seed(config: Config, seed: int) -> int:
-    """The pre-training seed from whose checkpoint training seed `seed` starts."""
+    """The pre-training seed whose checkpoint training seed `seed` starts from."""
     return (seed - 1) // config.train.seeds_per_pretraining + 1

@@ -34,7 +34,7 @@ print("heavy:", [name for name in {HEAVY} if name in sys.modules])
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "heavy: []" in run.stdout
-    stages = "generate pretrain train predict evaluate complexity table figures attention document"
+    stages = "generate pretrain train predict evaluate complexity tables figures attention document"
     for stage in stages.split():
         assert f"\n  {stage} " in run.stdout
 
@@ -51,7 +51,7 @@ def test_help_answers_at_once(root):
     assert seconds() - started < 0.7
 
 
-@pytest.mark.parametrize("stage", ["table", "figures", "attention"])
+@pytest.mark.parametrize("stage", ["tables", "figures", "attention"])
 def test_bad_input_is_one_message_and_exit_code_2(root, stage):
     run = mssts(root, stage, "--study", "nope")
     assert run.returncode == 2
@@ -61,7 +61,7 @@ def test_bad_input_is_one_message_and_exit_code_2(root, stage):
 
 def test_mlflow_does_not_start_for_an_unknown_study(root, tmp_path):
     (tmp_path / "ablations").symlink_to(root / "ablations")
-    run = mssts(tmp_path, "tracking", "init", "--study", "nope")
+    run = mssts(tmp_path, "mlflow", "init", "--study", "nope")
     assert run.returncode == 2
     assert not (tmp_path / "mlruns").exists()
 

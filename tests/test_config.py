@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from mssts import config as configuration
-from mssts.config import STAGE_SECTIONS, canonical, digest, load_study, load_variant, pretrain_seed, resolve
+from mssts.config import STAGE_SECTIONS, canonical, digest, pretrain_seed, resolve
 from mssts.core.errors import InputError
+from mssts.study.resolve import load_study
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
 SCALES, STUDIES, VARIANTS = (
@@ -33,7 +34,7 @@ def write_variant(ablations: Path, **content) -> None:
 def variant_message(ablations: Path, **content) -> str:
     write_variant(ablations, **content)
     with pytest.raises(InputError) as caught:
-        load_variant("new", ablations)
+        resolve("smoke", "new", ablations)
     assert "variants/new.yaml" in str(caught.value)
     return str(caught.value)
 
@@ -48,7 +49,7 @@ def study_message(ablations: Path, **content) -> str:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_is_valid(name):
-    assert load_study(name, ABLATIONS).question
+    assert load_study(name, ABLATIONS).spec.question
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -68,16 +69,16 @@ def test_no_two_variants_are_the_same():
 def test_the_ablation_study_has_all_combinations_and_the_controls():
     study = load_study("ablation", ABLATIONS)
     switches = set()
-    for variant in study.variants:
-        model, loss = (getattr(resolve(study.scale, variant, ABLATIONS), name) for name in ("model", "loss"))
+    for config in (study.configs[variant] for variant in study.variants):
+        model, loss = config.model, config.loss
         ms_sts = model.encoder.ms_sts
         if ms_sts.intra_scale and ms_sts.inter_scale and not ms_sts.own_frame_only:
             enabled = (ms_sts.enabled, model.decoder.temporal.enabled, loss.foreground_background.enabled)
             switches.add(enabled)
     assert len(switches) == 8
     assert {"ms_sts_intra", "ms_sts_inter", "ms_sts_own_frame"} < set(study.variants)
-    assert len(study.seeds) == 6
-    starts = [pretrain_seed(resolve(study.scale, "baseline", ABLATIONS), seed) for seed in study.seeds]
+    assert len(study.spec.seeds) == 6
+    starts = [pretrain_seed(study.baseline, seed) for seed in study.spec.seeds]
     assert starts == [1, 1, 1, 2, 2, 2]
 
 
@@ -157,7 +158,7 @@ def test_all_problems_of_a_file_are_listed_at_once(ablations):
 
 def test_an_unknown_variant_is_refused_with_the_known_ones(ablations):
     with pytest.raises(InputError, match=r"variants/nope\.yaml: no such file\. There are: baseline, "):
-        load_variant("nope", ablations)
+        resolve("smoke", "nope", ablations)
 
 
 def test_an_unknown_scale_is_refused_with_the_known_ones(ablations):
@@ -168,20 +169,20 @@ def test_an_unknown_scale_is_refused_with_the_known_ones(ablations):
 def test_a_file_that_is_no_yaml_is_refused_with_the_line(ablations):
     (ablations / "variants/new.yaml").write_text("title: [")
     with pytest.raises(InputError, match=r"variants/new\.yaml: not valid YAML: .*line 1"):
-        load_variant("new", ablations)
+        resolve("smoke", "new", ablations)
 
 
 def test_bytes_that_are_no_text_are_refused_as_invalid_yaml(ablations):
     (ablations / "variants/new.yaml").write_bytes(b"title: \xff\xfe\x00")
     with pytest.raises(InputError, match=r"variants/new\.yaml: not valid YAML"):
-        load_variant("new", ablations)
+        resolve("smoke", "new", ablations)
 
 
 @pytest.mark.parametrize(("text", "found"), [("", "NoneType"), ("- a\n- b\n", "list"), ("word", "str")])
 def test_a_file_that_holds_no_mapping_is_refused_with_what_it_holds(ablations, text, found):
     (ablations / "variants/new.yaml").write_text(text)
     with pytest.raises(InputError, match=f"expected a mapping of keys to values, found {found}"):
-        load_variant("new", ablations)
+        resolve("smoke", "new", ablations)
 
 
 def test_a_mistake_in_a_scale_names_the_scales_file(ablations):

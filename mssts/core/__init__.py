@@ -1,1 +1,1 @@
-"""Errors, files, tensor records, distributed work and provenance; knows nothing of the other rooms."""
+"""Errors, files, checkpoints, tensor records, distributed work and provenance; imports nothing else of the package."""

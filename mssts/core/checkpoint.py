@@ -14,15 +14,19 @@ from mssts.core.files import atomic_write
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Save a mapping of tensors and plain values; the same content gives the same bytes."""
-    buffer = io.BytesIO()  # written in one go: torch hides the error of a full disk behind one of its own
+    """Save a mapping of tensors and plain values; equal content gives equal bytes."""
+    buffer = io.BytesIO()  # written at once: torch replaces the error of a full disk by one of its own
     torch.save(content, buffer)
     with atomic_write(path, "wb") as file:
         file.write(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a mapping of tensors and plain values onto the CPU. Raises InputError if missing, damaged or unsafe."""
+    """Load a mapping of tensors and plain values onto the CPU.
+
+    Raises:
+        InputError: If the file is missing, damaged, contains code, or is not a mapping.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint. Train it first.")

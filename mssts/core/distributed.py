@@ -1,8 +1,4 @@
-"""Work on one or many devices: the same result, however it is spread.
-
-The total batch of a step is cut into parts of `clips_per_device` clips; device r of R works on the parts r, r + R, ...
-one after the other. What is random or normalised in a part depends on the part alone, never on who works on it.
-"""
+"""Start of one or several devices, sums over them, and work that is shared between them."""
 
 from __future__ import annotations
 
@@ -21,18 +17,26 @@ T = TypeVar("T")
 
 
 def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int = 1) -> Fabric:
-    """Fabric on the configured devices; with several on one machine it starts their processes itself.
+    """Start Fabric on the configured devices.
 
-    On several nodes the scheduler starts one process per device (Slurm: srun) and Fabric reads its variables.
-    Raises InputError for fp16 on a CPU, where Fabric would take bf16 instead.
+    With several devices on one node, Fabric starts the other processes itself. On several nodes the scheduler starts
+    one process per device (Slurm: srun), and Fabric reads the scheduler's variables.
+
+    Args:
+        device: "cpu", "cuda" or "auto".
+        precision: Precision of weights and computation.
+        devices: Number of devices per node.
+        nodes: Number of nodes.
+
+    Raises:
+        InputError: For fp16 on a CPU, where Fabric would use bf16 instead.
     """
-    several = devices * nodes > 1
     fabric = Fabric(
         accelerator=device,
         devices=devices,
         num_nodes=nodes,
         precision=precision,
-        strategy=DDPStrategy(forward_sync_buffers=False) if several else "auto",
+        strategy=DDPStrategy(forward_sync_buffers=False) if devices * nodes > 1 else "auto",
         plugins=[LightningEnvironment()] if nodes == 1 else None,
     )
     if precision == "16-mixed" and fabric.device.type == "cpu":
@@ -44,30 +48,44 @@ def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int
     return fabric
 
 
-def agree(fabric: Fabric, *numbers: float) -> list[float]:
-    """Sums of the numbers over all devices."""
+def all_reduce_sum(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
+    """Return the sum of a tensor over all devices; with several devices `values` itself may be overwritten."""
     if fabric.world_size == 1:
-        return list(numbers)
-    values = torch.tensor(numbers, dtype=torch.float64, device=fabric.device)
-    return fabric.all_reduce(values, reduce_op="sum").tolist()
+        return values
+    total = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    assert isinstance(total, torch.Tensor)
+    return total
 
 
 def own_share(fabric: Fabric, items: Sequence[T]) -> Sequence[T]:
-    """Every R-th of the items, from the place of this device of R."""
+    """Return the items that this device of R works on: every R-th, beginning at its rank."""
     return items[fabric.global_rank :: fabric.world_size]
 
 
 def merged_shares(fabric: Fabric, own: list[T], items: int) -> list[T]:
-    """What all devices made of their `own_share`, one thing of each item, in the items' order and on every device."""
+    """Gather the results of all devices.
+
+    Args:
+        fabric: The devices.
+        own: One result for each item of this device's `own_share`.
+        items: Number of items of all devices together.
+
+    Returns:
+        One result for each item, in the order of the items, on every device.
+    """
     if fabric.world_size == 1:
         return own
     shares: list[list[T]] = [[]] * fabric.world_size
     torch.distributed.all_gather_object(shares, own)
-    return in_turn(shares, items)
+    return interleave(shares, items)
 
 
-def in_turn(shares: list[list[T]], items: int) -> list[T]:
-    """The first of each share, then the second of each; raises ValueError where an item is lost or doubled."""
+def interleave(shares: list[list[T]], items: int) -> list[T]:
+    """Merge shares: the first of each share, then the second of each, and so on.
+
+    Raises:
+        ValueError: If the shares do not add up to `items`.
+    """
     merged: list[Any] = [None] * items
     for rank, share in enumerate(shares):
         merged[rank :: len(shares)] = share

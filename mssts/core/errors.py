@@ -1,7 +1,10 @@
-"""The one error that bad input raises."""
+"""The error for bad input."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Bad input of a user: the message names file, key or frame, what was found, what was expected, what to do."""
+    """Bad input of a user.
+
+    The message names the file, key or frame, what was found, what was expected, and what to do.
+    """

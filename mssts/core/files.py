@@ -1,4 +1,4 @@
-"""Every file that the project writes goes through here: a temporary name in the same folder, then a rename."""
+"""Atomic writing and reading of files: a file is written under a temporary name in its folder, then renamed."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from mssts.core.errors import InputError
 
 
 @contextmanager
-def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """A file object whose content appears under `path` only when the block ends without an error.
+def atomic_write(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
+    """Open a file whose content appears under `path` only if the block ends without an error.
 
-    Creates missing parents. mode: "w" (UTF-8 text, newline as given) or "wb".
+    Args:
+        path: File to write or replace; missing parent directories are created.
+        mode: "w" for UTF-8 text with newlines as given, or "wb" for bytes.
+
+    Yields:
+        The file object to write to.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    encoding, newline = (None, None) if mode == "wb" else ("utf-8", "")
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, mode, **text) as file:
+        with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -37,23 +42,31 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON with sorted keys; NaN and infinity are refused with ValueError."""
+    """Write JSON with sorted keys.
+
+    Raises:
+        ValueError: For NaN or infinity, which JSON cannot hold.
+    """
     with atomic_write(path) as file:
         json.dump(content, file, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
         file.write("\n")
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file. Raises InputError if it is missing or malformed."""
+    """Read a JSON file.
+
+    Raises:
+        InputError: If the file is missing or malformed.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}. Make the file anew.") from None
+        raise InputError(f"{path}: not valid JSON: {error}. Create the file again.") from None
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 of a file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Where a result comes from: the commit of the code that made it."""
+"""Provenance of a result: the commit of the code that made it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ SOURCES = ("mssts", "ablations", "workflow", "Snakefile")
 
 
 def commit() -> str:
-    """Short commit of the source tree; "+changed" if tracked sources differ from it; "unknown" without git."""
+    """Return the short commit of the source tree.
+
+    "+changed" is appended if tracked sources differ from the commit; "unknown" is returned outside a git clone.
+    """
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""Tensor records that are handed from room to room."""
+"""Tensor records that are passed between packages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch
 
 @dataclass(frozen=True)
 class Instances:
-    """The ground-truth instances of one clip.
+    """Ground-truth instances of one clip.
 
-    labels_N: (N,) int64, index of the class logit, 0..K-1.
-    boxes_NT4: (N, T, 4) float32, centre x, centre y, width, height relative to the unpadded frame;
-        (1e-6, 1e-6, 1e-6, 1e-6) in a frame from which the instance is absent [code].
-    masks_NTHW: (N, T, H, W) bool, in pixels of the (unpadded) frame; zeros where absent.
+    Attributes:
+        labels_N: (N,) int64, index of the class logit, 0..K-1.
+        boxes_NT4: (N, T, 4) float32, centre x, centre y, width, height relative to the unpadded frame;
+            (1e-6, 1e-6, 1e-6, 1e-6) in a frame from which the instance is absent [code].
+        masks_NTHW: (N, T, H, W) bool, in pixels of the unpadded frame; zeros where the instance is absent.
     """
 
     labels_N: torch.Tensor
@@ -22,7 +23,7 @@ class Instances:
     masks_NTHW: torch.Tensor
 
     def to(self, device: torch.device) -> Instances:
-        """The same record on another device."""
+        """Return the same record on another device."""
         return Instances(self.labels_N.to(device), self.boxes_NT4.to(device), self.masks_NTHW.to(device))
 
 
@@ -30,8 +31,11 @@ class Instances:
 class Clip:
     """One training clip.
 
-    video_id: id in the annotation file. frame_indices: (T,) sorted positions in the video.
-    frames_T3HW: (T, 3, H, W) float32, normalised by the mean and deviation of the config.
+    Attributes:
+        video_id: Id in the annotation file.
+        frame_indices: (T,) sorted positions of the frames in the video.
+        frames_T3HW: (T, 3, H, W) float32, normalised by the mean and standard deviation of the config.
+        instances: Ground truth.
     """
 
     video_id: int
@@ -42,11 +46,14 @@ class Clip:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips of one length, padded at right and bottom to a common size.
+    """Clips of one length, padded at the right and bottom to a common size.
 
-    frames_BT3HW: float32, zeros in the padding. padding_mask_BTHW: bool, True where padded.
-    sizes: unpadded (height, width) in pixels of each clip. instances: one record per clip, masks unpadded.
-    video_ids: the video of each clip, for messages.
+    Attributes:
+        frames_BT3HW: (B, T, 3, H, W) float32, zeros in the padding.
+        padding_mask_BTHW: (B, T, H, W) bool, True where padded.
+        sizes: Unpadded (height, width) of each clip in pixels.
+        instances: Ground truth of each clip; its masks are not padded.
+        video_ids: Video of each clip, for messages.
     """
 
     frames_BT3HW: torch.Tensor
@@ -56,7 +63,7 @@ class Batch:
     video_ids: tuple[int, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """Return the same batch on another device."""
         return replace(
             self,
             frames_BT3HW=self.frames_BT3HW.to(device),

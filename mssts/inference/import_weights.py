@@ -88,7 +88,7 @@ def _backbone(public: dict[str, Tensor], source: Path) -> str:
 def _config(public: dict[str, Tensor]) -> Config:
     """The baseline's recipe with the number of layers and queries that the checkpoint has."""
     root = ABLATIONS if ABLATIONS.is_dir() else Path(__file__).resolve().parents[2] / ABLATIONS
-    tree = configuration.recipe(root).model_dump(mode="json", by_alias=True)
+    tree = configuration.load_baseline(root).model_dump(mode="json", by_alias=True)
     for part in ("encoder", "decoder"):
         tree["model"][part]["layers"] = 1 + max(
             (int(n.split(".")[4]) for n in public if n.startswith(f"detr.transformer.{part}.layers.")), default=0

@@ -13,7 +13,6 @@ import torch
 from pycocotools import mask as run_length
 from tqdm import tqdm
 
-from mssts import config as configuration
 from mssts.config import Config, PredictSection
 from mssts.core.checkpoint import load_checkpoint
 from mssts.core.distributed import merged_shares, own_share, start_fabric
@@ -43,13 +42,12 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
     return model.eval(), config, categories
 
 
-def predict(study: str, checkpoint: Path, data: Path, dataset: str, split: str, output: Path) -> None:
+def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: str, output: Path) -> None:
     """Predict every video of a split; writes `output` (JSON) and the submission zip beside it.
 
     The model is that of the checkpoint's own config, the inference settings are those of the study's scale today. Of
     several devices of one node each takes every n-th video; the first writes what all found, in the data set's order.
     """
-    config = configuration.resolve(configuration.load_study(study).scale)
     device = "cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
     fabric = start_fabric(device, "32-true", config.execution.devices)
     torch.set_num_threads(config.runtime.threads)

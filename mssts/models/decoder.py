@@ -96,6 +96,10 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.reference_points.bias)
         nn.init.constant_(self.box_heads[0].layers[-1].bias[2:], -2.0)
 
+    def reference_projections(self) -> list[nn.Module]:
+        """Return the layers that predict where attention samples; the optimizer gives them a rate of their own."""
+        return [self.reference_points]
+
     def forward(self, memory_BTSC: Tensor, places: TokenPlaces) -> list[tuple[Tensor, Tensor, Tensor]]:
         """For each layer: instance queries (B, N, C), boxes (B, T, N, 4), reference points (B, T, N, 2) that entered.
 

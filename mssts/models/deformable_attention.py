@@ -40,6 +40,10 @@ class DeformableAttention(nn.Module):
         nn.init.xavier_uniform_(self.value_projection.weight, generator=generator)
         nn.init.zeros_(self.value_projection.bias)
 
+    def reference_projections(self) -> list[nn.Module]:
+        """Return the layers that predict where attention samples; the optimizer gives them a rate of their own."""
+        return [self.sampling_offsets]
+
     def forward(self, queries_BTQC: Tensor, references: Tensor, tokens_BTSC: Tensor, places: TokenPlaces) -> Tensor:
         """Sampled features of each query, (B, T, Q, C).
 

@@ -1,1 +1,1 @@
-"""Tables, figures, attention maps and the PDF of a study, from the files of its runs."""
+"""The report of a study: its tables, figures and PDF, from the files of the runs. Presentation only."""

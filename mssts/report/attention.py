@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pycocotools import mask as run_length
 
-from mssts import config as configuration
 from mssts.config import Config
 from mssts.core.files import write_json
 from mssts.data.datasets import entry, split_annotations
@@ -32,7 +31,7 @@ from mssts.study.attention_cases import (
     shown_frames,
 )
 from mssts.study.paths import dataset_dir
-from mssts.study.runs import Result, StudyRuns, collect
+from mssts.study.runs import Result, StudyRuns
 from mssts.ytvis.annotations import VideoAnnotations
 from mssts.ytvis.ground_truth import read_ground_truth
 
@@ -60,31 +59,30 @@ class Panel:
     looking: tuple[int, int, int]
 
 
-def write_attention(study: str, output_dir: Path) -> None:
+def write_attention(runs: StudyRuns, output_dir: Path) -> None:
     """Write attention/attention.pdf and .png, and attention/cases.json with the caption, into `output_dir`.
 
     Prints "not run" where the baseline or every variant with the MS-STS module is missing.
     """
-    runs = collect(study)
     pair = chosen_results(runs)
     panels, caption = [], f"Attention maps: {NOT_RUN}."
     if pair is not None:
-        torch.set_num_threads(configuration.resolve(runs.study.scale).runtime.threads)
+        torch.set_num_threads(runs.study.baseline.runtime.threads)
         panels, caption = _panels(runs, *pair)
     folder = Path(output_dir) / "attention"
     with paper_style():
-        save(attention_figure(panels, runs.titles[pair[1].run.variant] if pair else ""), folder / "attention")
+        save(attention_figure(panels, runs.study.titles[pair[1].run.variant] if pair else ""), folder / "attention")
     write_json(folder / "cases.json", {"caption": caption, "cases": [_record(panel) for panel in panels]})
 
 
 def _panels(runs: StudyRuns, baseline: Result, variant: Result) -> tuple[list[Panel], str]:
     dataset, split = baseline.run.dataset, baseline.split
-    directory = dataset_dir(runs.study.scale, dataset)
+    directory = dataset_dir(runs.study.spec.scale, dataset)
     truth = read_ground_truth(entry(dataset).files(directory, split)[0])
     annotations = split_annotations(dataset, directory, split)
     cases = choose_cases(truth, found_by(baseline), found_by(variant))
     models = [load_run_model(result.run.directory / "checkpoint.pt")[:2] for result in (baseline, variant)]
-    settings = configuration.resolve(runs.study.scale)
+    settings = runs.study.baseline
     panels = [draw_case(case, annotations, models, settings) for case in cases]
     return panels, _caption(runs, variant, cases)
 
@@ -212,7 +210,7 @@ def _caption(runs: StudyRuns, variant: Result, cases: list[Case]) -> str:
     missing = [name.replace("_", " ") for name in CHALLENGES if name not in {case.challenge for case in cases}]
     without = f" No instance found by both models shows {', '.join(missing)}." if missing else ""
     return (
-        f"Baseline and {runs.titles[run.variant]}, {run.dataset}, {variant.split} split, {run.backbone}, "
+        f"Baseline and {runs.study.titles[run.variant]}, {run.dataset}, {variant.split} split, {run.backbone}, "
         f"seed {run.seed}. For each challenge the instance that shows it most among those that both models find at an "
         f"IoU of 0.5: {listed or 'none'}.{without} Upper rows: deformable cross-attention of the instance's query, "
         "summed over heads, points, levels and layers. Lower rows: the frames, and what the encoder's token at the "

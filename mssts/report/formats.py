@@ -1,52 +1,50 @@
-"""Text of numbers and of tables: CSV, Markdown and LaTeX."""
+"""Text of numbers and of tables: Markdown and LaTeX."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Sequence
 
 import pandas as pd
 
-from mssts.core.files import atomic_write
+from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals
+from mssts.study.differences import Interval
 
-NOT_RUN = "not run"
-NO_VALUE = "-"
 _MINUS = "\N{MINUS SIGN}"
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    _MINUS: r"$-$",
-    "Δ": r"$\Delta$",
-    "“": "``",
-    "”": "''",
-}
-
-
-def decimals(value: float | None, digits: int = 2) -> str:
-    """A number with fixed decimals; a dash for a value that does not exist (null in the metrics, NaN)."""
-    if value is None or math.isnan(value):
-        return NO_VALUE
-    return f"{value + 0.0:.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        _MINUS: r"$-$",
+        "Δ": r"$\Delta$",
+        "“": "``",
+        "”": "''",
+    }
+)
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A difference with its sign, the minus as a typographic minus."""
+    """A difference with its sign; the minus is the typographic one."""
     if math.isnan(value):
         return NO_VALUE
     return f"{value:+,.{digits}f}".replace("-", _MINUS) if round(value, digits) else f"{0:.{digits}f}"
 
 
-def mean_and_deviation(values: list[float | None], digits: int = 2) -> str:
+def interval_text(interval: Interval) -> str:
+    """A difference with its interval, such as "+1.00 [+0.20, +1.80]"."""
+    return f"{signed(interval.mean)} [{signed(interval.low)}, {signed(interval.high)}]"
+
+
+def mean_and_deviation(values: Sequence[float | None], digits: int = 2) -> str:
     """Mean over runs, and ± the sample standard deviation where there are at least two; "not run" for none."""
     if not values:
         return NOT_RUN
@@ -58,53 +56,31 @@ def mean_and_deviation(values: list[float | None], digits: int = 2) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """A count with its word, the regular plural where it is not 1."""
+    """A count with its noun, in the regular plural where the count is not 1."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def escape_latex(text: str) -> str:
     """Text in which every character that LaTeX reads as a command stands for itself."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    return text.translate(_LATEX)
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """A pipe table; every cell as text, a bar in a cell escaped."""
-    rows = [[str(cell).replace("|", "\\|") for cell in row] for row in [list(frame.columns), *frame.values.tolist()]]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join(" --- " for _ in frame.columns) + "|")
-    return "\n".join(lines) + "\n"
+    """A pipe table of text cells."""
+    rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.values.tolist()]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
 
 
 def latex(frame: pd.DataFrame, caption: str, label: str, text_columns: int) -> str:
-    """A `table` environment with booktabs rules; the first `text_columns` columns left, the others right aligned."""
+    """A `table` environment of text cells with booktabs rules.
+
+    Args:
+        frame: The table.
+        caption: Its caption, not escaped yet.
+        label: For `\\ref`.
+        text_columns: Number of columns, from the first, that are left aligned; the others are right aligned.
+    """
+    style = frame.rename(columns=escape_latex).map(escape_latex).style.hide(axis="index")
     columns = "l" * text_columns + "r" * (len(frame.columns) - text_columns)
-    rows = [" & ".join(escape_latex(str(cell)) for cell in row) + r" \\" for row in frame.values.tolist()]
-    head = " & ".join(escape_latex(str(column)) for column in frame.columns) + r" \\"
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{escape_latex(caption)}}}",
-        rf"  \label{{{label}}}",
-        rf"  \begin{{tabular}}{{{columns}}}",
-        *(f"    {line}" for line in [r"\toprule", head, r"\midrule", *rows, r"\bottomrule"]),
-        r"  \end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text atomically."""
-    with atomic_write(path) as file:
-        file.write(text)
-
-
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table of text cells as CSV with plain line feeds."""
-    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """A table of text cells, empty cells as empty text."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    options = {"caption": escape_latex(caption), "label": label, "position_float": "centering", "hrules": True}
+    return "% needs \\usepackage{booktabs}\n" + style.to_latex(column_format=columns, **options)

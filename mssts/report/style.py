@@ -1,4 +1,4 @@
-"""How figures look, and how they are written so that the same data give the same bytes."""
+"""The look of figures, and how they are written so that the same data give the same bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -15,6 +16,7 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from mssts.core.csv_files import NOT_RUN
 from mssts.core.files import atomic_write
 
 TEXT_WIDTH = 6.9  # inches: the text of an A4 page of the report
@@ -29,14 +31,14 @@ _NO_METADATA = {
 
 
 def colour_and_dash(position: int) -> tuple[str, object]:
-    """Line style of the n-th series; told apart without colour as well, and beyond the palette's length."""
+    """Line style of the n-th series; distinct without colour as well, and beyond the length of the palette."""
     return PALETTE[position % len(PALETTE)], DASHES[(position + position // len(PALETTE)) % len(DASHES)]
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Small serif type that matplotlib brings along, thin axes, no box; nothing of the machine's own settings."""
-    settings = {
+    """Small serif type that comes with matplotlib, thin axes, no box; independent of the user's own settings."""
+    style: dict[Any, Any] = {
         "font.family": "STIXGeneral",
         "mathtext.fontset": "stix",
         "font.size": 8.5,
@@ -64,8 +66,16 @@ def paper_style() -> Iterator[None]:
         "pdf.fonttype": 42,
         "svg.hashsalt": "mssts",
     }
-    with plt.style.context("default"), plt.rc_context(settings):
+    with plt.style.context("default"), plt.rc_context(style):
         yield
+
+
+def empty_figure() -> Figure:
+    """A figure that says "not run"."""
+    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.6))
+    axis.set_axis_off()
+    axis.text(0.5, 0.5, NOT_RUN, ha="center", va="center")
+    return figure
 
 
 def save(figure: Figure, stem: Path) -> None:
@@ -80,8 +90,9 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def _settle(figure: Figure) -> None:
-    """Lay out once, then round: the solver's last digits differ between processes, and shift antialiased lines."""
+    """Fix the layout, rounded: the last digits of the solver differ between processes and shift antialiased lines."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axis in figure.axes:
-        axis.set_position([round(number, 5) for number in axis.get_position(original=True).bounds])
+        left, bottom, width, height = (round(number, 5) for number in axis.get_position(original=True).bounds)
+        axis.set_position((left, bottom, width, height))

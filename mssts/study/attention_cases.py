@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mssts import config as configuration
 from mssts.core.files import read_json
 from mssts.evaluation.attributes import attribute_measures, challenge_attributes
 from mssts.evaluation.matching import MatchRecords
 from mssts.evaluation.records_file import read_records
-from mssts.study.runs import BASELINE, Result, StudyRuns
+from mssts.study.resolve import BASELINE
+from mssts.study.runs import Result, StudyRuns
 from mssts.ytvis.ground_truth import GroundTruth, Instance
 
 CHALLENGES = ("scale_variation", "aspect_ratio_change", "partial_visibility", "occlusion")
@@ -36,7 +36,7 @@ def chosen_variant(runs: StudyRuns) -> str | None:
     """The study's first variant with all contributions; else its first with the MS-STS module over the whole clip."""
     with_module, complete = [], []
     for variant in runs.study.variants:
-        config = configuration.resolve(runs.study.scale, variant)
+        config = runs.study.configs[variant]
         module = config.model.encoder.ms_sts
         if module.enabled and not module.own_frame_only:
             with_module.append(variant)
@@ -50,7 +50,7 @@ def chosen_results(runs: StudyRuns) -> tuple[Result, Result] | None:
     variant = chosen_variant(runs)
     if variant is None:
         return None
-    for place in runs.settings():
+    for place in runs.benchmarks():
         others = {result.run.seed: result for result in runs.select(*place, variant)}
         for result in runs.select(*place, BASELINE):
             pair = (result, others[result.run.seed])

@@ -9,19 +9,19 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mssts import config as configuration
 from mssts.config import Config, ModelSection
+from mssts.core.csv_files import write_csv
 from mssts.data.augmentation import resized_size
 from mssts.data.datasets import entry, is_generated
 from mssts.models import MsStsVis, build_model, count_parameters
-from mssts.report.complexity import COLUMNS, FILE
-from mssts.report.formats import write_csv
+from mssts.study.complexity_file import COLUMNS
+from mssts.study.resolve import ResolvedStudy
 
 VIDEO_SIZE = (720, 1280)  # px, of most videos of YouTube-VIS
 
 
 def frame_size(config: Config, dataset: str) -> tuple[int, int]:
-    """(height, width) in px of a frame at inference; a user's videos are taken to be 16:9."""
+    """(height, width) in px of a frame at inference; a user's videos are assumed to be 16:9."""
     synthetic = config.data.synthetic
     video = (synthetic.height, synthetic.width) if is_generated(dataset) else VIDEO_SIZE
     return resized_size(*video, config.predict.short_side, None)
@@ -35,29 +35,28 @@ def meta_model(config: ModelSection, backbone: str, dataset: str) -> MsStsVis:
 
 
 def parameters(config: ModelSection, backbone: str, dataset: str) -> int:
-    """Numbers that are learned, or could be, at inference."""
+    """Number of parameters at inference, frozen ones included."""
     return count_parameters(meta_model(config, backbone, dataset))
 
 
 @cache
 def forward_flops(config: ModelSection, backbone: str, dataset: str, frames: int, size: tuple[int, int]) -> float:
-    """FLOPs of a clip of `frames` frames of size (height, width) px; see `report.complexity.COUNTED`."""
+    """FLOPs of a clip of `frames` frames of size (height, width) px; `complexity_file.COUNTED` says which."""
     counter = FlopCounterMode(display=False)
     with counter:
         meta_model(config, backbone, dataset).eval()(torch.empty(1, frames, 3, *size, device="meta"))
     return float(counter.get_total_flops())
 
 
-def write_complexity(name: str, output_dir: Path) -> None:
-    """Write complexity.csv: each model of the study, with the FLOPs of one clip of the training length."""
-    study = configuration.load_study(name)
-    configs = {variant: configuration.resolve(study.scale, variant) for variant in study.variants}
+def write_complexity(study: ResolvedStudy, output: Path) -> None:
+    """Write the parameters of every model of a study and the FLOPs of one clip of the training length as CSV."""
     rows = []
-    for dataset in study.datasets:
-        for backbone in study.backbones:
-            for variant, config in configs.items():
+    for dataset in study.spec.datasets:
+        for backbone in study.spec.backbones:
+            for variant in study.spec.variants:
+                config = study.configs[variant]
                 frames, size = config.train.frames, frame_size(config, dataset)
                 count = parameters(config.model, backbone, dataset)
                 flops = forward_flops(config.model, backbone, dataset, frames, size)
                 rows.append([dataset, backbone, variant, frames, *size, count, int(flops)])
-    write_csv(Path(output_dir) / FILE, pd.DataFrame(rows, columns=COLUMNS))
+    write_csv(output, pd.DataFrame(rows, columns=COLUMNS))

@@ -2,32 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from mssts import config as configuration
 from mssts.config import EvaluationSection
+from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals, read_csv
 from mssts.core.errors import InputError
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, GroupRecords, MatchRecords
 from mssts.evaluation.records_file import read_records
 from mssts.evaluation.statistics import LEAST_SEEDS, bootstrap_over_videos, compare_seeds, holm
-from mssts.study.runs import BASELINE, Result, StudyRuns
+from mssts.study.resolve import BASELINE
+from mssts.study.runs import Benchmark, Result, StudyRuns
 
+
+class Measure(NamedTuple):
+    """A metric over a subset of the instances: `WHOLE`, or those with a challenge attribute."""
+
+    subset: str
+    metric: str
+
+
+FILE = "ablation.csv"
 WHOLE = "all"
 ATTRIBUTES = ("occlusion", "fog")
-MEASURES = ((WHOLE, "AP"), (WHOLE, "AP75"), (WHOLE, "AP_agnostic"), *((attribute, "AP") for attribute in ATTRIBUTES))
-"""(subset of the instances, metric) of every difference in the ablation table."""
+MEASURES = (
+    *(Measure(WHOLE, metric) for metric in ("AP", "AP75", "AP_agnostic")),
+    *(Measure(attribute, "AP") for attribute in ATTRIBUTES),
+)
 _TOLERANCE = 1e-4  # percent points between a metrics.json and its match records
+_KEYS = ("dataset", "split", "backbone", "subset", "metric", "variant", "seeds")
+_NUMBERS = ("difference", "low", "high", "p", "p_holm")
+
+
+class Interval(NamedTuple):
+    """A mean paired difference and its 95 % bootstrap interval over videos, in percent points."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero is outside the interval."""
+        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean paired difference of a variant to the baseline, in percent points.
+    """Difference of a variant to the baseline.
 
-    seeds: training seeds that both have; 0: not run, and then every number is None. mean, low, high: None also where
-    no instance counts. low, high: 95 % paired bootstrap interval over videos. p, p_holm: two-sided exact sign-flip
-    test over seeds, without and with Holm's correction over the variants of one measure; None below six seeds.
+    Attributes:
+        dataset, split, backbone: Where both were measured.
+        subset, metric: What was measured.
+        seeds: Training seeds that both have; 0 if they have not been run.
+        interval: None if not run, and where no instance counts.
+        p: Two-sided exact sign-flip test over seeds; None below six seeds.
+        p_holm: The same after Holm's correction over the variants of one measure.
     """
 
     dataset: str
@@ -37,62 +72,102 @@ class Difference:
     metric: str
     variant: str
     seeds: int
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
+    interval: Interval | None = None
     p: float | None = None
     p_holm: float | None = None
 
+    @property
+    def benchmark(self) -> Benchmark:
+        """Dataset, split and backbone."""
+        return Benchmark(self.dataset, self.split, self.backbone)
 
-def differences(runs: StudyRuns, measures: tuple[tuple[str, str], ...] = MEASURES) -> list[Difference]:
-    """Differences of every variant but the baseline, for each dataset, split, backbone and measure.
+    @property
+    def measure(self) -> Measure:
+        """Subset and metric."""
+        return Measure(self.subset, self.metric)
 
-    Empty if the study has no baseline. Raises InputError for match records that do not give their metrics.
+
+def differences(runs: StudyRuns, measures: Sequence[Measure] = MEASURES) -> list[Difference]:
+    """Differences of every variant but the baseline, for each benchmark and measure.
+
+    Returns:
+        Grouped by benchmark, then by measure; empty if the study has no baseline.
+
+    Raises:
+        InputError: Match records that do not give their metrics.
     """
     if BASELINE not in runs.study.variants:
         return []
-    settings = configuration.resolve(runs.study.scale).evaluation
     found = []
-    for place in runs.settings():
-        intervals = {variant: _intervals(runs, place, variant, measures, settings) for variant in _compared(runs)}
+    for benchmark in runs.benchmarks():
+        of_variants = {
+            variant: _of_variant(runs, benchmark, variant, measures)
+            for variant in runs.study.variants
+            if variant != BASELINE
+        }
         for measure in measures:
-            family = [
-                Difference(*place, *measure, variant, seeds, **intervals[variant][1].get(measure, {}))
-                for variant, (seeds, _) in intervals.items()
-            ]
-            found += _with_holm(family)
+            found += _with_holm([of_variant[measure] for of_variant in of_variants.values()])
     return found
 
 
-def _compared(runs: StudyRuns) -> list[str]:
-    return [variant for variant in runs.study.variants if variant != BASELINE]
-
-
 def _with_holm(family: list[Difference]) -> list[Difference]:
-    tested = [difference.p for difference in family if difference.p is not None]
-    corrected = iter(holm(tested))
+    corrected = iter(holm([difference.p for difference in family if difference.p is not None]))
     return [d if d.p is None else replace(d, p_holm=next(corrected)) for d in family]
 
 
-def _pairs(runs: StudyRuns, place: tuple[str, str, str], variant: str) -> list[tuple[Result, Result]]:
+def _of_variant(
+    runs: StudyRuns, benchmark: Benchmark, variant: str, measures: Sequence[Measure]
+) -> dict[Measure, Difference]:
+    """Differences of a variant by measure, not corrected yet."""
+    pairs = _pairs(runs, benchmark, variant)
+    found = {measure: Difference(*benchmark, *measure, variant, len(pairs)) for measure in measures}
+    baseline = [read_records(first.matches) for first, _ in pairs]
+    other = [read_records(second.matches) for _, second in pairs]
+    for subset in dict.fromkeys(measure.subset for measure in measures) if pairs else []:
+        intervals = _intervals(baseline, other, subset, runs.study.baseline.evaluation)
+        for measure in measures:
+            if measure.subset == subset and (interval := intervals.get(measure.metric)) is not None:
+                p = _sign_flip(pairs, measure, interval.mean)
+                found[measure] = replace(found[measure], interval=interval, p=p)
+    return found
+
+
+def _pairs(runs: StudyRuns, benchmark: Benchmark, variant: str) -> list[tuple[Result, Result]]:
     """(baseline, variant) results of the seeds that both have."""
-    baseline = {result.run.seed: result for result in runs.select(*place, BASELINE) if result.metrics is not None}
+    baseline = {result.run.seed: result for result in runs.select(*benchmark, BASELINE) if result.metrics is not None}
     return [
         (baseline[result.run.seed], result)
-        for result in runs.select(*place, variant)
+        for result in runs.select(*benchmark, variant)
         if result.metrics is not None and result.run.seed in baseline
     ]
 
 
-def _value(result: Result, measure: tuple[str, str]) -> float | None:
-    subset, metric = measure
-    return result.value(metric) if subset == WHOLE else result.attribute(subset, metric)
+def _intervals(
+    baseline: list[MatchRecords], other: list[MatchRecords], subset: str, config: EvaluationSection
+) -> dict[str, Interval]:
+    """Interval of each metric that is defined over a subset."""
+    first, second = (
+        [part for records in runs if (part := restricted(records, subset)) is not None] for runs in (baseline, other)
+    )
+    if len(first) < len(baseline) or len(second) < len(other):
+        return {}
+    # the same seed for every variant: all of them are resampled on the same videos
+    generator = np.random.default_rng(config.bootstrap_seed)
+    found = bootstrap_over_videos(first, second, config.bootstrap_replicates, generator)
+    return {
+        metric: Interval(100 * one.difference, 100 * one.low, 100 * one.high)
+        for metric, one in found.items()
+        if one.difference is not None and one.low is not None and one.high is not None
+    }
 
 
 def restricted(records: MatchRecords, subset: str) -> MatchRecords | None:
-    """Records of the videos that show an attribute, in which its instances are all that counts; None without any.
+    """Restrict match records to the videos that show an attribute, and to its instances in them.
 
-    So that AP over them is `attribute_metrics` of the evaluation. The subset `WHOLE` keeps every video.
+    AP over the result is that of `attribute_metrics` in the evaluation. The subset `WHOLE` keeps every video.
+
+    Returns:
+        None if no video shows the attribute.
     """
     name = subset if subset == WHOLE else f"{ATTRIBUTE_VIEW}{subset}"
     if name not in records.views:
@@ -122,44 +197,20 @@ def restricted(records: MatchRecords, subset: str) -> MatchRecords | None:
     )
 
 
-def _intervals(
-    runs: StudyRuns,
-    place: tuple[str, str, str],
-    variant: str,
-    measures: tuple[tuple[str, str], ...],
-    settings: EvaluationSection,
-) -> tuple[int, dict[tuple[str, str], dict[str, float | None]]]:
-    """Number of paired seeds, and the numbers of `Difference` for each measure that is defined."""
-    pairs = _pairs(runs, place, variant)
-    if not pairs:
-        return 0, {}
-    baseline = [read_records(first.matches) for first, _ in pairs]
-    other = [read_records(second.matches) for _, second in pairs]
-    numbers = {}
-    for subset in dict.fromkeys(subset for subset, _ in measures):
-        first = [restricted(records, subset) for records in baseline]
-        second = [restricted(records, subset) for records in other]
-        if None in first or None in second:
-            continue
-        # the same seed for every variant: all of them are resampled on the same videos
-        generator = np.random.default_rng(settings.bootstrap_seed)
-        intervals = bootstrap_over_videos(first, second, settings.bootstrap_replicates, generator)
-        for measure in measures:
-            interval = intervals[measure[1]]
-            if measure[0] != subset or interval.difference is None:
-                continue
-            mean = 100 * interval.difference
-            p = _sign_flip(pairs, measure, mean)
-            numbers[measure] = {"mean": mean, "low": 100 * interval.low, "high": 100 * interval.high, "p": p}
-    return len(pairs), numbers
+def _value(result: Result, measure: Measure) -> float | None:
+    if measure.subset == WHOLE:
+        return result.value(measure.metric)
+    return result.attribute(measure.subset, measure.metric)
 
 
-def _sign_flip(pairs: list[tuple[Result, Result]], measure: tuple[str, str], mean: float) -> float | None:
+def _sign_flip(pairs: list[tuple[Result, Result]], measure: Measure, mean: float) -> float | None:
     """P-value over seeds (None below six), after a check that the metrics give the mean of the match records."""
-    first = {result.run.seed: _value(result, measure) for result, _ in pairs}
-    second = {result.run.seed: _value(result, measure) for _, result in pairs}
-    undefined = None in first.values() or None in second.values()
-    compared = None if undefined else compare_seeds(first, second)
+    first, second = (
+        {pair[side].run.seed: value for pair in pairs if (value := _value(pair[side], measure)) is not None}
+        for side in (0, 1)
+    )
+    complete = len(first) == len(second) == len(pairs)
+    compared = compare_seeds(first, second) if complete else None
     if compared is None or abs(compared.mean_difference - mean) > _TOLERANCE:
         files = ", ".join(str(result.matches.parent) for pair in pairs for result in pair)
         raise InputError(
@@ -167,3 +218,37 @@ def _sign_flip(pairs: list[tuple[Result, Result]], measure: tuple[str, str], mea
             "Evaluate these runs again."
         )
     return compared.p_value if len(pairs) >= LEAST_SEEDS else None
+
+
+def measured(found: list[Difference]) -> list[Measure]:
+    """The measures that are defined somewhere."""
+    return [measure for measure in MEASURES if any(one.measure == measure and one.interval for one in found)]
+
+
+def to_frame(found: list[Difference]) -> pd.DataFrame:
+    """Differences as a table of text cells, one row each."""
+
+    def cells(difference: Difference) -> list[str]:
+        numbers = (*(difference.interval or [None] * 3), difference.p, difference.p_holm)
+        return [decimals(number, 6) if difference.seeds else NOT_RUN for number in numbers]
+
+    rows = [[*(str(getattr(one, key)) for key in _KEYS), *cells(one)] for one in found]
+    return pd.DataFrame(rows, columns=[*_KEYS, *_NUMBERS])
+
+
+def read_differences(path: Path) -> list[Difference]:
+    """Read a file written from `to_frame`. Raises InputError if it is missing or has other columns."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Write the tables first (mssts tables).")
+    frame = read_csv(path)
+    if list(frame.columns) != [*_KEYS, *_NUMBERS]:
+        raise InputError(f"{path}: found columns {list(frame.columns)}. Write the tables again (mssts tables).")
+    return [_parsed(*row) for row in frame.itertuples(index=False)]
+
+
+def _parsed(*cells: str) -> Difference:
+    dataset, split, backbone, subset, metric, variant, seeds, mean, low, high, *p_values = cells
+    missing = (NOT_RUN, NO_VALUE)
+    interval = None if mean in missing else Interval(float(mean), float(low), float(high))
+    p, p_holm = (None if value in missing else float(value) for value in p_values)
+    return Difference(dataset, split, backbone, subset, metric, variant, int(seeds), interval, p, p_holm)

@@ -1,36 +1,42 @@
-"""Which runs a study asks for, and which of them can be measured. Imports no torch."""
+"""The runs that a study consists of. Imports no torch."""
 
 from __future__ import annotations
 
-from mssts import config as configuration
-from mssts.config import PRETRAIN, Config, Study
+from typing import NamedTuple
+
+from mssts.config import PRETRAIN, pretrain_seed
 from mssts.data.datasets import is_generated
+from mssts.study.resolve import ResolvedStudy
 
-RunKey = tuple[str, str, str, int]  # dataset, backbone, variant, seed
+
+class RunKey(NamedTuple):
+    """What identifies a run at the scale of its study. variant: a variant's name, or "pretrain"."""
+
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the run is evaluated: a pre-training on COCO's own categories is not, on a user's videos."""
+        return self.variant != PRETRAIN or is_generated(self.dataset)
 
 
-def run_keys(study: Study, config: Config) -> list[RunKey]:
-    """Every run of the study in its file's order, of each dataset and backbone the pre-trainings first.
-
-    config: the baseline at the study's scale. There is no pre-training where `train.init` names a checkpoint.
-    """
-    starts = [(PRETRAIN, seed) for seed in pretrain_seeds(study, config)]
-    trained = [(variant, seed) for variant in study.variants for seed in study.seeds]
+def run_keys(study: ResolvedStudy) -> list[RunKey]:
+    """Every run of a study in the order of its file; the pre-trainings come first in each dataset and backbone."""
+    starts = [(PRETRAIN, seed) for seed in pretrain_seeds(study)]
+    trained = [(variant, seed) for variant in study.spec.variants for seed in study.spec.seeds]
     return [
-        (dataset, backbone, variant, seed)
-        for dataset in study.datasets
-        for backbone in study.backbones
+        RunKey(dataset, backbone, variant, seed)
+        for dataset in study.spec.datasets
+        for backbone in study.spec.backbones
         for variant, seed in starts + trained
     ]
 
 
-def pretrain_seeds(study: Study, config: Config) -> list[int]:
-    """Seeds of the pre-trainings that the study's trainings start from; none where `train.init` names a checkpoint."""
-    if config.train.init != PRETRAIN:
+def pretrain_seeds(study: ResolvedStudy) -> list[int]:
+    """Seeds of the pre-trainings that the trainings start from; none where `train.init` names a checkpoint."""
+    if study.baseline.train.init != PRETRAIN:
         return []
-    return sorted({configuration.pretrain_seed(config, seed) for seed in study.seeds})
-
-
-def is_measured(dataset: str, variant: str) -> bool:
-    """Whether a run can be measured: pre-training on COCO's own categories cannot, on a user's videos."""
-    return variant != PRETRAIN or is_generated(dataset)
+    return sorted({pretrain_seed(study.baseline, seed) for seed in study.spec.seeds})

@@ -1,10 +1,11 @@
-"""Where every file of the pipeline lies, relative to the clone; the one place that knows [ours]."""
+"""Where every file of the pipeline lies, relative to the clone. Imports no torch."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from mssts.config import PRETRAIN, foreign_name
+from mssts.config import PRETRAIN
 from mssts.data.datasets import is_generated
 
 DATA = Path("data")
@@ -19,7 +20,7 @@ def generated_dir(scale: str, dataset: str) -> Path:
 
 
 def dataset_dir(scale: str, dataset: str) -> Path:
-    """Directory of any dataset: a user's own is the same at every scale. Raises InputError for an unknown name."""
+    """Directory of any dataset; a user's own is the same at every scale. Raises InputError for an unknown name."""
     return generated_dir(scale, dataset) if is_generated(dataset) else DATA / dataset
 
 
@@ -31,15 +32,9 @@ def pretrain_dir(scale: str, dataset: str, backbone: str, seed: int | str) -> Pa
 def run_dir(scale: str, dataset: str, backbone: str, variant: str, seed: int | str) -> Path:
     """Directory of one training run: checkpoint.pt, run.json, log.jsonl, cost.json and one folder per split.
 
-    Every part may also be a wildcard of the workflow, such as "{seed}".
+    Every argument may also be a wildcard of the workflow, such as "{seed}".
     """
     return RESULTS / scale / dataset / backbone / variant / f"seed{seed}"
-
-
-def foreign_dir(scale: str, dataset: str, title: str, split: str) -> Path:
-    """Directory of another method's metrics.json and matches.npz on a split; the title may also be a wildcard."""
-    name = title if title.startswith("{") else foreign_name(title)
-    return RESULTS / scale / dataset / "foreign" / name / split
 
 
 def split_dir(run: Path, split: str) -> Path:
@@ -47,6 +42,16 @@ def split_dir(run: Path, split: str) -> Path:
     return run / split
 
 
+def external_name(title: str) -> str:
+    """Directory name of another method: letters and digits of its title in lower case, the rest as dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def external_dir(scale: str, dataset: str, name: str, split: str) -> Path:
+    """Directory of another method's metrics.json and matches.npz on a split; name: its `external_name`."""
+    return RESULTS / scale / dataset / "external" / name / split
+
+
 def report_dir(study: str) -> Path:
-    """Directory of a study's tables, figures and attention maps."""
+    """Directory of the tables, figures and attention maps of the study of that name."""
     return REPORTS / study

@@ -1,22 +1,30 @@
-"""What a study costs before anyone spends it: jobs, parameters, FLOPs, memory, GPU hours, and the assumptions."""
+"""The cost of a study before it is run: jobs, parameters, FLOPs, memory, GPU hours, and the assumptions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import product
 
+import pandas as pd
 import torch
 
-from mssts import config as configuration
-from mssts.config import PRETRAIN, Config, ModelSection, OptimisationSection, Study
-from mssts.report.complexity import COUNTED
+from mssts.config import PRETRAIN, Config, ModelSection, OptimisationSection
 from mssts.study.complexity import forward_flops, frame_size, meta_model, parameters
-from mssts.study.matrix import is_measured, pretrain_seeds, run_keys
+from mssts.study.complexity_file import COUNTED
+from mssts.study.matrix import pretrain_seeds, run_keys
+from mssts.study.resolve import ResolvedStudy
 
 DEVICES = 8  # as in the public recipe
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and AdamW's two moments
 OVERHEAD = 1.2  # masks, losses, workspace and fragmentation
 REFERENCE_SECONDS = 0.70  # V100 seconds a clip of 5 frames, ResNet-50: 8 GPUs x 1.5 h for about 61,800 clips [code]
 REFERENCE = ("resnet50", "ytvis2019", 5)  # backbone of the baseline, dataset, frames
+_COSTS = {
+    "M parameters": "{:.2f}",
+    "GFLOPs/clip": "{:,.1f}",
+    "GPU GB": "{:.1f}",
+    "GPU h/run": "{:,.1f}",
+    "GPU h": "{:,.1f}",
+}
 
 ASSUMPTIONS = f"""\
 Assumptions:
@@ -29,98 +37,62 @@ Assumptions:
     FLOPs. Prediction and the adversary's discriminator are not counted."""
 
 
-@dataclass(frozen=True)
-class Cost:
-    """One kind of training run. runs: how many. gflops: of one clip. memory_gb and hours: of one run."""
+def plan(study: ResolvedStudy, paper: Config) -> str:
+    """The plan of a study as text.
 
-    dataset: str
-    backbone: str
-    variant: str
-    runs: int
-    frames: int
-    parameters: int
-    gflops: float
-    memory_gb: float
-    hours: float
-
-
-def plan(name: str) -> str:
-    """The plan of a study as text. Raises InputError for a study that cannot be resolved."""
-    study = configuration.load_study(name)
-    costs, baseline = _costs(study), configuration.resolve(study.scale)
-    lines = [f"Study {name}: {study.question}", "", "Jobs:"]
-    lines += [f"  {job:10} {count}" for job, count in jobs(study).items()]
-    lines += ["", *("Frames of {}: {} x {} px".format(name, *frame_size(baseline, name)) for name in study.datasets)]
-    heads = (
-        "dataset",
-        "backbone",
-        "variant",
-        "runs",
-        "frames",
-        "M parameters",
-        "GFLOPs/clip",
-        "GPU GB",
-        "GPU h/run",
-        "GPU h",
+    Args:
+        study: The study.
+        paper: The baseline at the paper's sizes, whose published time is the reference for hours.
+    """
+    frames = ["Frames of {}: {} x {} px".format(d, *frame_size(study.baseline, d)) for d in study.spec.datasets]
+    costs = _costs(study, paper)
+    table = costs.to_string(index=False, formatters={name: number.format for name, number in _COSTS.items()})
+    return "\n".join(
+        [
+            *(f"Study {study.name}: {study.spec.question}", "", "Jobs:"),
+            *(f"  {job:10} {count}" for job, count in jobs(study).items()),
+            *("", *frames, "", table, ""),
+            *(f"Total: about {costs['GPU h'].sum():,.0f} GPU hours of training.", "", ASSUMPTIONS),
+        ]
     )
-    table = [heads, *(_row(cost) for cost in costs)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(heads))]
-    lines += ["", *("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in table)]
-    lines += ["", f"Total: about {sum(cost.hours * cost.runs for cost in costs):,.0f} GPU hours of training.", ""]
-    return "\n".join([*lines, ASSUMPTIONS])
 
 
-def _row(cost: Cost) -> tuple[str, ...]:
-    numbers = (f"{cost.parameters / 1e6:.2f}", f"{cost.gflops:,.1f}", f"{cost.memory_gb:.1f}", f"{cost.hours:,.1f}")
-    run = (cost.dataset, cost.backbone, cost.variant, str(cost.runs), str(cost.frames))
-    return (*run, *numbers, f"{cost.hours * cost.runs:,.1f}")
-
-
-def jobs(study: Study) -> dict[str, int]:
+def jobs(study: ResolvedStudy) -> dict[str, int]:
     """Number of jobs of each stage that computes."""
-    config = configuration.resolve(study.scale)
-    keys = run_keys(study, config)
-    measured = sum(is_measured(dataset, variant) for dataset, _, variant, _ in keys)
-    pretrained = sum(variant == PRETRAIN for _, _, variant, _ in keys)
+    keys = run_keys(study)
+    measured = sum(key.is_measured for key in keys)
+    pretrained = sum(key.variant == PRETRAIN for key in keys)
     return {
         "pretrain": pretrained,
         "train": len(keys) - pretrained,
-        "predict": measured * (len(study.splits) + len(study.submissions)),
-        "evaluate": measured * len(study.splits),
+        "predict": measured * (len(study.spec.splits) + len(study.spec.submissions)),
+        "evaluate": measured * len(study.spec.splits),
     }
 
 
-def _costs(study: Study) -> list[Cost]:
-    baseline = configuration.resolve(study.scale)
-    starts = len(pretrain_seeds(study, baseline))
-    costs = []
-    for dataset in study.datasets:
-        for backbone in study.backbones:
-            if starts:
-                costs.append(_cost(dataset, backbone, PRETRAIN, baseline, baseline.pretrain, starts))
-            for variant in study.variants:
-                config = configuration.resolve(study.scale, variant)
-                costs.append(_cost(dataset, backbone, variant, config, config.train, len(study.seeds)))
-    return costs
-
-
-def _cost(dataset: str, backbone: str, variant: str, config: Config, stage: OptimisationSection, runs: int) -> Cost:
-    weights, size = parameters(config.model, backbone, dataset), frame_size(config, dataset)
-    flops = forward_flops(config.model, backbone, dataset, stage.frames, size)
-    clips = max(1, stage.batch_clips // DEVICES)
-    kept = clips * kept_bytes(config.model, backbone, dataset, stage.frames, size)
-    memory = OVERHEAD * (BYTES_PER_WEIGHT * weights + kept)
-    hours = stage.steps * stage.batch_clips * REFERENCE_SECONDS * flops / _reference_flops() / 3600
-    return Cost(dataset, backbone, variant, runs, stage.frames, weights, flops / 1e9, memory / 1e9, hours)
-
-
-def _reference_flops() -> float:
-    recipe = configuration.recipe()
-    return forward_flops(recipe.model, *REFERENCE, frame_size(recipe, REFERENCE[1]))
+def _costs(study: ResolvedStudy, paper: Config) -> pd.DataFrame:
+    """One row per kind of training run."""
+    reference = forward_flops(paper.model, *REFERENCE, frame_size(paper, REFERENCE[1]))
+    stages: list[tuple[str, OptimisationSection, int]] = [
+        (variant, study.configs[variant].train, len(study.spec.seeds)) for variant in study.spec.variants
+    ]
+    if starts := len(pretrain_seeds(study)):
+        stages.insert(0, (PRETRAIN, study.baseline.pretrain, starts))
+    rows = []
+    for dataset, backbone, (variant, stage, runs) in product(study.spec.datasets, study.spec.backbones, stages):
+        config = study.config(variant)
+        clip = (config.model, backbone, dataset, stage.frames, frame_size(config, dataset))
+        weights, flops = parameters(config.model, backbone, dataset), forward_flops(*clip)
+        kept = max(1, stage.batch_clips // DEVICES) * kept_bytes(*clip)
+        memory = OVERHEAD * (BYTES_PER_WEIGHT * weights + kept)
+        hours = stage.steps * stage.batch_clips * REFERENCE_SECONDS * flops / reference / 3600
+        numbers = (weights / 1e6, flops / 1e9, memory / 1e9, hours, hours * runs)
+        rows.append([dataset, backbone, variant, runs, stage.frames, *numbers])
+    return pd.DataFrame(rows, columns=["dataset", "backbone", "variant", "runs", "frames", *_COSTS])
 
 
 def kept_bytes(config: ModelSection, backbone: str, dataset: str, frames: int, size: tuple[int, int]) -> int:
-    """Bytes that a training step keeps of one clip for its backward pass, weights left out."""
+    """Bytes of activations that a training step keeps of one clip for its backward pass."""
     model = meta_model(config, backbone, dataset)
     weights = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
     kept: dict[int, torch.UntypedStorage] = {}

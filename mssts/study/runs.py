@@ -7,22 +7,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from mssts import config as configuration
-from mssts.config import PRETRAIN, Study
+from mssts.config import PRETRAIN, TRAIN, digest
 from mssts.core.errors import InputError
 from mssts.core.files import read_json, sha256_file
-from mssts.study.matrix import RunKey, is_measured, run_keys
-from mssts.study.paths import foreign_dir, run_dir
+from mssts.study.matrix import run_keys
+from mssts.study.paths import external_dir, external_name, run_dir, split_dir
+from mssts.study.resolve import ResolvedStudy
 
-BASELINE = "baseline"
 METRICS = ("AP", "AP50", "AP75", "AR1", "AR10", "AP_agnostic")
+
+
+class Benchmark(NamedTuple):
+    """What two results share that may be compared."""
+
+    dataset: str
+    split: str
+    backbone: str
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training run of a study. record: its run.json without the config; None if it has not been run."""
+    """One training run of a study.
+
+    Attributes:
+        dataset, backbone, variant, seed: As in `matrix.RunKey`.
+        directory: Where its files lie.
+        record: Its run.json without the configuration; None if it has not been run.
+    """
 
     dataset: str
     backbone: str
@@ -39,7 +52,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """One run on one split. metrics: the content of metrics.json (0..1); None if it has not been evaluated."""
+    """One run on one split. metrics: content of metrics.json (0..1); None if it has not been evaluated."""
 
     run: Run
     split: str
@@ -47,8 +60,8 @@ class Result:
 
     @property
     def matches(self) -> Path:
-        """File of the per-video match records."""
-        return self.run.directory / self.split / "matches.npz"
+        """File of the match records of every video."""
+        return split_dir(self.run.directory, self.split) / "matches.npz"
 
     def value(self, metric: str) -> float | None:
         """A metric of `METRICS` over the whole split in percent; None where it is undefined or not run."""
@@ -62,7 +75,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class External:
     """Another method's results on the study's first dataset and split. metrics: None if not evaluated yet."""
 
     title: str
@@ -77,19 +90,12 @@ class Foreign:
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """Every run and result that a study asks for, in the order of the study's file, present or not."""
+    """Every run and result that a study asks for, in the order of its file, present or not."""
 
-    name: str
-    study: Study
-    titles: dict[str, str]
+    study: ResolvedStudy
     runs: tuple[Run, ...]
     results: tuple[Result, ...]
-    foreign: tuple[Foreign, ...] = ()
-
-    @cached_property
-    def variants(self) -> tuple[str, ...]:
-        """Variants in the study's order, the pre-trained checkpoint first."""
-        return (PRETRAIN, *self.study.variants)
+    external: tuple[External, ...] = ()
 
     @cached_property
     def commit(self) -> str | None:
@@ -97,20 +103,22 @@ class StudyRuns:
         commits = Counter(run.record["commit"] for run in self.runs if run.record)
         return commits.most_common(1)[0][0] if commits else None
 
-    @cached_property
-    def results_by_key(self) -> dict[tuple[str, str, str, str, int], Result]:
-        """Results by (dataset, split, backbone, variant, seed)."""
-        return {(r.run.dataset, r.split, r.run.backbone, r.run.variant, r.run.seed): r for r in self.results}
-
     def select(self, dataset: str, split: str, backbone: str, variant: str) -> list[Result]:
         """Results of one variant over its seeds, present or not."""
         wanted = (dataset, split, backbone, variant)
-        return [result for key, result in self.results_by_key.items() if key[:4] == wanted]
+        return [r for r in self.results if (r.run.dataset, r.split, r.run.backbone, r.run.variant) == wanted]
 
-    def settings(self) -> list[tuple[str, str, str]]:
-        """(dataset, split, backbone) in the study's order."""
-        study = self.study
-        return [(d, s, b) for d in study.datasets for s in study.splits for b in study.backbones]
+    def benchmarks(self) -> list[Benchmark]:
+        """Every dataset, split and backbone in the study's order."""
+        spec = self.study.spec
+        return [Benchmark(d, s, b) for d in spec.datasets for s in spec.splits for b in spec.backbones]
+
+    def by_variant(self) -> Iterator[tuple[Benchmark, str, list[Result]]]:
+        """Benchmark, variant and results over seeds of every variant that is measured, the pre-trained one first."""
+        for benchmark in self.benchmarks():
+            for variant in (PRETRAIN, *self.study.spec.variants):
+                if results := self.select(*benchmark, variant):
+                    yield benchmark, variant, results
 
 
 def _value(metrics: dict[str, Any] | None, metric: str) -> float | None:
@@ -124,7 +132,39 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else 100.0 * value
 
 
-def _check(record: dict[str, Any] | None, expected: dict[str, Any], path: Path, study: str) -> None:
+def collect(study: ResolvedStudy) -> StudyRuns:
+    """Read the records and metrics of all runs of a study.
+
+    Raises:
+        InputError: A run.json or metrics.json disagrees with the study on dataset, backbone, variant, seed or
+            configuration digest, or a metrics.json was made from another checkpoint than the run's present one.
+    """
+    runs, results = [], []
+    for key in run_keys(study):
+        stage = PRETRAIN if key.variant == PRETRAIN else TRAIN
+        expected = key._asdict() | {"config_digest": digest(study.config(key.variant), stage)}
+        directory = run_dir(study.spec.scale, *key)
+        record = _read(directory / "run.json")
+        if record is not None:
+            _check(record, expected, directory / "run.json", study.name)
+            record.pop("config", None)
+            expected["checkpoint_sha256"] = record["checkpoint_sha256"]
+        run = Run(*key, directory, record)
+        runs.append(run)
+        for split in study.spec.splits if key.is_measured else []:
+            path = split_dir(directory, split) / "metrics.json"
+            metrics = _read(path)
+            if metrics is not None:
+                _check(metrics["produced_by"].get("run"), expected, path, study.name)
+            results.append(Result(run, split, metrics))
+    return StudyRuns(study, tuple(runs), tuple(results), tuple(_external(study)))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None
+
+
+def _check(record: Any, expected: dict[str, Any], path: Path, study: str) -> None:
     if not isinstance(record, dict):
         raise InputError(
             f"{path}: found no record of the run that made it, expected one. "
@@ -138,51 +178,12 @@ def _check(record: dict[str, Any] | None, expected: dict[str, Any], path: Path, 
             )
 
 
-def _read_run(study_name: str, study: Study, key: RunKey, digest: str) -> tuple[Run, dict[str, Any]]:
-    dataset, backbone, variant, seed = key
-    directory = run_dir(study.scale, dataset, backbone, variant, seed)
-    expected = {"dataset": dataset, "backbone": backbone, "variant": variant, "seed": seed, "config_digest": digest}
-    path = directory / "run.json"
-    record = None
-    if path.is_file():
-        record = {name: value for name, value in read_json(path).items() if name != "config"}
-        _check(record, expected, path, study_name)
-    return Run(dataset, backbone, variant, seed, directory, record), expected
-
-
-def collect(name: str) -> StudyRuns:
-    """The runs and results of a study.
-
-    Raises:
-        InputError: for a run.json or metrics.json that disagrees with the study on dataset, backbone, variant, seed
-            or config digest, or a metrics.json that was made from another checkpoint than the run's present one.
-    """
-    study = configuration.load_study(name)
-    configs = {variant: configuration.resolve(study.scale, variant) for variant in {BASELINE, *study.variants}}
-    digests = {variant: configuration.digest(config) for variant, config in configs.items()}
-    digests[PRETRAIN] = configuration.digest(configs[BASELINE], PRETRAIN)
-    runs, results = [], []
-    for key in run_keys(study, configs[BASELINE]):
-        run, expected = _read_run(name, study, key, digests[key[2]])
-        runs.append(run)
-        for split in study.splits if is_measured(run.dataset, run.variant) else []:
-            path = run.directory / split / "metrics.json"
-            metrics = read_json(path) if path.is_file() else None
-            if metrics is not None:
-                checkpoint = {"checkpoint_sha256": run.record["checkpoint_sha256"]} if run.record else {}
-                _check(metrics["produced_by"].get("run"), expected | checkpoint, path, name)
-            results.append(Result(run, split, metrics))
-    titles = {PRETRAIN: "pre-trained"}
-    titles |= {variant: configuration.load_variant(variant).title for variant in study.variants}
-    return StudyRuns(name, study, titles, tuple(runs), tuple(results), tuple(_foreign(study)))
-
-
-def _foreign(study: Study) -> Iterator[Foreign]:
+def _external(study: ResolvedStudy) -> Iterator[External]:
     """Other methods of the study. Raises InputError for metrics that were made from another file than the present."""
-    for title, results in study.foreign.items():
-        dataset, split = study.datasets[0], study.splits[0]
-        path = foreign_dir(study.scale, dataset, title, split) / "metrics.json"
-        metrics = read_json(path) if path.is_file() else None
+    for title, results in study.spec.external.items():
+        dataset, split = study.spec.datasets[0], study.spec.splits[0]
+        path = external_dir(study.spec.scale, dataset, external_name(title), split) / "metrics.json"
+        metrics = _read(path)
         if metrics is not None and Path(results).is_file():
             present, known = sha256_file(Path(results)), metrics["produced_by"]["predictions_sha256"]
             if present != known:
@@ -190,4 +191,4 @@ def _foreign(study: Study) -> Iterator[Foreign]:
                     f"{path}: was made from predictions {known[:12]}, but {results} now is {present[:12]}. "
                     f"Evaluate {title} again (mssts evaluate)."
                 )
-        yield Foreign(title, dataset, split, metrics)
+        yield External(title, dataset, split, metrics)

@@ -1,1 +1,1 @@
-"""Training: the run, the trainer, the optimizer, resume checkpoints, the lock and the log."""
+"""Training: set-up of a run, trainer, callbacks, optimizer, resume checkpoints, lock, log and failures."""

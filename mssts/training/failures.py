@@ -1,7 +1,7 @@
-"""Failures of a training that are no mistake in a file: each with its own exit code and a message that says what to do.
+"""Failures of a training that are no mistake in an input file, each with its own exit code and advice.
 
 Exit codes: 3 a loss is not finite, 4 out of memory, 5 no space left, 6 a data-loader worker died, 75 stopped by a
-signal with everything saved (run the same command again). Bad input stays 2.
+signal with everything saved (run the same command again). Bad input has code 2.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEAD_WORKER = "DataLoader worker"
 
 
 class RunFailure(RuntimeError):
-    """A training ended before its last step; `exit_code` is what the command line exits with."""
+    """A training ended before its last step; the command line exits with `exit_code`."""
 
     exit_code = 1
 
@@ -32,13 +32,13 @@ class NonFinite(RunFailure):
 
 
 class OutOfMemory(RunFailure):
-    """Memory of the device or of the machine ran out."""
+    """The device or the machine ran out of memory."""
 
     exit_code = 4
 
 
 class NoSpace(RunFailure):
-    """A file could not be written: disk full, quota or size limit reached."""
+    """A file could not be written: disk full, or quota or size limit reached."""
 
     exit_code = 5
 
@@ -50,14 +50,22 @@ class DeadWorker(RunFailure):
 
 
 class Preempted(RunFailure):
-    """Stopped by SIGTERM or SIGUSR1 after saving everything; 75 is the usual code for "try again"."""
+    """A signal stopped the training after everything was saved; 75 is the usual code for "try again"."""
 
     exit_code = 75
 
 
 @dataclass
-class Position:
-    """Where a training is, for messages. step counts from 0; saved: optimiser steps in the last resume checkpoint."""
+class TrainingProgress:
+    """The state of a training that error messages report.
+
+    Attributes:
+        run: Name of the run.
+        output: Directory of the run.
+        step: Current optimizer step, from 0.
+        saved: Optimizer steps in the last resume checkpoint; 0 if there is none.
+        videos: Ids of the videos of the current micro-batch.
+    """
 
     run: str
     output: Path
@@ -70,13 +78,13 @@ class Position:
 
     @property
     def kept(self) -> str:
-        """What is left to go on from."""
+        """What can be resumed from, as part of a message."""
         if not self.saved:
             return "no resume checkpoint had been written yet"
         return f"the last good checkpoint, of step {self.saved}, is kept in {self.output / 'resume.pt'}"
 
     def non_finite(self, names: list[str]) -> NonFinite:
-        """The failure to raise when `names` (of losses or predictions) are NaN or infinite."""
+        """Return the failure to raise when the losses or predictions called `names` are not finite."""
         where = f"on videos {list(self.videos)}" if self.videos else "on another device"
         return NonFinite(
             f"{self}: {', '.join(names)} not finite {where}; {self.kept}. Lower the learning rate or the loss "
@@ -85,35 +93,35 @@ class Position:
 
 
 @contextmanager
-def explained(position: Position) -> Iterator[None]:
-    """Turns what the system and libraries raise in a training into a message with run, step and remedy."""
+def reraise_with_advice(progress: TrainingProgress) -> Iterator[None]:
+    """Replace errors of the system and of libraries by failures that name run and step and say what to do."""
     try:
         yield
+    except RunFailure:
+        raise
     except (MemoryError, RuntimeError, OSError) as error:
-        if isinstance(error, RunFailure):
-            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, MemoryError) or any(mark in reason for mark in NO_MEMORY):
             raise OutOfMemory(
-                f"{position}: out of memory ({reason}); {position.kept}. Lower execution.clips_per_device (the total "
+                f"{progress}: out of memory ({reason}); {progress.kept}. Lower execution.clips_per_device (the total "
                 "batch stays), set execution.checkpoint_encoder to true or use more devices; then data.max_long_side "
                 "or the number of frames, which change the result. Then run the same command again."
             ) from None
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise NoSpace(
-                f"{position}: no space left to write in {position.output} ({reason}); {position.kept}. Free some space "
+                f"{progress}: no space left to write in {progress.output} ({reason}); {progress.kept}. Free some space "
                 "or raise the limit, then run the same command again."
             ) from None
         if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or (
             isinstance(error, OSError) and error.errno == errno.EROFS
         ):
             raise InputError(
-                f"{position.output}: cannot be written ({reason}). Give this user the right to write there, or choose "
-                "another place; then run the same command again."
+                f"{progress.output}: cannot be written ({reason}). Give this user the right to write there, or choose "
+                "another directory; then run the same command again."
             ) from None
         if DEAD_WORKER in reason:
             raise DeadWorker(
-                f"{position}: a process that prepares batches died ({reason}); {position.kept}. If the system killed "
+                f"{progress}: a process that prepares batches died ({reason}); {progress.kept}. If the system killed "
                 "it for memory, lower execution.workers. Then run the same command again."
             ) from None
         raise

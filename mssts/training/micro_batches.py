@@ -1,12 +1,12 @@
-"""The clips of a step as parts, and what makes the result independent of how they are spread over devices.
+"""Micro-batches: how the clips of a step are split, so that the result does not depend on the devices.
 
-The total batch of a step is cut into parts of `clips_per_device` clips; device r of R works on the parts r, r + R, ...
-one after the other. What is random or normalised in a part depends on the part alone, never on who works on it.
+The total batch of a step is split into micro-batches of `clips_per_device` clips; device r of R works on the
+micro-batches r, r + R, ... in turn. Random draws and normalisation depend on the micro-batch, never on its device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,15 +19,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mssts.config import ExecutionSection
+from mssts.core.distributed import all_reduce_sum
 from mssts.core.errors import InputError
 from mssts.core.records import Batch
 
 
 @dataclass(frozen=True)
-class Parts:
-    """How the clips of a step are spread.
+class MicroBatches:
+    """The micro-batches of a step.
 
-    clips: in one part. own: first positions in the batch of the parts of this device. total: parts of all devices.
+    Attributes:
+        clips: Clips per micro-batch.
+        own: Position in the total batch of the first clip of each micro-batch of this device.
+        total: Number of micro-batches of all devices.
     """
 
     clips: int
@@ -35,8 +39,12 @@ class Parts:
     total: int
 
     @classmethod
-    def of(cls, batch_clips: int, execution: ExecutionSection, rank: int = 0) -> Parts:
-        """Raises InputError when the total batch does not divide."""
+    def split(cls, batch_clips: int, execution: ExecutionSection, rank: int = 0) -> MicroBatches:
+        """Split a total batch of `batch_clips` clips for the device of that rank.
+
+        Raises:
+            InputError: If the total batch does not divide.
+        """
         devices = execution.devices * execution.nodes
         clips = execution.clips_per_device or batch_clips // devices
         if clips == 0 or batch_clips % (clips * devices):
@@ -48,52 +56,53 @@ class Parts:
         return cls(clips, tuple(firsts[rank::devices]), len(firsts))
 
 
-def part_seed(seed: int, step: int, position: int) -> int:
-    """Seed of the dropout draws of the part that begins at clip `position` of a step."""
+def micro_batch_seed(seed: int, step: int, position: int) -> int:
+    """Return the dropout seed of the micro-batch that begins at clip `position` of a step."""
     return int(np.random.SeedSequence([seed, step, position]).generate_state(1, np.uint64)[0]) >> 1
 
 
 def matched_instances(batches: list[Batch], queries: int) -> int:
-    """Instances that the matching will give a query to: all of a clip, as far as there are queries."""
+    """Count the instances that the matching will assign to a query: at most `queries` per clip."""
     return sum(min(len(clip.labels_N), queries) for batch in batches for clip in batch.instances)
 
 
-def recompute_layers(layers: nn.ModuleList) -> None:
-    """Keep only the layers' inputs for the backward pass and compute the rest again: less memory, the same numbers."""
+def checkpoint_activations(layers: Iterable[nn.Module]) -> None:
+    """Recompute the layers' activations in the backward pass: less memory, the same numbers."""
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
 
 class RunningStatistics:
-    """Running means and variances of batch norm that do not depend on who works on which part.
+    """Running means and variances of batch norm that do not depend on the devices.
 
-    Each part of a step starts from the statistics before the step; the mean over all parts is what the step leaves.
+    Each micro-batch of a step starts from the statistics before the step; the step leaves the mean over all of them.
     """
 
-    def __init__(self, model: nn.Module, fabric: Fabric, parts: Parts) -> None:
-        norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-        self._buffers = [b for norm in norms for b in (norm.running_mean, norm.running_var)] if parts.total > 1 else []
-        self._counts = [norm.num_batches_tracked for norm in norms] if parts.total > 1 else []
+    def __init__(self, model: nn.Module, fabric: Fabric, micro_batches: MicroBatches) -> None:
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        if micro_batches.total == 1:
+            norms = []
+        buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
+        self._buffers = [buffer for buffer in buffers if buffer is not None]
+        self._counts = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
         self._fabric = fabric
-        self._total = parts.total
+        self._total = micro_batches.total
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Around all parts of one step."""
+        """Wrap all micro-batches of one step."""
         self._start = [buffer.clone() for buffer in self._buffers]
-        self._counted = [count + 1 for count in self._counts]
         self._sums = [torch.zeros_like(buffer) for buffer in self._buffers]
+        counted = [count + 1 for count in self._counts]
         yield
         for buffer, total in zip(self._buffers, self._sums, strict=True):
-            if self._fabric.world_size > 1:
-                total = self._fabric.all_reduce(total, reduce_op="sum")
-            buffer.copy_(total / self._total)
-        for count, counted in zip(self._counts, self._counted, strict=True):
-            count.copy_(counted)
+            buffer.copy_(all_reduce_sum(self._fabric, total) / self._total)
+        for count, after in zip(self._counts, counted, strict=True):
+            count.copy_(after)
 
     @contextmanager
-    def part(self) -> Iterator[None]:
-        """Around one part."""
+    def micro_batch(self) -> Iterator[None]:
+        """Wrap one micro-batch."""
         yield
         for buffer, start, total in zip(self._buffers, self._start, self._sums, strict=True):
             total += buffer

@@ -3,43 +3,56 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from mssts.config import OptimisationSection
+from mssts.models import MsStsVis
 
-REFERENCE_PROJECTIONS = ("sampling_offsets", "reference_points")
+
+@runtime_checkable
+class HasReferenceProjections(Protocol):
+    """A module with layers that predict where attention samples; they have a learning rate of their own."""
+
+    def reference_projections(self) -> list[nn.Module]:
+        """Return these layers."""
 
 
-def build_optimizer(model: nn.Module, settings: OptimisationSection) -> torch.optim.AdamW:
-    """AdamW with the recipe's three rates: backbone, reference projections, everything else [code]."""
-    backbone, references, others = [], [], []
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        if name.startswith("backbone."):
-            backbone.append(parameter)
-        elif any(part in name for part in REFERENCE_PROJECTIONS):
-            references.append(parameter)
-        else:
-            others.append(parameter)
-    rates = (
-        (backbone, settings.backbone_learning_rate),
-        (references, settings.learning_rate * settings.reference_rate_factor),
-        (others, settings.learning_rate),
+def build_optimizer(model: MsStsVis, config: OptimisationSection) -> torch.optim.AdamW:
+    """Build AdamW with the three learning rates of the public code [code].
+
+    The groups are the backbone, the reference projections that modules declare (see `HasReferenceProjections`), and all
+    other parameters, each in the order of `model.named_parameters()`.
+    """
+    declaring = [module for module in model.modules() if isinstance(module, HasReferenceProjections)]
+    references = {p for module in declaring for layer in module.reference_projections() for p in layer.parameters()}
+    backbone = set(model.backbone.parameters())
+    rates = (config.backbone_learning_rate, config.learning_rate * config.reference_rate_factor, config.learning_rate)
+    groups: list[list[nn.Parameter]] = [[], [], []]
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups[0 if parameter in backbone else 1 if parameter in references else 2].append(parameter)
+    return torch.optim.AdamW(
+        [{"params": group, "lr": rate} for group, rate in zip(groups, rates, strict=True) if group],
+        weight_decay=config.weight_decay,
+        fused=True,
     )
-    groups = [{"params": parameters, "lr": rate} for parameters, rate in rates if parameters]
-    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
 
 
-def rate_factor(step: int, settings: OptimisationSection) -> float:
-    """Factor on every learning rate at optimiser step `step` (0-based): linear warm-up, then steps or a cosine to 0."""
-    warmup_steps = round(settings.warmup_fraction * settings.steps)
+def rate_factor(step: int, config: OptimisationSection) -> float:
+    """Return the factor on every learning rate: a linear warm-up, then drops or a cosine to 0.
+
+    Args:
+        step: Optimizer step, from 0.
+        config: Optimisation of the stage.
+    """
+    warmup_steps = round(config.warmup_fraction * config.steps)
     if step < warmup_steps:
         return (step + 1) / warmup_steps
-    if settings.schedule == "cosine":
-        progress = (step - warmup_steps) / max(1, settings.steps - warmup_steps)
+    if config.schedule == "cosine":
+        progress = (step - warmup_steps) / max(1, config.steps - warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * progress))
-    # Differs: the public code drops the rate after whole epochs; here they are shares of the steps.
-    return 0.1 ** sum(step >= round(fraction * settings.steps) for fraction in settings.drop_fractions)
+    # Differs: the public code drops the rate after whole epochs; here the drops are at fractions of the steps.
+    return 0.1 ** sum(step >= round(fraction * config.steps) for fraction in config.drop_fractions)

@@ -1,6 +1,7 @@
-"""The resume checkpoint: all that a training needs to go on as if it had never stopped; the last two are kept.
+"""Resume checkpoints: all that an interrupted training needs to continue as if it had never stopped.
 
-A file is one line with the SHA-256 of the rest, then a mapping written by torch.save. It is gone when the run ends.
+The last two are kept and removed when the run is complete. A file is one line with the SHA-256 of the rest, followed by
+a mapping written by torch.save.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -23,7 +26,7 @@ from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
 
 NEWEST, PREVIOUS, INCOMING = "resume.pt", "resume-previous.pt", "resume-incoming.pt"
-WRITTEN = (NEWEST, PREVIOUS, INCOMING, "checkpoint.pt", "run.json", "log.jsonl", "cost.json")
+WRITTEN = (NEWEST, PREVIOUS, INCOMING, "checkpoint.pt", "run.json", "cost.json")
 MAGIC = b"mssts resume sha256 "
 HEADER = len(MAGIC) + 65
 STOPPING = (signal.SIGTERM, signal.SIGUSR1)
@@ -32,32 +35,34 @@ STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 class ResumeFiles:
     """The resume checkpoints of one run directory.
 
-    identity: what the run is; a state of another configuration, other data or another start is left alone.
+    Args:
+        output: Directory of the run.
+        identity: What tells the run from others; a state of another configuration, dataset or start is not used.
     """
 
-    def __init__(self, run: Path, identity: dict[str, Any]) -> None:
-        self.run = run
+    def __init__(self, output: Path, identity: dict[str, Any]) -> None:
+        self._output = output
         self._identity = json.dumps(identity, sort_keys=True)
-        for name in WRITTEN:  # of a process that was killed while writing
-            for path in run.glob(f".{name}.*"):
+        for name in WRITTEN:  # temporary files of a process that was killed while writing
+            for path in output.glob(f".{name}.*"):
                 path.unlink(missing_ok=True)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write `state` as the newest; the newest so far becomes the previous one."""
+        """Write `state` as the newest resume checkpoint; the newest so far becomes the previous one."""
         buffer = io.BytesIO()
         torch.save(state | {"identity": self._identity}, buffer)
         payload = buffer.getbuffer()
-        with atomic_write(self.run / INCOMING, "wb") as file:
+        with atomic_write(self._output / INCOMING, "wb") as file:
             file.write(MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n")
             file.write(payload)
-        if (self.run / NEWEST).exists():
-            os.replace(self.run / NEWEST, self.run / PREVIOUS)
-        os.replace(self.run / INCOMING, self.run / NEWEST)
+        if (self._output / NEWEST).exists():
+            os.replace(self._output / NEWEST, self._output / PREVIOUS)
+        os.replace(self._output / INCOMING, self._output / NEWEST)
 
     def load(self) -> dict[str, Any] | None:
-        """The newest sound state of this run, None if there is none; damaged files are reported and removed."""
+        """Return the newest sound state of this run, or None; damaged files are reported and removed."""
         for name in (INCOMING, NEWEST, PREVIOUS):
-            path = self.run / name
+            path = self._output / name
             if not path.exists():
                 continue
             try:
@@ -68,13 +73,13 @@ class ResumeFiles:
                 continue
             if state["identity"] == self._identity:
                 return state
-            print(f"warning: {path}: of another configuration, data set or start; not used", file=sys.stderr)
+            print(f"warning: {path}: of another configuration, dataset or start; not used", file=sys.stderr)
         return None
 
     def clear(self) -> None:
-        """Remove the resume checkpoints; the run is complete."""
+        """Remove the resume checkpoints of a complete run."""
         for name in (INCOMING, NEWEST, PREVIOUS):
-            (self.run / name).unlink(missing_ok=True)
+            (self._output / name).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -89,25 +94,22 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: unreadable ({' '.join(str(error).split())[:200]}).") from None
 
 
+@dataclass
 class StopRequest:
-    """Whether a signal has asked the training to stop after the present step."""
+    """Whether a signal has asked the training to stop after the current step."""
 
-    def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
-    def __call__(self, number: int, _frame: Any) -> None:
-        """Signal handler."""
-        self.signal = signal.Signals(number)
+    asked: bool = False
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """While the block runs, SIGTERM and SIGUSR1 only set the request; the handlers before it come back afterwards."""
+    """While the block runs, SIGTERM and SIGUSR1 only set the request; afterwards the old handlers are restored."""
     request = StopRequest()
-    before = {number: signal.signal(number, request) for number in STOPPING}
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        request.asked = True
+
+    before = {number: signal.signal(number, ask) for number in STOPPING}
     try:
         yield request
     finally:

@@ -1,13 +1,13 @@
-"""One owner per run directory: a twin that an earlier crash left alive must not write the same files.
+"""Lock of a run directory: two processes must not write the same files.
 
-The owner holds a record lock on `run.lock`, which the system releases when the owner dies, however it dies, and touches
-the file regularly. Where another machine's lock is not seen by this system, a file that goes on being touched tells a
-living owner; no clock is compared, so that dates in the future do no harm.
+The owner holds a record lock on `run.lock`, which the system releases when the owner dies, and touches the file
+regularly. This system may not see the record lock of another machine; there a file that is still being touched shows
+that its owner is alive. No clocks are compared, so that wrong dates do no harm. (The library filelock empties the file
+when it opens it, which would lose the owner's name, and has no such sign of life.)
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -17,7 +17,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -30,59 +31,67 @@ WATCH_SECONDS = 45.0
 
 @contextmanager
 def run_lock(directory: Path, watch_seconds: float = WATCH_SECONDS) -> Iterator[None]:
-    """Own `directory` while the block runs; a stale lock is reported and taken over.
+    """Own `directory`, which is created if missing, while the block runs; report and take over a stale lock.
 
-    watch_seconds: how long the lock of another machine is watched for a sign of life.
-    Raises InputError if another process owns the directory. Creates the directory.
+    Args:
+        directory: Directory of the run.
+        watch_seconds: How long to watch the lock of another machine for a sign of life.
+
+    Raises:
+        InputError: If another process owns the directory.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / NAME
-    descriptor = _locked(path)
-    try:
-        owner = _owner(descriptor)
-        if owner and owner.get("host") != socket.gethostname() and _touched(descriptor, watch_seconds):
+    with _lock(path) as file:
+        owner = _read_owner(file)
+        if owner and owner.get("host") != socket.gethostname() and _is_touched(file, watch_seconds):
             raise _taken(path, owner)
         if owner:
-            print(f"warning: {path}: stale, {_text(owner)} is gone; this process takes over", file=sys.stderr)
+            print(f"warning: {path}: stale, {_describe(owner)} is gone; this process takes over", file=sys.stderr)
         record = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(record).encode(), 0)
+        file.truncate(0)
+        file.write(json.dumps(record).encode())
         ended = threading.Event()
-        touching = threading.Thread(target=_touch, args=(descriptor, ended), daemon=True)
-        touching.start()
+        heartbeat = threading.Thread(target=_touch, args=(file, ended), daemon=True)
+        heartbeat.start()
         try:
             yield
         finally:
             ended.set()
-            touching.join()
+            heartbeat.join()
             path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
 
 
 def stop_owners(results: Path, seconds: float = 300.0) -> int:
-    """Ask every training under `results` that is alive on this machine to save and stop, and wait until it has.
+    """Ask all trainings under `results` that run on this machine to save and stop, and wait for them.
 
-    Returns how many there were. Raises InputError for one that does not stop in the given time.
+    Args:
+        results: Directory that holds the run directories.
+        seconds: How long to wait.
+
+    Returns:
+        The number of trainings that were running.
+
+    Raises:
+        InputError: If a training does not stop in time.
     """
-    paths = sorted(results.rglob(NAME))
-    asked = {path: owner for path in paths if (owner := _living_owner(path))}
-    for owner in asked.values():
+    owners = {path: owner for path in sorted(results.rglob(NAME)) if (owner := _living_owner(path))}
+    for owner in owners.values():
         os.kill(owner["pid"], signal.SIGTERM)
     end = time.monotonic() + seconds
-    for path, owner in asked.items():
+    for path, owner in owners.items():
         while _living_owner(path):
             if time.monotonic() > end:
-                raise InputError(f"{path}: {_text(owner)} does not stop; end it with: kill -9 {owner['pid']}")
+                raise InputError(f"{path}: {_describe(owner)} does not stop; end it with: kill -9 {owner['pid']}")
             time.sleep(0.1)
-    return len(asked)
+    return len(owners)
 
 
 def _living_owner(path: Path) -> dict[str, Any] | None:
     """The owner of a lock if it is held by a process of this machine."""
     try:
-        with path.open("r+b") as file:
-            owner = _owner(file.fileno())
+        with path.open("r+b", buffering=0) as file:
+            owner = _read_owner(file)
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return None
@@ -91,56 +100,51 @@ def _living_owner(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _locked(path: Path) -> int:
-    """Descriptor of the locked file at `path`; the file may be replaced between opening and locking, so look twice."""
+def _lock(path: Path) -> FileIO:
+    """The locked file; opened again if its owner removed it between opening and locking."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        file = path.open("a+b", buffering=0)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = _owner(descriptor)
-            os.close(descriptor)
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise _taken(path, owner) from None
-            raise
-        try:
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # the system chooses which
+            with file:
+                raise _taken(path, _read_owner(file)) from None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
 
 
-def _owner(descriptor: int) -> dict[str, Any]:
+def _read_owner(file: FileIO) -> dict[str, Any]:
     try:
-        owner = json.loads(os.pread(descriptor, 4096, 0))
+        owner = json.loads(os.pread(file.fileno(), 4096, 0))
     except ValueError:
         return {}
     return owner if isinstance(owner, dict) else {}
 
 
-def _touched(descriptor: int, seconds: float) -> bool:
-    """Whether somebody touches the file within the given time."""
-    before = os.fstat(descriptor).st_mtime_ns
+def _is_touched(file: FileIO, seconds: float) -> bool:
+    """Whether the file's time changes within so many seconds."""
+    before = os.fstat(file.fileno()).st_mtime_ns
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(min(1.0, seconds / 10))
-        if os.fstat(descriptor).st_mtime_ns != before:
+        if os.fstat(file.fileno()).st_mtime_ns != before:
             return True
     return False
 
 
-def _touch(descriptor: int, ended: threading.Event) -> None:
+def _touch(file: FileIO, ended: threading.Event) -> None:
     while not ended.wait(TOUCH_SECONDS):
-        os.utime(descriptor)
+        os.utime(file.fileno())
 
 
-def _text(owner: dict[str, Any]) -> str:
+def _describe(owner: dict[str, Any]) -> str:
     return f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')},"
 
 
 def _taken(path: Path, owner: dict[str, Any]) -> InputError:
-    who = _text(owner) if owner else "another process"
+    who = _describe(owner) if owner else "another process"
     return InputError(
         f"{path}: {who} is training this run right now. Wait for it, or end it (kill {owner.get('pid', 'PID')} there), "
         "then run the same command again."

@@ -1,28 +1,46 @@
-"""One optimiser step of model and adversary, and the state that a later process needs to go on."""
+"""The training loop: optimizer steps of model and discriminator, and the state that a later process continues from."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from tqdm import tqdm
 
 from mssts.config import Config, OptimisationSection
-from mssts.core.distributed import agree
+from mssts.core.distributed import all_reduce_sum
 from mssts.core.records import Batch
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
-from mssts.models import MsStsVis, Output
-from mssts.training.failures import Position
-from mssts.training.micro_batches import Parts, RunningStatistics, matched_instances, part_seed, recompute_layers
+from mssts.models import MsStsVis
+from mssts.training.callbacks import Callback
+from mssts.training.failures import Preempted, TrainingProgress
+from mssts.training.log import TrainingLog
+from mssts.training.micro_batches import (
+    MicroBatches,
+    RunningStatistics,
+    checkpoint_activations,
+    matched_instances,
+    micro_batch_seed,
+)
 from mssts.training.optimizer import build_optimizer, rate_factor
+from mssts.training.resume import StopRequest
 
 
 @dataclass(frozen=True)
 class Generators:
-    """Independent seeds for everything that draws, from the stage and the run's seed."""
+    """Independent sources of random numbers for everything that draws.
+
+    Attributes:
+        model: Generator of the model's initial weights.
+        adversary: Generator of the discriminator's initial weights.
+        clips: Seed of order and augmentation of the clips.
+        dropout: Seed of dropout.
+    """
 
     model: torch.Generator
     adversary: torch.Generator
@@ -30,18 +48,28 @@ class Generators:
     dropout: int
 
     @classmethod
-    def of(cls, stage: str, seed: int) -> Generators:
-        """stage: "pretrain" or "train". seed: natural number."""
+    def from_seed(cls, stage: str, seed: int) -> Generators:
+        """Derive the generators from the stage, "pretrain" or "train", and the seed of the run."""
         words = np.random.SeedSequence([int.from_bytes(stage.encode(), "big"), seed]).generate_state(4, np.uint64)
         model, adversary, clips, dropout = (int(word) >> 1 for word in words)
         return cls(torch.Generator().manual_seed(model), torch.Generator().manual_seed(adversary), clips, dropout)
 
 
 class Trainer:
-    """Model, losses and optimisers of one training stage on the devices of `fabric`.
+    """Model, losses and optimizers of one training stage, and its loop.
 
-    parts: which clips of a step this device works on. The losses of a step are divided by the instances of the whole
-    step, over all parts and devices, so that neither accumulation nor the number of devices changes them.
+    The losses of a step are divided by the number of instances of the whole step, over all micro-batches and devices,
+    so that neither accumulation nor the number of devices changes them.
+
+    Args:
+        fabric: The devices.
+        model: The model, with its initial weights.
+        config: Resolved configuration.
+        optimisation: The section of `config` for this stage.
+        classes: Number of class logits.
+        micro_batches: The clips of a step that this device works on.
+        generators: Sources of random numbers.
+        progress: Kept up to date for error messages.
     """
 
     def __init__(
@@ -49,92 +77,143 @@ class Trainer:
         fabric: Fabric,
         model: MsStsVis,
         config: Config,
-        settings: OptimisationSection,
+        optimisation: OptimisationSection,
         classes: int,
-        parts: Parts,
+        micro_batches: MicroBatches,
         generators: Generators,
+        progress: TrainingProgress,
     ) -> None:
         self.fabric = fabric
         self.model = model
-        self.settings = settings
-        self.parts = parts
+        self.progress = progress
+        self._optimisation = optimisation
+        self._micro_batches = micro_batches
+        self._checkpoint_every = config.execution.checkpoint_every
         self._queries = config.model.queries
         self._dropout_seed = generators.dropout
         if config.execution.checkpoint_encoder:
-            recompute_layers(model.encoder.layers)
-        self._raw_optimizer = build_optimizer(model, settings)
+            checkpoint_activations(model.encoder.layers)
+        self._raw_optimizer = build_optimizer(model, optimisation)
         self._rates = [group["lr"] for group in self._raw_optimizer.param_groups]
         self._network, self._optimizer = fabric.setup(model, self._raw_optimizer)
-        self._network.train()
         self._criterion = Criterion(config.loss, classes)
         self._adversary = None
         if config.loss.foreground_background.enabled:
             self._adversary = ForegroundBackgroundAdversary(
                 config.loss.foreground_background, config.model.hidden_dim, generators.adversary
             ).to(fabric.device, next(model.parameters()).dtype)
-        self._statistics = RunningStatistics(model, fabric, parts)
+        self._statistics = RunningStatistics(model, fabric, micro_batches)
 
-    def step(self, step: int, batches: list[Batch], position: Position) -> tuple[dict[str, float], float]:
-        """Optimiser step number `step` (from 0) on this device's parts: the losses over all devices, learning rate.
+    def fit(
+        self,
+        batches: Iterator[Batch],
+        start: int,
+        log: TrainingLog,
+        callbacks: Sequence[Callback],
+        save: Callable[[int], None],
+        stop: StopRequest,
+    ) -> None:
+        """Run all steps from `start` on.
 
-        position: told which videos are worked on. Raises NonFinite before anything is changed by a bad loss.
+        Args:
+            batches: Micro-batches of this device, in order, from step `start` on.
+            start: Number of optimizer steps already done.
+            log: Training log.
+            callbacks: Called after each step.
+            save: Writes the resume checkpoint of so many steps.
+            stop: Request to save and stop after the current step.
+
+        Raises:
+            Preempted: If the training was asked to stop, after saving.
+            NonFinite: If a prediction or loss is not finite, before it changes anything.
         """
-        factor = rate_factor(step, self.settings)
+        steps = self._optimisation.steps
+        quiet = not self.fabric.is_global_zero
+        with tqdm(total=steps, initial=start, desc=self.progress.run, mininterval=2, disable=quiet) as bar:
+            for step in range(start, steps):
+                self.progress.step = step
+                losses, learning_rate = self.step(step, [next(batches) for _ in self._micro_batches.own])
+                record = log.add(step + 1, losses, learning_rate)
+                bar.update()
+                if record:
+                    bar.set_postfix(loss=f"{record['loss']:.2f}", refresh=False)
+                for callback in callbacks:
+                    callback.on_step(step + 1, self.model, record)
+
+                stopping = bool(all_reduce_sum(self.fabric, torch.tensor(float(stop.asked))))
+                if (stopping or (step + 1) % self._checkpoint_every == 0) and step + 1 < steps:
+                    save(step + 1)
+                    if stopping:
+                        raise Preempted(
+                            f"{self.progress.run}: asked to stop; everything up to step {step + 1} is saved in "
+                            f"{self.progress.output / 'resume.pt'}. The same command again continues from there."
+                        )
+
+    def step(self, step: int, batches: list[Batch]) -> tuple[dict[str, float], float]:
+        """Do one optimizer step.
+
+        Args:
+            step: Number of the step, from 0.
+            batches: Micro-batches of this device.
+
+        Returns:
+            The losses over all devices, and the learning rate.
+        """
+        self._network.train()
+        factor = rate_factor(step, self._optimisation)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        (instances,) = agree(self.fabric, matched_instances(batches, self._queries))
-        num_boxes = max(instances, 1.0) / self.fabric.world_size  # DDP averages the gradients over the devices
+        instances = torch.tensor(matched_instances(batches, self._queries), dtype=torch.float64)
+        total_instances = all_reduce_sum(self.fabric, instances).item()
+        num_boxes = max(total_instances, 1.0) / self.fabric.world_size  # DDP averages the gradients over the devices
 
         self._optimizer.zero_grad(set_to_none=True)
         losses: dict[str, float] = {}
+        own = self._micro_batches.own
         with self._statistics.step():
-            for first, batch in zip(self.parts.own, batches, strict=True):
-                torch.manual_seed(part_seed(self._dropout_seed, step, first))  # dropout draws from the global generator
-                position.videos = batch.video_ids
-                more_to_come = self.fabric.world_size > 1 and first != self.parts.own[-1]
-                with self.fabric.no_backward_sync(self._network, enabled=more_to_come), self._statistics.part():
-                    terms = self._accumulate(step, batch.to(self.fabric.device), num_boxes, position)
+            for first, batch in zip(own, batches, strict=True):
+                torch.manual_seed(micro_batch_seed(self._dropout_seed, step, first))  # dropout draws globally
+                self.progress.videos = batch.video_ids
+                more_to_come = self.fabric.world_size > 1 and first != own[-1]
+                with self.fabric.no_backward_sync(self._network, enabled=more_to_come), self._statistics.micro_batch():
+                    terms = self._accumulate(step, batch.to(self.fabric.device), num_boxes)
                 for key, value in terms.items():
                     losses[key] = losses.get(key, 0.0) + value
-        losses = self._over_devices(losses)
+        sums = all_reduce_sum(self.fabric, torch.tensor(list(losses.values()), dtype=torch.float64))
+        losses = dict(zip(losses, (sums / self.fabric.world_size).tolist(), strict=True))
 
-        self.fabric.clip_gradients(self._network, self._optimizer, max_norm=self.settings.gradient_clip_norm)
+        self.fabric.clip_gradients(self._network, self._optimizer, max_norm=self._optimisation.gradient_clip_norm)
         self._optimizer.step()
         if self._adversary:
             self._adversary.step()
         return losses, self._rates[-1] * factor
 
-    def _accumulate(self, step: int, batch: Batch, num_boxes: float, position: Position) -> dict[str, float]:
-        """Add the gradients of one part; its losses as numbers."""
-        share = 1 / len(self.parts.own)
-        prediction = self._network(batch.frames_BT3HW, batch.padding_mask_BTHW)
-        _check_prediction(prediction, position)
-        terms = self._criterion(prediction, batch, num_boxes)
+    def _accumulate(self, step: int, batch: Batch, num_boxes: float) -> dict[str, float]:
+        """Add the gradients of one micro-batch; return its losses, those of the last decoder layer."""
+        share = 1 / len(self._micro_batches.own)
+        output = self._network(batch.frames_BT3HW, batch.padding_mask_BTHW)
+        finite = {"class logits": output.logits.isfinite(), "boxes": output.boxes.isfinite()}
+        self._require_finite({name: bool(values.all()) for name, values in finite.items()})  # the matching needs it
+        terms = self._criterion(output, batch, num_boxes)
         loss = self._criterion.total(terms)
+        matches = self._criterion.matches
+        assert matches is not None
         if self._adversary:
-            answer = self._adversary.generator_loss(batch, prediction, self._criterion.matches, step)
-            terms["loss_adversary"] = share * answer
+            terms["loss_adversary"] = share * self._adversary.generator_loss(batch, output, matches, step)
             loss = loss + terms["loss_adversary"]
         self.fabric.backward(loss)
         if self._adversary:
-            terms["loss_discriminator"] = self._adversary.discriminator_backward(
-                batch, prediction, self._criterion.matches, share
-            )
-        last_layer = {key: value for key, value in terms.items() if not key.rpartition("_")[2].isdigit()}
-        losses = {key: value.detach().item() for key, value in ({"loss": loss} | last_layer).items()}
-        bad = [key for key, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            raise position.non_finite(bad)
+            terms["loss_discriminator"] = self._adversary.discriminator_backward(batch, output, matches, share)
+        losses = {name: term.detach().reshape(-1)[-1].item() for name, term in ({"loss": loss} | terms).items()}
+        self._require_finite({name: math.isfinite(value) for name, value in losses.items()})
         return losses
 
-    def _over_devices(self, losses: dict[str, float]) -> dict[str, float]:
-        if self.fabric.world_size == 1:
-            return losses
-        sums = agree(self.fabric, *losses.values())
-        return {key: total / self.fabric.world_size for key, total in zip(losses, sums, strict=True)}
+    def _require_finite(self, finite: dict[str, bool]) -> None:
+        if not all(finite.values()):
+            raise self.progress.non_finite([name for name, is_finite in finite.items() if not is_finite])
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimisers of model and adversary, and the loss scale of fp16; the same on every device."""
+        """Return weights, optimizers of model and discriminator, and the loss scale of fp16; equal on every device."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self._raw_optimizer.state_dict(),
@@ -143,17 +222,9 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from the result of `state_dict`."""
         self.model.load_state_dict(state["model"])
         self._raw_optimizer.load_state_dict(state["optimizer"])
         if self._adversary:
             self._adversary.load_state_dict(state["adversary"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
-
-
-def _check_prediction(prediction: Output, position: Position) -> None:
-    """Before the matching, which cannot compare what is not finite."""
-    found = {"class logits": prediction.logits, "boxes": prediction.boxes}
-    bad = [name for name, values in found.items() if not bool(torch.isfinite(values).all())]
-    if bad:
-        raise position.non_finite(bad)

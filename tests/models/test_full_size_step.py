@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mssts.config import recipe, resolve
+from mssts.config import load_baseline, resolve
 from mssts.data.clips import ClipDataset, collate
 from mssts.data.datasets import entry
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
@@ -23,7 +23,7 @@ def batch(tmp_path_factory):
     """Two clips of two frames with the paper's augmentation, small."""
     root = fake.write(tmp_path_factory.mktemp("data"), "ytvis2019", videos=2)
     annotations = VideoAnnotations.read(*entry("ytvis2019").files(root, "train"), "ytvis2019")
-    settings = recipe().data.model_copy(update={"short_sides": [64], "max_long_side": 96, "crop": False})
+    settings = load_baseline().data.model_copy(update={"short_sides": [64], "max_long_side": 96, "crop": False})
     clips = ClipDataset(annotations, 2, settings)
     return collate([clips.clip(index, np.random.default_rng(index)) for index in (0, 4)], settings.pad_multiple)
 

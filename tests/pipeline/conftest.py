@@ -27,8 +27,8 @@ def smoke(tmp_path_factory, sources, snakemake) -> Path:
 
 @pytest.fixture(scope="session")
 def again(tmp_path_factory, sources, snakemake) -> Path:
-    """Another copy, under another path, run on one core and with tracking off."""
+    """Another copy, under another path, run on one core and without MLflow."""
     directory = shutil.copytree(sources, tmp_path_factory.mktemp("smoke-again") / "another" / "clone")
-    run = snakemake(directory, "--cores", "1", "--config", "study=smoke", "tracking=off", "--", TARGET)
+    run = snakemake(directory, "--cores", "1", "--config", "study=smoke", "mlflow=off", "--", TARGET)
     assert run.returncode == 0, run.stdout[-8000:]
     return directory

@@ -37,7 +37,7 @@ class Driver:
     def __init__(self, slurm: Slurm, directory: Path, target: str | Path, *options: str) -> None:
         self._said = directory / "driver.out"
         command = [sys.executable, "-m", "snakemake", "--nocolor", *ONE_NODE, *options]
-        command += ["--config", "study=smoke", "tracking=off", "--", str(target)]
+        command += ["--config", "study=smoke", "mlflow=off", "--", str(target)]
         with self._said.open("w") as output:
             streams = {"stdout": output, "stderr": subprocess.STDOUT}
             self.process = subprocess.Popen(command, cwd=directory, env=slurm.environment, **streams)
@@ -95,7 +95,7 @@ def longer(smoke, tmp_path_factory) -> Path:
 def undisturbed(longer, snakemake, tmp_path_factory) -> dict[str, bytes]:
     """The files of that training, made on this machine in one go."""
     directory = shutil.copytree(longer, tmp_path_factory.mktemp("undisturbed") / "clone")
-    done = snakemake(directory, "--cores", "1", "--config", "study=smoke", "tracking=off", "--", str(CHECKPOINT))
+    done = snakemake(directory, "--cores", "1", "--config", "study=smoke", "mlflow=off", "--", str(CHECKPOINT))
     assert done.returncode == 0, done.stdout[-4000:]
     return trained(directory)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mssts import config as configuration
 from mssts.data.datasets import entry
+from mssts.study.resolve import ResolvedStudy, load_study
 
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 RUNS = Path("results/smoke/synthvis/tiny")
@@ -19,11 +19,11 @@ MEASURED = {"cost.json", "cost.csv"}  # seconds and memory: outside the rule of 
 
 
 @pytest.fixture(scope="module")
-def study() -> configuration.Study:
-    return configuration.load_study("smoke", ABLATIONS)
+def study() -> ResolvedStudy:
+    return load_study("smoke", ABLATIONS)
 
 
-def run_folders(directory: Path, study: configuration.Study) -> list[Path]:
+def run_folders(directory: Path, study: ResolvedStudy) -> list[Path]:
     return [directory / RUNS / variant / "seed1" for variant in ("pretrain", *study.variants)]
 
 
@@ -36,7 +36,9 @@ def test_the_table_has_a_row_for_every_run_and_split(smoke, study):
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:5] == ["dataset", "split", "backbone", "variant", "seed"]
     found = sorted((row["split"], row["variant"], row["seed"]) for row in rows)
-    assert found == sorted((split, variant, "1") for split in study.splits for variant in ("pretrain", *study.variants))
+    assert found == sorted(
+        (split, variant, "1") for split in study.spec.splits for variant in ("pretrain", *study.variants)
+    )
     for row in rows:
         for metric in ("AP", "AP50", "AP75", "AR1", "AR10", "AP_agnostic"):
             assert 0 <= float(row[metric]) <= 100
@@ -44,7 +46,7 @@ def test_the_table_has_a_row_for_every_run_and_split(smoke, study):
 
 def test_submissions_are_valid_and_complete(smoke, study):
     categories = {number for number, _ in entry("synthvis").categories}
-    for split in study.splits:
+    for split in study.spec.splits:
         truth = json.loads((smoke / "data/smoke/synthvis" / f"{split}.json").read_text())
         videos = {video["id"]: video for video in truth["videos"]}
         for run in run_folders(smoke, study):
@@ -76,7 +78,7 @@ def test_every_variant_starts_from_the_same_weights_and_differs_in_the_end(smoke
 
 
 def test_logs_reach_the_last_step_with_positive_losses(smoke, study):
-    steps = configuration.resolve("smoke", "baseline", ABLATIONS).train.steps
+    steps = study.baseline.train.steps
     for folder in run_folders(smoke, study):
         lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         assert lines[-1]["step"] == steps
@@ -106,7 +108,7 @@ def test_mlflow_has_every_training_and_evaluation_and_the_report(smoke, study):
         unfinished = database.execute("select count(*) from runs where status != 'FINISHED'").fetchone()[0]
     trainings = 1 + len(study.variants)
     assert "smoke" in experiments
-    assert (runs, unfinished) == (trainings * (1 + len(study.splits)) + 1, 0)
+    assert (runs, unfinished) == (trainings * (1 + len(study.spec.splits)) + 1, 0)
 
 
 def test_a_second_run_has_nothing_to_do(smoke, snakemake):

@@ -17,6 +17,9 @@ from mssts.evaluation.matching import AREA_RANGES, ATTRIBUTE_VIEW, GroupRecords,
 from mssts.evaluation.records_file import write_records
 from mssts.study.complexity import parameters
 from mssts.study.paths import run_dir, split_dir
+from mssts.study.resolve import load_study
+from mssts.study.results import StudyResults, compute_results, read_results
+from mssts.study.runs import StudyRuns, collect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VIDEOS = 8
@@ -33,6 +36,26 @@ def write_ablations(root: Path, seeds: tuple[int, ...] = (1, 2)) -> None:
         "scale: smoke\ndatasets: [synthvis]\nsplits: [valid, control]\nbackbones: [tiny]\n"
         f"variants: [baseline, ms_sts, temporal]\nseeds: {list(seeds)}\ncost: none\nexpect: nothing\n"
     )
+
+
+def runs_of(study: str = "fake") -> StudyRuns:
+    """Runs and results of a study as they are found now."""
+    return collect(load_study(study))
+
+
+def computed(folder: Path, study: str = "fake") -> StudyResults:
+    """Results with differences as computed now."""
+    return compute_results(load_study(study), folder)
+
+
+def read(folder: Path, study: str = "fake") -> StudyResults:
+    """Results with differences as written in a report's directory."""
+    return read_results(load_study(study), folder)
+
+
+def table_of(data: dict, name: str) -> dict:
+    """The first table of a module in the data of a document."""
+    return next(part for section in data["sections"] for part in section["parts"] if part["name"] == f"tables.{name}")
 
 
 def records(found: int, attributes: bool) -> MatchRecords:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pycocotools import mask as run_length
 
-from mssts import config as configuration
+from mssts.config import resolve
 from mssts.core.files import read_json
 from mssts.inference.attention_maps import (
     attention_weights,
@@ -25,9 +25,9 @@ from mssts.models import build_model
 from mssts.ops.attention import DeformableSampling, ScaledDotProduct
 from mssts.report.attention import write_attention
 from mssts.study.attention_cases import choose_cases, chosen_variant, found_instances, looking_pixel, shown_frames
-from mssts.study.runs import collect
 from mssts.ytvis.ground_truth import parse_ground_truth
 from tests.report import fake_runs
+from tests.report.fake_runs import runs_of
 
 ROOT = fake_runs.REPOSITORY / "ablations"
 FRAMES = 3
@@ -35,7 +35,7 @@ FRAMES = 3
 
 def small_model(variant: str):
     """A model of the smallest scale with random values in place of the zeros that new modules start with."""
-    model = build_model(configuration.resolve("smoke", variant, ROOT).model, "tiny", 3).eval()
+    model = build_model(resolve("smoke", variant, ROOT).model, "tiny", 3).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -188,13 +188,13 @@ def test_shown_frames_and_the_looking_pixel_follow_the_rule() -> None:
 
 
 def test_the_complete_variant_is_preferred(fake_study: Path) -> None:
-    assert chosen_variant(collect("fake")) == "ms_sts"
-    assert chosen_variant(collect("ablation")) == "ms_sts_temporal_fgbg"
+    assert chosen_variant(runs_of()) == "ms_sts"
+    assert chosen_variant(runs_of("ablation")) == "ms_sts_temporal_fgbg"
 
 
 def test_missing_checkpoints_print_not_run(fake_study: Path) -> None:
-    write_attention("fake", fake_study / "first")
-    write_attention("fake", fake_study / "second")
+    write_attention(runs_of(), fake_study / "first")
+    write_attention(runs_of(), fake_study / "second")
     assert read_json(fake_study / "first/attention/cases.json") == {"caption": "Attention maps: not run.", "cases": []}
     for name in ("attention.pdf", "attention.png", "cases.json"):
         first, second = (fake_study / folder / "attention" / name for folder in ("first", "second"))

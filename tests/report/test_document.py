@@ -10,19 +10,23 @@ import matplotlib.pyplot as plt
 import pytest
 
 from mssts.config import resolve
+from mssts.core.csv_files import write_csv
 from mssts.core.errors import InputError
 from mssts.models import build_model, count_parameters
 from mssts.report import document
 from mssts.report.attention import write_attention
-from mssts.report.complexity import read_complexity
-from mssts.report.curves import draw_differences, read_logs, training_figure, write_curves
 from mssts.report.document import report_data, write_document
-from mssts.report.formats import write_csv
-from mssts.report.tables import table, write_tables
+from mssts.report.figures import write_figures
+from mssts.report.figures.ablation import draw_differences
+from mssts.report.figures.training_curves import read_logs, training_figure
+from mssts.report.tables import write_tables
 from mssts.study.complexity import write_complexity
-from mssts.study.differences import Difference
-from mssts.study.runs import collect
+from mssts.study.complexity_file import FILE, read_complexity
+from mssts.study.differences import Difference, Interval
+from mssts.study.resolve import load_study
+from mssts.study.results import StudyResults
 from tests.report import fake_runs
+from tests.report.fake_runs import computed, read, runs_of, table_of
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +36,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         fake_runs.write_fake_study(root)
-        write_tables("fake", root / "reports/fake")
-        write_complexity("fake", root / "reports/fake")
-        write_curves("fake", root / "reports/fake")
+        write_tables(computed(root / "reports/fake"))
+        write_complexity(load_study("fake"), root / "reports/fake" / FILE)
+        write_figures(read(root / "reports/fake"))
     return root
 
 
@@ -48,11 +52,11 @@ def reported(written: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_figures_and_pdf_repeat_byte_for_byte(reported: Path, tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in (reported / "figures").iterdir()}
     shutil.copy(reported / "ablation.csv", tmp_path)
-    write_curves("fake", tmp_path)
+    write_figures(read(tmp_path))
     assert set(first) == {f"{name}.{kind}" for name in ("training_curves", "ablation") for kind in ("pdf", "png")}
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
-    write_document("fake", tmp_path / "first.pdf")
-    write_document("fake", tmp_path / "second.pdf")
+    write_document(read(reported), tmp_path / "first.pdf")
+    write_document(read(reported), tmp_path / "second.pdf")
     content = (tmp_path / "first.pdf").read_bytes()
     assert content.startswith(b"%PDF") and content == (tmp_path / "second.pdf").read_bytes()
     assert b"CreationDate" not in content
@@ -61,21 +65,21 @@ def test_figures_and_pdf_repeat_byte_for_byte(reported: Path, tmp_path: Path) ->
 
 
 def test_everything_that_the_pdf_shows_comes_from_the_files(reported: Path) -> None:
-    data = report_data(collect("fake"), reported)
+    data = report_data(read(reported))
     text = json.dumps(data, ensure_ascii=False)
     for expected in ("38.12 ± 17.50", "+49.50", "not run", fake_runs.COMMIT, "fedcba987654", "3 of 14 results"):
         assert expected in text
-    assert data["question"] == collect("fake").study.question
-    assert [block["label"] for block in data["summary"]["blocks"]] == [
+    assert data["question"] == load_study("fake").spec.question
+    assert [block["label"] for block in table_of(data, "results")["blocks"]] == [
         "This study: dataset synthvis, local valid split, backbone tiny",
         "This study: dataset synthvis, local control split, backbone tiny",
     ]
-    assert data["published"]["blocks"][0]["label"] == "Published, YouTube-VIS 2019 val, quoted: ResNet-50"
+    assert table_of(data, "published")["blocks"][0]["label"] == "Published, YouTube-VIS 2019 val, quoted: ResNet-50"
     assert data["warnings"][1] == "1 run of another commit than the others: synthvis/tiny/temporal/seed1."
 
 
 def test_parameters_and_flops_are_those_of_the_models(reported: Path) -> None:
-    block = report_data(collect("fake"), reported)["complexity"]["blocks"][0]
+    block = table_of(report_data(read(reported)), "complexity")["blocks"][0]
     assert block["label"] == "dataset synthvis, backbone tiny, clip of 3 frames of 64 x 96 px"
     baseline, ms_sts = (
         count_parameters(build_model(resolve("smoke", v).model, "tiny", 5)) for v in ("baseline", "ms_sts")
@@ -89,25 +93,25 @@ def test_parameters_and_flops_are_those_of_the_models(reported: Path) -> None:
 
 def test_sizes_of_other_models_than_the_runs_are_refused(reported: Path, tmp_path: Path) -> None:
     shutil.copytree(reported, tmp_path, dirs_exist_ok=True)
-    path = tmp_path / "complexity.csv"
+    path = tmp_path / FILE
     frame = read_complexity(path)
     write_csv(path, frame.assign(parameters=frame["parameters"] + 1))
     with pytest.raises(InputError, match="not the models of the study's runs"):
-        report_data(collect("fake"), tmp_path)
+        report_data(read(tmp_path))
     path.unlink()
     with pytest.raises(InputError, match=r"complexity\.csv: no such file"):
-        report_data(collect("fake"), tmp_path)
+        report_data(read(tmp_path))
 
 
 def test_published_rows_and_ours_never_share_a_table(reported: Path) -> None:
-    data = report_data(collect("fake"), reported)
-    published = [row for block in data["published"]["blocks"] for row in block["rows"]]
-    ours = [row for block in data["summary"]["blocks"] for row in block["rows"]]
+    data = report_data(read(reported))
+    published = [row for block in table_of(data, "published")["blocks"] for row in block["rows"]]
+    ours = [row for block in table_of(data, "results")["blocks"] for row in block["rows"]]
     names = {row[0]["text"] if isinstance(row[0], dict) else row[0] for row in published}
     assert len(published) == 27 and "MS-STS VIS" in names
     assert names.isdisjoint(row[0] for row in ours)
     marks = {row[0]["mark"] for row in published if isinstance(row[0], dict)}
-    assert marks == {mark for mark, _ in data["published"]["notes"]}
+    assert marks == {mark for mark, _ in table_of(data, "published")["footnotes"]}
 
 
 def test_the_template_itself_holds_no_result() -> None:
@@ -120,33 +124,33 @@ def test_the_template_itself_holds_no_result() -> None:
 
 def test_a_table_older_than_the_results_is_refused(fake_study: Path) -> None:
     folder = fake_study / "reports/fake"
-    write_csv(folder / "table.csv", table(collect("fake")))
+    write_tables(computed(folder))
     fake_runs.write_run("temporal", 2, {"valid": 5, "control": 5})
     with pytest.raises(InputError, match=r"table\.csv: not the table of the present results"):
-        write_document("fake", fake_study / "table.pdf")
+        write_document(read(folder), fake_study / "table.pdf")
 
 
 def test_missing_tables_are_named(fake_study: Path) -> None:
     with pytest.raises(InputError, match=r"ablation\.csv: no such file\. Write the tables first"):
-        write_curves("fake", fake_study / "reports/fake")
+        read(fake_study / "reports/fake")
     with pytest.raises(InputError, match=r"table\.csv: no such file\. Write the tables first"):
-        write_document("fake", fake_study / "table.pdf")
+        write_document(StudyResults(runs_of(), fake_study / "reports/fake", []), fake_study / "table.pdf")
 
 
 def test_a_study_without_results_still_gives_a_pdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fake_runs.write_ablations(tmp_path)
     folder = tmp_path / "reports/fake"
-    write_tables("fake", folder)
-    write_complexity("fake", folder)
-    write_curves("fake", folder)
-    write_attention("fake", folder)
-    write_document("fake", tmp_path / "table.pdf")
+    write_tables(computed(folder))
+    write_complexity(load_study("fake"), folder / FILE)
+    write_figures(read(folder))
+    write_attention(runs_of(), folder)
+    write_document(read(folder), tmp_path / "table.pdf")
     assert (tmp_path / "table.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_training_figures_show_the_mean_over_seeds_of_each_variant(fake_study: Path) -> None:
-    runs = collect("fake")
+    runs = runs_of()
     logs = read_logs(runs)
     assert set(logs["variant"]) == {"baseline", "ms_sts", "temporal"}
     axis = training_figure(runs, logs).axes[0]
@@ -158,19 +162,28 @@ def test_training_figures_show_the_mean_over_seeds_of_each_variant(fake_study: P
     plt.close("all")
 
 
+def test_every_logged_loss_has_a_panel(fake_study: Path) -> None:
+    runs = runs_of()
+    logs = read_logs(runs)
+    axes = training_figure(runs, logs.assign(loss_of_ones_own=logs["loss"])).axes
+    titles = [axis.get_title(loc="left") for axis in axes]
+    assert titles == [*titles[:5], "mask (dice)", "of ones own", ""]
+    plt.close("all")
+
+
 def test_a_damaged_log_is_named(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/log.jsonl"
     path.write_text('{"step": 1\n')
     with pytest.raises(InputError, match=r"log\.jsonl: not a training log"):
-        read_logs(collect("fake"))
+        read_logs(runs_of())
 
 
 def test_a_dot_is_filled_only_if_the_interval_excludes_zero() -> None:
-    place = ("synthvis", "valid", "tiny", "all", "AP")
+    where = ("synthvis", "valid", "tiny", "all", "AP")
     family = [
-        Difference(*place, "ms_sts", 2, 3.0, 1.0, 5.0),
-        Difference(*place, "temporal", 2, 1.0, -1.0, 3.0),
-        Difference(*place, "fgbg", 0),
+        Difference(*where, "ms_sts", 2, Interval(3.0, 1.0, 5.0)),
+        Difference(*where, "temporal", 2, Interval(1.0, -1.0, 3.0)),
+        Difference(*where, "fgbg", 0),
     ]
     _, axis = plt.subplots()
     assert draw_differences(axis, family, {"ms_sts": "A", "temporal": "B", "fgbg": "C"}) is axis

@@ -9,18 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mssts.core.csv_files import decimals
 from mssts.core.errors import InputError
 from mssts.core.files import read_json, write_json
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import metric
-from mssts.report import ablation
 from mssts.report.conclusions import conclusions
-from mssts.report.formats import decimals, escape_latex, latex, markdown, mean_and_deviation, signed
-from mssts.report.published import read_published
-from mssts.report.tables import TABLE_FILES, provenance, summary, table, write_tables
-from mssts.study.differences import Difference, differences, restricted
-from mssts.study.runs import collect
+from mssts.report.formats import escape_latex, latex, markdown, mean_and_deviation, signed
+from mssts.report.parts import Table
+from mssts.report.registry import files_of_step
+from mssts.report.tables import ablation, provenance, results, write_tables
+from mssts.report.tables.published import read_published
+from mssts.study.differences import FILE, Difference, Interval, differences, read_differences, restricted
+from mssts.study.results import StudyResults
 from tests.report import fake_runs
+from tests.report.fake_runs import computed, runs_of
 
 # found / 8 objects -> share of the 101 recall points 0, 0.01, ..., 1 that are reached, in percent
 AP = {1: "12.87", 2: "25.74", 3: "37.62", 4: "50.50", 6: "75.25", 8: "100.00"}
@@ -34,7 +37,7 @@ def cell(frame: pd.DataFrame, column: str, **keys: str) -> str:
 
 
 def test_table_prints_each_run_in_percent_and_missing_ones_as_not_run(fake_study: Path) -> None:
-    frame = table(collect("fake"))
+    frame = results.frame(computed(fake_study))
     assert cell(frame, "AP", variant="ms_sts", seed="1", split="valid") == AP[6]
     assert cell(frame, "AP_agnostic", variant="baseline", seed="2", split="valid") == AP[4]
     assert cell(frame, "AR10", variant="pretrain", seed="1", split="valid") == "12.50"
@@ -44,7 +47,8 @@ def test_table_prints_each_run_in_percent_and_missing_ones_as_not_run(fake_study
 
 
 def test_summary_averages_over_the_seeds_that_were_run(fake_study: Path) -> None:
-    frame = summary(collect("fake"))
+    [table] = results.parts(computed(fake_study))
+    frame = table.frame
     # 25.7426 and 50.4950: mean 38.1188, deviation 24.7525 / sqrt(2) = 17.5026
     assert cell(frame, "AP", Variant="Baseline", Split="valid") == "38.12 ± 17.50"
     assert cell(frame, "Seeds", Variant="temporal", Split="valid") == "1 of 2"
@@ -53,19 +57,19 @@ def test_summary_averages_over_the_seeds_that_were_run(fake_study: Path) -> None
 
 
 def test_differences_are_paired_by_seed_and_attributes_have_their_own(fake_study: Path) -> None:
-    found = {(d.split, d.subset, d.metric, d.variant): d for d in differences(collect("fake"))}
+    found = {(d.split, d.subset, d.metric, d.variant): d for d in differences(runs_of())}
     whole = found["valid", "all", "AP", "ms_sts"]
-    assert whole.mean == pytest.approx(100 * ((76 - 26) + (101 - 51)) / 2 / 101)
-    assert whole.low <= whole.mean <= whole.high
+    assert whole.interval.mean == pytest.approx(100 * ((76 - 26) + (101 - 51)) / 2 / 101)
+    assert whole.interval.low <= whole.interval.mean <= whole.interval.high
     assert (whole.seeds, whole.p, whole.p_holm) == (2, None, None)
     # of the four occluded objects the baseline finds 2 (51 points) and 4 (101), MS-STS all
-    assert found["valid", "occlusion", "AP", "ms_sts"].mean == pytest.approx(100 * (50 + 0) / 2 / 101)
-    assert found["valid", "fog", "AP", "ms_sts"].mean is None
+    assert found["valid", "occlusion", "AP", "ms_sts"].interval.mean == pytest.approx(100 * (50 + 0) / 2 / 101)
+    assert found["valid", "fog", "AP", "ms_sts"].interval is None
     single = found["valid", "all", "AP", "temporal"]
-    assert (single.seeds, single.mean) == (1, pytest.approx(100 * (38 - 26) / 101))
+    assert (single.seeds, single.interval.mean) == (1, pytest.approx(100 * (38 - 26) / 101))
     assert found["control", "all", "AP", "temporal"].seeds == 0
     constant = found["control", "all", "AP", "ms_sts"]
-    assert (constant.mean, constant.low, constant.high) == (0, 0, 0)
+    assert constant.interval == (0, 0, 0)
 
 
 def test_ap_of_an_attribute_is_that_of_the_evaluation_also_with_false_alarms_in_other_videos() -> None:
@@ -94,7 +98,7 @@ def test_six_seeds_get_a_sign_flip_test_with_holms_correction(tmp_path: Path, mo
         fake_runs.write_run("baseline", seed, {"valid": 2})
         fake_runs.write_run("ms_sts", seed, {"valid": 4})
         fake_runs.write_run("temporal", seed, {"valid": 4 if seed > 1 else 1})
-    runs = collect("fake")
+    runs = runs_of()
     found = {(d.subset, d.metric, d.variant): d for d in differences(runs) if d.split == "valid"}
     # all six differences of one size and sign: 2 of 64 sign choices are as far out; Holm over two variants doubles it
     assert found["all", "AP", "ms_sts"].p == pytest.approx(2 / 64)
@@ -102,30 +106,32 @@ def test_six_seeds_get_a_sign_flip_test_with_holms_correction(tmp_path: Path, mo
     # 5 x 25 points and 1 x -13: reached by all signs of one kind as well: 4 of 64
     assert found["all", "AP", "temporal"].p == pytest.approx(4 / 64)
     assert found["all", "AP", "temporal"].p_holm == pytest.approx(4 / 64)
-    text = " ".join(conclusions(runs, list(found.values())))
+    told = StudyResults(runs, tmp_path, list(found.values()))
+    text = " ".join(conclusions(told))
     assert "With 6 seeds the smallest p of a two-sided sign-flip test is 0.031" in text
     assert "over 2 comparisons 0.062: one variant alone cannot reach 5 %" in text
-    assert "0.031, 0.062" in set(ablation.tests_table(runs, list(found.values()))["ΔAP"])
+    tests = [part for part in ablation.parts(told) if isinstance(part, Table)][1]
+    assert "0.031, 0.062" in set(tests.frame["ΔAP"])
 
 
 def test_few_seeds_are_said_to_be_too_few(fake_study: Path) -> None:
-    runs = collect("fake")
-    text = " ".join(conclusions(runs, differences(runs)))
+    text = " ".join(conclusions(computed(fake_study)))
     assert "With 2 seeds per variant a two-sided sign-flip test over seeds cannot reach 5 %" in text
     assert "its smallest p is 0.5" in text
     assert "negative control" in text
 
 
-def test_an_interval_is_called_better_worse_or_open_by_its_ends(fake_study: Path) -> None:
-    runs = collect("fake")
-    place = ("synthvis", "valid", "tiny", "all", "AP")
-    better = Difference(*place, "ms_sts", 2, 3.0, 1.0, 5.0)
-    worse = Difference(*place, "temporal", 2, -3.0, -5.0, -1.0)
-    text = " ".join(conclusions(runs, [better, worse]))
+def test_an_interval_is_called_better_worse_or_eitherby_its_ends(fake_study: Path) -> None:
+    runs = runs_of()
+    where = ("synthvis", "valid", "tiny", "all", "AP")
+    better = Difference(*where, "ms_sts", 2, Interval(3.0, 1.0, 5.0))
+    worse = Difference(*where, "temporal", 2, Interval(-3.0, -5.0, -1.0))
+    text = " ".join(conclusions(StudyResults(runs, fake_study, [better, worse])))
     assert "above the baseline, interval excludes zero: “MS-STS” +3.00 [+1.00, +5.00]" in text
     assert "below the baseline, interval excludes zero: “temporal” \N{MINUS SIGN}3.00" in text
     assert "2 of 2 intervals exclude zero; if nothing had an effect, about 0.1 would by chance" in text
-    undecided = " ".join(conclusions(runs, [Difference(*place, "ms_sts", 2, 3.0, -1.0, 5.0)]))
+    either = Difference(*where, "ms_sts", 2, Interval(3.0, -1.0, 5.0))
+    undecided = " ".join(conclusions(StudyResults(runs, fake_study, [either])))
     assert "AP: no variant can be told from the baseline" in undecided
 
 
@@ -135,25 +141,25 @@ def test_a_result_of_another_configuration_is_refused(fake_study: Path) -> None:
     metrics["produced_by"]["run"]["config_digest"] = "000000000000"
     write_json(path, metrics)
     with pytest.raises(InputError, match=r"metrics.json: config_digest: found '0{12}', but study 'fake' resolves to"):
-        collect("fake")
+        runs_of()
 
 
 def test_a_result_of_an_older_checkpoint_is_refused(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/run.json"
     write_json(path, read_json(path) | {"checkpoint_sha256": "ff" * 32})
     with pytest.raises(InputError, match=r"metrics\.json: checkpoint_sha256"):
-        collect("fake")
+        runs_of()
 
 
 def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
     valid = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid"
     (valid / "matches.npz").write_bytes((valid.parent / "control/matches.npz").read_bytes())
     with pytest.raises(InputError, match="do not belong together"):
-        differences(collect("fake"))
+        differences(runs_of())
 
 
 def test_runs_of_another_commit_are_flagged(fake_study: Path) -> None:
-    frame = provenance(collect("fake"))
+    frame = provenance.frame(computed(fake_study))
     assert cell(frame, "note", run="synthvis/tiny/temporal/seed1") == f"another commit than most ({fake_runs.COMMIT})"
     assert cell(frame, "note", run="synthvis/tiny/ms_sts/seed1") == ""
     assert cell(frame, "commit", run="synthvis/tiny/temporal/seed2") == "not run"
@@ -161,28 +167,28 @@ def test_runs_of_another_commit_are_flagged(fake_study: Path) -> None:
 
 def test_all_files_are_written_with_the_same_bytes_twice(fake_study: Path) -> None:
     for name in ("first", "second"):
-        write_tables("fake", fake_study / name)
-    assert {path.name for path in (fake_study / "first").iterdir()} == set(TABLE_FILES)
-    for name in TABLE_FILES:
+        write_tables(computed(fake_study / name))
+    assert {path.name for path in (fake_study / "first").iterdir()} == set(files_of_step("tables"))
+    for name in files_of_step("tables"):
         assert (fake_study / "first" / name).read_bytes() == (fake_study / "second" / name).read_bytes()
     header = "dataset,split,backbone,variant,seed,AP,AP50,AP75,AR1,AR10,AP_agnostic\n"
     assert (fake_study / "first/table.csv").read_text().startswith(header)
 
 
 def test_ablation_csv_is_read_back_as_written(fake_study: Path) -> None:
-    write_tables("fake", fake_study / "out")
-    written = differences(collect("fake"))
-    read = ablation.read(fake_study / "out/ablation.csv")
+    write_tables(computed(fake_study / "out"))
+    written = differences(runs_of())
+    read = read_differences(fake_study / "out" / FILE)
     assert [(d.split, d.subset, d.variant, d.seeds) for d in read] == [
         (d.split, d.subset, d.variant, d.seeds) for d in written
     ]
-    assert [d.mean for d in read] == [None if d.mean is None else pytest.approx(d.mean, abs=1e-6) for d in written]
+    assert [d.interval for d in read] == [d.interval and pytest.approx(d.interval, abs=1e-6) for d in written]
 
 
 def test_a_study_without_results_prints_not_run_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fake_runs.write_ablations(tmp_path)
-    write_tables("fake", tmp_path / "out")
+    write_tables(computed(tmp_path / "out"))
     assert set(pd.read_csv(tmp_path / "out/table.csv")["AP"]) == {"not run"}
     assert "nothing can be concluded" in (tmp_path / "out/ablation.md").read_text()
 

@@ -11,10 +11,12 @@ import yaml
 from mssts import config as configuration
 from mssts.core.errors import InputError
 from mssts.report.document import report_data, write_document
-from mssts.report.tables import attributes, provenance, summary, write_tables
+from mssts.report.tables import attributes, provenance, results, write_tables
 from mssts.study.complexity import write_complexity
-from mssts.study.runs import collect
+from mssts.study.complexity_file import FILE
+from mssts.study.resolve import load_study
 from tests.report import fake_runs
+from tests.report.fake_runs import computed, read, runs_of, table_of
 
 
 @pytest.fixture
@@ -36,21 +38,22 @@ def start_from(root: Path, checkpoint: str) -> None:
 
 def finish(root: Path) -> None:
     """Write every run and result of the study, as its own scale resolves."""
-    for run in collect("users").runs:
+    for run in runs_of("users").runs:
         splits = {} if run.variant == configuration.PRETRAIN else {"local_valid": 4}
         fake_runs.write_run(run.variant, run.seed, splits, dataset="ytvis2019")
 
 
 def test_the_coco_stage_is_a_run_and_no_result(users_study: Path) -> None:
-    runs = collect("users")
+    runs = runs_of("users")
     assert [run.variant for run in runs.runs].count("pretrain") == 1
     assert {result.run.variant for result in runs.results} == {"baseline", "ms_sts", "temporal"}
-    assert "pre-trained" not in set(summary(runs)["Variant"])
+    [table] = results.parts(computed(users_study, "users"))
+    assert "pre-trained" not in set(table.frame["Variant"])
 
 
 def test_a_study_that_starts_from_a_checkpoint_has_no_pretraining_run(users_study: Path) -> None:
     start_from(users_study, "weights/seqformer.pt")
-    runs = collect("users")
+    runs = runs_of("users")
     assert len(runs.runs) == len(runs.results) == 3 * 2
     assert "pretrain" not in {run.variant for run in runs.runs}
 
@@ -61,35 +64,39 @@ def test_a_finished_study_never_prints_not_run(users_study: Path, init: str) -> 
         start_from(users_study, init)
     finish(users_study)
     folder = users_study / "reports/users"
-    write_tables("users", folder)
-    write_complexity("users", folder)
-    runs = collect("users")
-    data = report_data(runs, folder)
+    write_tables(computed(folder, "users"))
+    write_complexity(load_study("users"), folder / FILE)
+    found = read(folder, "users")
+    data = report_data(found)
     assert data["warnings"] == []
-    assert set(provenance(runs)["pretrain_seed"]) == ({"-", "1"} if init == "pretrain" else {"-"})
-    assert not attributes(runs).empty
-    shown = {key: value for key, value in data.items() if key not in ("not_run", "figures", "captions")}
-    assert "not run" not in json.dumps(shown)
-    assert data["summary"]["blocks"][0]["label"] == "This study: dataset ytvis2019, local valid split, backbone tiny"
-    assert "of held-out training videos: not comparable" in data["summary"]["note"]
+    assert set(provenance.frame(found)["pretrain_seed"]) == ({"-", "1"} if init == "pretrain" else {"-"})
+    assert not attributes.frame(found).empty
+    parts = [part for section in data["sections"] for part in section["parts"] if part["kind"] != "picture"]
+    assert "not run" not in json.dumps([data["facts"], parts])
+    assert (
+        table_of(data, "results")["blocks"][0]["label"]
+        == "This study: dataset ytvis2019, local valid split, backbone tiny"
+    )
+    assert "of held-out training videos: not comparable" in table_of(data, "results")["note"]
 
 
 def test_scores_of_a_server_stand_apart_and_only_for_the_studys_datasets(users_study: Path) -> None:
     folder = users_study / "reports/users"
-    write_tables("users", folder)
-    write_complexity("users", folder)
-    assert report_data(collect("users"), folder)["official"] is None
+    write_tables(computed(folder, "users"))
+    write_complexity(load_study("users"), folder / FILE)
+    with pytest.raises(StopIteration):
+        table_of(report_data(read(folder, "users")), "server_scores")
     score = {"study": "paper-2019-official", "split": "valid", "backbone": "resnet50", "variant": "baseline", "seed": 1}
     score |= {"server": "CodaLab", "date": "2026-01-05", "AP": 47.4, "AP50": 69.8, "AP75": 51.8, "AR1": 45.5}
     scores = [score | {"AR10": ar10, "dataset": name} for name, ar10 in (("ytvis2019", 54.8), ("ytvis2021", 11.1))]
     (users_study / "server_scores.yaml").write_text(yaml.safe_dump({"scores": scores}))
-    data = report_data(collect("users"), folder)
-    [block] = data["official"]["blocks"]
+    data = report_data(read(folder, "users"))
+    [block] = table_of(data, "server_scores")["blocks"]
     assert block["label"] == "Official server: dataset ytvis2019, valid split"
     assert [row[4:9] for row in block["rows"]] == [["47.4", "69.8", "51.8", "45.5", "54.8"]]
-    assert "entered by hand" in data["official"]["note"]
-    assert "47.4" not in json.dumps([data["summary"], data["ablation"]])
-    write_document("users", users_study / "table.pdf")
+    assert "entered by hand" in table_of(data, "server_scores")["note"]
+    assert "47.4" not in json.dumps([table_of(data, "results"), table_of(data, "ablation")])
+    write_document(read(folder, "users"), users_study / "table.pdf")
     assert (users_study / "table.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -97,4 +104,4 @@ def test_a_result_of_another_start_is_refused(users_study: Path) -> None:
     finish(users_study)
     start_from(users_study, "weights/seqformer.pt")
     with pytest.raises(InputError, match="config_digest"):
-        collect("users")
+        runs_of("users")

@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from mssts.config import load_study, resolve
+from mssts.config import load_baseline, resolve
 from mssts.models import build_model, count_parameters
 from mssts.study import plan as planning
 from mssts.study.complexity import forward_flops, frame_size, parameters
+from mssts.study.resolve import load_study
 
 
 def test_jobs_are_those_that_the_workflow_lists():
@@ -20,7 +21,7 @@ def test_jobs_are_those_that_the_workflow_lists():
 
 @pytest.fixture(scope="module")
 def text():
-    return planning.plan("smoke")
+    return planning.plan(load_study("smoke"), load_baseline())
 
 
 def test_parameters_are_those_of_the_model(text):
@@ -52,6 +53,6 @@ def test_frame_sizes_are_those_of_the_dataset():
 
 @pytest.mark.long
 def test_the_contributions_add_what_was_published():
-    text = planning.plan("paper-2019")
+    text = planning.plan(load_study("paper-2019"), load_baseline())
     sizes = dict(re.findall(r"resnet50 +(\w+) +\d+ +\d+ +([\d.]+)", text))
     assert float(sizes["ms_sts_temporal_fgbg"]) - float(sizes["baseline"]) == pytest.approx(1.3, abs=0.15)

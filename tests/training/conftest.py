@@ -17,13 +17,26 @@ from pathlib import Path
 
 import pytest
 
-from mssts.config import ABLATIONS, resolve
+from mssts.config import ABLATIONS, PRETRAIN, pretrain_seed, resolve
 from mssts.data.synthvis import generate as synthvis
 from mssts.training import run as stage
+from mssts.training.callbacks import Callback
+from mssts.training.run import TrainingRun
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIANT = "ms_sts_temporal_fgbg"
 RUN_FILES = ("checkpoint.pt", "run.json", "log.jsonl")
+
+
+def pretraining(seed: int = 1) -> TrainingRun:
+    """The smoke study's pre-training."""
+    return TrainingRun("pretrain", "smoke", "synthvis", "tiny", PRETRAIN, seed, seed, resolve("smoke"))
+
+
+def training(variant: str = VARIANT, seed: int = 1) -> TrainingRun:
+    """The training of a variant at the smoke scale."""
+    config = resolve("smoke", variant)
+    return TrainingRun("train", "smoke", "synthvis", "tiny", variant, seed, pretrain_seed(config, seed), config)
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +49,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch) -> Path:
-    """A directory with `ablations/`, whose smoke scale logs every step and saves every second; tracking is off."""
+    """A directory with `ablations/`, whose smoke scale logs every step and saves every second; MLflow is off."""
     prepare(tmp_path, monkeypatch)
     return tmp_path
 
@@ -45,7 +58,7 @@ def prepare(directory: Path, patch: pytest.MonkeyPatch) -> None:
     """Make a directory a work place."""
     shutil.copytree(ROOT / ABLATIONS, directory / ABLATIONS)
     patch.chdir(directory)
-    patch.setenv("MSSTS_TRACKING", "off")
+    patch.setenv("MSSTS_MLFLOW", "off")
     set_scale(directory)
 
 
@@ -60,10 +73,8 @@ def set_scale(directory: Path, execution: str = "{checkpoint_every: 2}", steps: 
 @pytest.fixture(scope="session")
 def pretrained(data, tmp_path_factory) -> Path:
     """A pre-trained checkpoint."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MSSTS_TRACKING", "off")
-        output = tmp_path_factory.mktemp("training-start")
-        stage.pretrain("smoke", "synthvis", "tiny", 1, data, output)
+    output = tmp_path_factory.mktemp("training-start")
+    stage.train(pretraining(), data, output)
     return output / "checkpoint.pt"
 
 
@@ -73,16 +84,16 @@ def whole(data, pretrained, tmp_path_factory) -> dict[str, bytes]:
     directory = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
         prepare(directory, patch)
-        stage.train("smoke", "synthvis", "tiny", VARIANT, 1, data, pretrained, directory / "run")
+        stage.train(training(), data, directory / "run", pretrained)
     return contents(directory / "run")
 
 
 @pytest.fixture
-def train(data, pretrained, workplace) -> Callable[[str], Path]:
-    """A function that trains in this process into a directory of the work place."""
+def train(data, pretrained, workplace) -> Callable[..., Path]:
+    """A function that trains in this process, with callbacks, into a directory of the work place."""
 
-    def run(name: str) -> Path:
-        stage.train("smoke", "synthvis", "tiny", VARIANT, 1, data, pretrained, workplace / name)
+    def run(name: str, *callbacks: Callback) -> Path:
+        stage.train(training(), data, workplace / name, pretrained, callbacks)
         return workplace / name
 
     return run
@@ -103,7 +114,7 @@ def command(data, pretrained, workplace) -> Callable[[str], list[str]]:
 @pytest.fixture
 def environment() -> dict[str, str]:
     """Variables for processes of their own: the clone's package, one thread."""
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MSSTS_TRACKING": "off"}
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MSSTS_MLFLOW": "off"}
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from mssts.core.distributed import start_fabric
 from mssts.data.clips import ClipDataset, ClipLoader
 from mssts.data.datasets import entry
 from mssts.models import build_model
-from mssts.training.failures import Position
-from mssts.training.micro_batches import Parts
+from mssts.training.failures import TrainingProgress
+from mssts.training.micro_batches import MicroBatches
 from mssts.training.trainer import Generators, Trainer
 from mssts.ytvis.annotations import VideoAnnotations
 
@@ -29,14 +29,16 @@ def main(devices: int, precision: str, steps: int, recompute: bool, data: Path, 
     config = Config.model_validate(tree)
     fabric = start_fabric("cpu", precision, devices)
     torch.set_num_threads(1)
-    generators = Generators.of("train", 1)
-    parts = Parts.of(4, config.execution, fabric.global_rank)
+    generators = Generators.from_seed("train", 1)
+    micro_batches = MicroBatches.split(4, config.execution, fabric.global_rank)
     clips = ClipDataset(VideoAnnotations.read(*entry("synthvis").files(data, "train"), "synthvis"), 3, config.data)
     model = build_model(config.model, "tiny", len(clips.categories), generators.model)
-    trainer = Trainer(fabric, model, config, config.train, len(clips.categories), parts, generators)
-    batches = iter(ClipLoader(clips, 4, steps, generators.clips, 32, part_clips=parts.clips, firsts=parts.own))
-    position = Position("spread", output)
-    losses = [trainer.step(step, [next(batches) for _ in parts.own], position)[0] for step in range(steps)]
+    progress = TrainingProgress("spread", output)
+    classes = len(clips.categories)
+    trainer = Trainer(fabric, model, config, config.train, classes, micro_batches, generators, progress)
+    own = micro_batches.own
+    batches = iter(ClipLoader(clips, 4, steps, generators.clips, 32, part_clips=micro_batches.clips, firsts=own))
+    losses = [trainer.step(step, [next(batches) for _ in own])[0] for step in range(steps)]
     weights = {key: value.double().sum().item() for key, value in model.state_dict().items()}
     if fabric.is_global_zero:
         output.write_text(json.dumps({"losses": losses, "weights": weights}))

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from mssts.config import ExecutionSection, resolve
-from mssts.core.distributed import in_turn, start_fabric
+from mssts.core.distributed import interleave, start_fabric
 from mssts.core.errors import InputError
 from mssts.data.clips import ClipDataset, ClipLoader
 from mssts.data.datasets import entry
 from mssts.inference import predict as prediction
-from mssts.training.micro_batches import Parts, part_seed
+from mssts.training.micro_batches import MicroBatches, micro_batch_seed
 from mssts.ytvis.annotations import VideoAnnotations
 from tests.training.conftest import ROOT, set_scale
 
@@ -67,9 +67,9 @@ def test_all_devices_together_see_each_clip_once(data):
     execution = ExecutionSection(devices=2, clips_per_device=1)
     seen = {}
     for rank in range(2):
-        parts = Parts.of(4, execution, rank)
-        loader = iter(ClipLoader(clips, 4, 3, 7, 32, part_clips=1, firsts=parts.own))
-        seen |= {(step, first): next(loader) for step in range(3) for first in parts.own}
+        micro_batches = MicroBatches.split(4, execution, rank)
+        loader = iter(ClipLoader(clips, 4, 3, 7, 32, part_clips=1, firsts=micro_batches.own))
+        seen |= {(step, first): next(loader) for step in range(3) for first in micro_batches.own}
         assert next(loader, None) is None
     assert sorted(seen) == [(step, first) for step in range(3) for first in range(4)]
     for (step, first), part in seen.items():
@@ -103,22 +103,22 @@ def test_two_processes_predict_every_video_once_and_write_what_one_writes(data, 
 def test_a_result_that_is_lost_or_doubled_is_noticed():
     items = list(range(7))
     shares = [items[rank::3] for rank in range(3)]
-    assert in_turn(shares, 7) == items
+    assert interleave(shares, 7) == items
     for wrong in ([*shares[:2], [*shares[2], 5]], [shares[0][1:], *shares[1:]]):
         with pytest.raises(ValueError, match="sequence"):
-            in_turn(wrong, 7)
+            interleave(wrong, 7)
 
 
 def test_every_seed_step_and_clip_has_its_own_dropout_seed():
-    seeds = {part_seed(seed, step, first) for seed in (1, 2) for step in range(50) for first in range(4)}
+    seeds = {micro_batch_seed(seed, step, first) for seed in (1, 2) for step in range(50) for first in range(4)}
     assert len(seeds) == 400
-    assert part_seed(1, 3, 2) == part_seed(1, 3, 2)
+    assert micro_batch_seed(1, 3, 2) == micro_batch_seed(1, 3, 2)
 
 
 @pytest.mark.parametrize("execution", [{"devices": 3}, {"clips_per_device": 3}, {"devices": 8}])
 def test_a_batch_that_does_not_divide_is_refused(execution):
     with pytest.raises(InputError, match=r"found batch_clips 4 on .* devices"):
-        Parts.of(4, ExecutionSection(**execution))
+        MicroBatches.split(4, ExecutionSection(**execution))
 
 
 def test_half_precision_on_a_cpu_is_refused_rather_than_replaced():

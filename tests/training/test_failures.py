@@ -18,8 +18,8 @@ from mssts.core.errors import InputError
 from mssts.data.clips import ClipLoader
 from mssts.training import failures
 from mssts.training import run as stage
-from mssts.training.failures import DeadWorker, NonFinite, NoSpace, OutOfMemory, Position, explained
-from tests.training.conftest import contents, set_scale
+from mssts.training.failures import DeadWorker, NonFinite, NoSpace, OutOfMemory, TrainingProgress, reraise_with_advice
+from tests.training.conftest import contents, set_scale, training
 
 
 def test_exit_codes_are_distinct():
@@ -60,17 +60,17 @@ def test_the_command_exits_with_the_code_of_the_failure(command, environment, pr
 )
 def test_an_out_of_memory_error_is_reported_with_what_to_lower(error):
     told = r"run: step 7: out of memory.*execution\.clips_per_device"
-    with pytest.raises(OutOfMemory, match=told), explained(Position("run", Path("there"), step=7)):
+    with pytest.raises(OutOfMemory, match=told), reraise_with_advice(TrainingProgress("run", Path("there"), step=7)):
         raise error
 
 
 def test_memory_that_really_runs_out_is_recognised():
-    with pytest.raises(OutOfMemory), explained(Position("run", Path("there"))):
+    with pytest.raises(OutOfMemory), reraise_with_advice(TrainingProgress("run", Path("there"))):
         torch.empty(2**58)
 
 
 def test_other_errors_of_the_program_keep_their_stack_trace():
-    with pytest.raises(RuntimeError, match=r"^a bug$"), explained(Position("run", Path("there"))):
+    with pytest.raises(RuntimeError, match=r"^a bug$"), reraise_with_advice(TrainingProgress("run", Path("there"))):
         raise RuntimeError("a bug")
 
 
@@ -101,7 +101,7 @@ def test_an_unreadable_frame_is_named_with_its_step(whole, workplace, data, pret
     frame = broken / "train/JPEGImages" / name
     content = frame.read_bytes()
     frame.write_bytes(content[: len(content) // 2])
-    arguments = ("smoke", "synthvis", "tiny", "ms_sts_temporal_fgbg", 1, broken, pretrained, workplace / "run")
+    arguments = (training(), broken, workplace / "run", pretrained)
     with pytest.raises(InputError) as caught:
         stage.train(*arguments)
     assert name in str(caught.value) and "training step" in str(caught.value)
@@ -135,5 +135,5 @@ def test_a_worker_that_dies_is_reported_as_such():
 
     threading.Thread(target=kill).start()
     told = r"a process that prepares batches died.*execution\.workers"
-    with pytest.raises(DeadWorker, match=told), explained(Position("run", Path("there"))):
+    with pytest.raises(DeadWorker, match=told), reraise_with_advice(TrainingProgress("run", Path("there"))):
         next(iter(ClipLoader(SlowClips(), 1, 4, 0, 32, workers=1)))

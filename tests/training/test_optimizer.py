@@ -28,14 +28,11 @@ def test_the_step_schedule_drops_tenfold_at_the_epochs_of_the_recipe():
 
 
 def test_backbone_and_reference_projections_have_rates_of_their_own():
-    model = nn.ModuleDict(
-        {
-            "backbone": nn.Linear(2, 2),
-            "sampling_offsets": nn.Linear(2, 2),
-            "head": nn.Linear(2, 2),
-            "ice": nn.Linear(2, 2),
-        }
-    )
+    class Model(nn.ModuleDict):
+        def reference_projections(self):
+            return [self["sampling_offsets"]]
+
+    model = Model({name: nn.Linear(2, 2) for name in ("backbone", "sampling_offsets", "head", "ice")})
     model["ice"].requires_grad_(False)
     rates = settings(learning_rate=1.0, backbone_learning_rate=0.1, reference_rate_factor=0.01)
     optimizer = build_optimizer(model, rates)

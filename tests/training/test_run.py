@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from mssts.config import ABLATIONS, load_variant, resolve
+from mssts.config import ABLATIONS, resolve, resolve_variants
 from mssts.core.checkpoint import load_checkpoint, save_checkpoint
 from mssts.core.errors import InputError
 from mssts.core.files import read_json, sha256_file
@@ -16,17 +16,11 @@ from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model
 from mssts.training import run as stage
 from mssts.training.optimizer import build_optimizer
+from tests.training.conftest import pretraining, training
 
 RUN_FILES = ("checkpoint.pt", "run.json", "log.jsonl")
 ZERO_OUTPUTS = ("widen.weight", "temporal.output_projection.weight")
 VARIANTS = sorted(path.stem for path in (ABLATIONS / "variants").glob("*.yaml"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_tracking():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MSSTS_TRACKING", "off")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +33,12 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pretrained(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("pretrain")
-    stage.pretrain("smoke", "synthvis", "tiny", 1, data, output)
+    stage.train(pretraining(), data, output)
     return output / "checkpoint.pt"
 
 
 def train(data, pretrained, output, variant="ms_sts_temporal_fgbg", seed=1):
-    stage.train("smoke", "synthvis", "tiny", variant, seed, data, pretrained, output)
+    stage.train(training(variant, seed), data, output, pretrained)
     return output
 
 
@@ -93,7 +87,7 @@ def test_weights_that_do_not_fit_are_named(data, pretrained, tmp_path):
         train(data, tmp_path / "foreign.pt", tmp_path / "run")
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if load_variant(name).changes])
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if resolve_variants("smoke", [name])[0][name].changes])
 def test_one_optimiser_step_sets_a_variant_apart_from_the_baseline(variant, data):
     """After one step from the same weights on the same batch, shared or added weights differ from the baseline's."""
     batch = next(iter(stage.ClipLoader(clips(data), 2, 1, seed=0, pad_multiple=32)))

@@ -13,7 +13,9 @@ STAGES_THAT_ONLY_WRITE = """
 import sys
 from pathlib import Path
 
-if sys.argv[1] == "tracking":
+from mssts.report.registry import files_of_step
+
+if sys.argv[1] == "mlflow":
     sys.exit()
 stage, options = sys.argv[1], dict(zip(sys.argv[2::2], sys.argv[3::2]))
 study = Path("reports") / options["--study"]
@@ -24,16 +26,9 @@ files = {
     "train": [output / name for name in ("checkpoint.pt", "run.json", "log.jsonl", "cost.json")],
     "predict": [output, output.with_suffix(".zip")],
     "evaluate": [output, output.with_name("matches.npz")],
-    "table": [study / name for name in (
-        "table.csv table.md table.tex ablation.csv ablation.md ablation.tex attributes.csv attributes.md "
-        "errors.csv errors.md evaluation.csv provenance.csv published.csv cost.csv"
-    ).split()],
-    "complexity": [study / "complexity.csv"],
-    "figures": [study / "figures" / "a.pdf"],
-    "attention": [study / "attention" / "a.pdf"],
     "document": [output],
 }
-for file in files[stage]:
+for file in files.get(stage, [study / name for name in files_of_step(stage)]):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("done")
 """

@@ -72,7 +72,7 @@ def test_without_data_the_jobs_are_listed_and_every_missing_file_with_its_site(s
 
 
 def test_without_data_no_job_runs(snakemake, sources):
-    run = snakemake(sources, "--cores", "1", "--config", "study=paper-2019", "tracking=off")
+    run = snakemake(sources, "--cores", "1", "--config", "study=paper-2019", "mlflow=off")
     assert run.returncode != 0 and "Traceback (most recent call last)" not in run.stdout
     assert run.stdout.count("data/ytvis2019/train.json (annotation file)") == 1
     assert not (sources / "logs").exists() and not (sources / "reports/paper-2019").exists()
@@ -129,7 +129,7 @@ def test_the_paper_study_runs_to_its_report_with_the_sizes_shrunk_by_config_alon
     path.write_text(
         yaml.safe_dump(study | {"backbones": ["tiny"], "variants": ["baseline", "ms_sts_temporal_fgbg"], "seeds": [1]})
     )
-    run = snakemake(sources, "--cores", "2", "--config", "study=paper-2019", "tracking=off")
+    run = snakemake(sources, "--cores", "2", "--config", "study=paper-2019", "mlflow=off")
     assert run.returncode == 0, run.stdout
     assert (sources / "reports/table.pdf").stat().st_size > 10_000
     with (sources / "reports/paper-2019/table.csv").open(newline="") as file:

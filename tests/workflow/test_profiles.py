@@ -75,7 +75,7 @@ def test_the_generic_profile_generates_data_through_its_scripts(snakemake, sourc
         "5",
         "--config",
         "study=smoke",
-        "tracking=off",
+        "mlflow=off",
         "--",
         target,
     )

@@ -6,7 +6,9 @@ import os
 import time
 from pathlib import Path
 
-REPORT = {"tables", "curves", "attention", "document"}
+import pytest
+
+REPORT = {"tables", "figures", "attention", "document"}
 VARIANT = "ms_sts_temporal_fgbg"
 
 
@@ -26,7 +28,7 @@ def test_a_finished_study_has_nothing_to_do(clone, rerun):
 
 
 def test_neither_cores_nor_mlflow_settings_rerun_anything(clone, rerun):
-    assert rerun(clone, "tracking=off", "--cores", "1") == {}
+    assert rerun(clone, "mlflow=off", "--cores", "1") == {}
 
 
 def test_touched_and_commented_yamls_rerun_nothing(clone, rerun):
@@ -79,14 +81,22 @@ def test_a_comment_in_the_code_never_costs_training(clone, rerun):
     assert rerun(clone) == {}
 
 
-def test_code_of_the_evaluation_reruns_evaluation_and_report(clone, rerun):
-    append(clone / "mssts/evaluation/average_precision.py", "\n# a remark\n")
+@pytest.mark.parametrize("module", ["evaluation/average_precision.py", "ytvis/annotations.py"])
+def test_code_of_the_evaluation_reruns_evaluation_and_report(clone, rerun, module):
+    append(clone / "mssts" / module, "\n# a remark\n")
     assert set(rerun(clone)) == REPORT | {"evaluate"}
 
 
-def test_code_of_the_report_reruns_the_report_only(clone, rerun):
-    append(clone / "mssts/report/tables.py", "\n# a remark\n")
+@pytest.mark.parametrize("module", ["report/tables/results.py", "study/differences.py"])
+def test_code_of_the_report_reruns_the_report_only(clone, rerun, module):
+    append(clone / "mssts" / module, "\n# a remark\n")
     assert set(rerun(clone)) == REPORT
+
+
+def test_a_table_in_the_registry_is_an_output_of_the_workflow(clone, rerun):
+    line = '    Entry("", "tables", "tables.mine", ("mine.csv",)),\n'
+    replace(clone / "mssts/report/registry.py", "CONTENTS = (\n", f"CONTENTS = (\n{line}")
+    assert rerun(clone)["tables"] == ["reports/smoke/mine.csv"]
 
 
 def test_another_study_reruns_the_document_and_shares_the_runs(clone, rerun):

@@ -30,7 +30,7 @@ def test_a_job_whose_processes_are_all_asked_to_stop_waits_for_its_stage(copy_so
     directory = copy_sources(tmp_path / "clone")
     (directory / "mssts/__main__.py").write_text(STAGE_THAT_SAVES_ITSELF)
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--scheduler", "greedy", "--nocolor", "--config"]
-    command += ["study=smoke", "tracking=off", "--", "data/smoke/synthvis/fingerprint.json"]
+    command += ["study=smoke", "mlflow=off", "--", "data/smoke/synthvis/fingerprint.json"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     job = subprocess.Popen(command, cwd=directory, start_new_session=True, **streams)
     try:

@@ -1,9 +1,8 @@
-# What all rules share: the chosen study, its paths, and the config sections that a rule reads. Imports no torch.
+# What all rules share: the resolved study, its paths, and functions of a job's wildcards. Imports no torch.
 import atexit
 import shlex
 import signal
 import sys
-from functools import cache
 from glob import glob
 from pathlib import Path
 
@@ -11,87 +10,40 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.basedir))  # the clone's own package, installed or not
 
-from mssts import config as configuration
-from mssts.study import paths
-from mssts.data.coco import COCO
-from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
-from mssts.data.coco import uses_coco
-from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
-from mssts.study.matrix import is_measured, pretrain_seeds, run_keys
+from mssts.config import PRETRAIN, STAGE_SECTIONS, TRAIN, canonical
 from mssts.core.errors import InputError
+from mssts.data.coco import COCO
+from mssts.data.datasets import LOCAL, STILLS, entry
+from mssts.report.registry import files_of_step
+from mssts.study import paths
+from mssts.study import workflow as study_files
+from mssts.study.resolve import load_study
+from mssts.study.workflow import COCO_FINGERPRINT
 
 CONDA = "../../environment.yml"  # only used with --software-deployment-method conda
-STUDY_NAME = config.get("study", "demo")
-TRACKING = str(config.get("tracking", "on")).lower() not in ("off", "false")
-
-
-def load_study():
-    """The chosen study, with its splits and what it names checked."""
-    study = configuration.load_study(STUDY_NAME)
-    for dataset in study.datasets:
-        for split in ("train", *study.splits, *study.submissions):
-            if split not in entry(dataset).splits:
-                known = ", ".join(entry(dataset).splits)
-                raise InputError(f"study {STUDY_NAME}: splits: {dataset} has no {split!r}; it has {known}")
-    missing = []
-    init = configuration.resolve(study.scale).train.init
-    if init != configuration.PRETRAIN and not Path(init).is_file():
-        missing.append(
-            f"train.init: {init}: no such checkpoint. Make it with `mssts import-weights`, or write "
-            f"{configuration.PRETRAIN}: our own stage, on COCO where the videos are your own."
-        )
-    for title, path in study.foreign.items():
-        if not Path(path).is_file():
-            missing.append(f"study {STUDY_NAME}: foreign: {title}: {path}: no such file; put the results.json there")
-    if missing:
-        raise InputError("\n".join(missing))
-    return study
-
-
-def missing_files():
-    """What the user has to bring before anything can run, in words."""
-    own = [dataset for dataset in STUDY.datasets if not is_generated(dataset)]
-    files = [(entry(dataset), data_of(dataset), split) for dataset in own for split in ("train", "valid")]
-    stages = [configuration.TRAIN]
-    if pretrain_seeds(STUDY, BASELINE):
-        stages.append(configuration.PRETRAIN)
-    if any(uses_coco(dataset, BASELINE, stage) for dataset in own for stage in stages):
-        files.append((COCO, paths.DATA / COCO_DIRECTORY, STILLS))
-    messages = []
-    for dataset, directory, split in files:
-        try:
-            dataset.files(directory, split)
-        except InputError as error:
-            messages.append(str(error))
-    return "\n".join(messages)
-
-
-def data_of(dataset):
-    """Directory of a dataset."""
-    return paths.dataset_dir(STUDY.scale, dataset)
-
+MLFLOW = str(config.get("mlflow", "on")).lower() not in ("off", "false")
 
 try:
-    STUDY = load_study()
-    CONFIGS = {variant: configuration.resolve(STUDY.scale, variant) for variant in {"baseline", *STUDY.variants}}
-    VARIANTS = {variant: configuration.load_variant(variant) for variant in STUDY.variants}
+    STUDY = load_study(config.get("study", "demo"))
+    study_files.check_inputs(STUDY)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
-BASELINE = CONFIGS["baseline"]
 # A dry run lists the jobs all the same and ends with this message; a run stops with it before any job (onstart).
-MISSING = missing_files()
+MISSING = study_files.missing_data(STUDY)
 if MISSING:
     atexit.register(print, f"Missing, and needed before the study can run:\n{MISSING}", file=sys.stderr)
-THREADS = BASELINE.runtime.threads
-GENERATED = paths.generated_dir(STUDY.scale, "{dataset}")
-PRETRAIN = paths.pretrain_dir(STUDY.scale, "{dataset}", "{backbone}", "{seed}")
-RUN = paths.run_dir(STUDY.scale, "{dataset}", "{backbone}", "{variant}", "{seed}")
-SPLIT = paths.split_dir(RUN, "{split}")
-FOREIGN = paths.foreign_dir(STUDY.scale, "{dataset}", "{method}", "{split}")
-FOREIGN_RESULTS = {configuration.foreign_name(title): path for title, path in STUDY.foreign.items()}
-REPORT = paths.report_dir(STUDY_NAME)
-LOGS = f"logs/{STUDY.scale}/{{dataset}}/{{backbone}}"
+SPEC, BASELINE = STUDY.spec, STUDY.baseline
+SCALE, THREADS = SPEC.scale, BASELINE.runtime.threads
+GENERATED_DIR = paths.generated_dir(SCALE, "{dataset}")
+PRETRAIN_DIR = paths.pretrain_dir(SCALE, "{dataset}", "{backbone}", "{seed}")
+RUN_DIR = paths.run_dir(SCALE, "{dataset}", "{backbone}", "{variant}", "{seed}")
+SPLIT_DIR = paths.split_dir(RUN_DIR, "{split}")
+EXTERNAL_DIR = paths.external_dir(SCALE, "{dataset}", "{method}", "{split}")
+EXTERNAL_RESULTS = {paths.external_name(title): path for title, path in SPEC.external.items()}
+REPORT = paths.report_dir(STUDY.name)
+REPORT_CONTENT = study_files.report_content(STUDY)
+LOGS = f"logs/{SCALE}/{{dataset}}/{{backbone}}"
 
 # Threads come from the config, never from --cores: the same study gives the same bytes on any machine.
 # The python is the one that runs snakemake, also where its environment is not activated.
@@ -100,8 +52,8 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": THREADS,
     "OPENBLAS_NUM_THREADS": THREADS,
     "PYTHONHASHSEED": 0,
-    "MSSTS_STUDY": STUDY_NAME,
-    "MSSTS_TRACKING": "on" if TRACKING else "off",
+    "MSSTS_STUDY": STUDY.name,
+    "MSSTS_MLFLOW": "on" if MLFLOW else "off",
 }
 # A scheduler that stops a job signals every process of it, and kills the rest when the first of them is gone: this
 # snakemake, the shell and tee wait for the training, which saves itself. Here and not in the rules, because a changed
@@ -123,19 +75,19 @@ wildcard_constraints:
     seed="[0-9]+",
 
 
-def section(*names):
-    """Canonical text of config sections of the job's own variant: a change re-runs the job."""
+def variant_of(wildcards):
+    """Variant of a job; pre-trainings have none of their own."""
+    return getattr(wildcards, "variant", PRETRAIN)
 
-    def reads(wildcards):
-        variant = getattr(wildcards, "variant", "baseline")
-        return configuration.canonical(CONFIGS.get(variant, BASELINE), names)
 
-    return reads
+def reads_stage(stage):
+    """Canonical text of the config sections that a stage reads, of the job's own variant: a change re-runs the job."""
+    return lambda wildcards: canonical(STUDY.config(variant_of(wildcards)), STAGE_SECTIONS[stage])
 
 
 def data_dir(wildcards):
     """Directory of the job's dataset."""
-    return data_of(wildcards.dataset)
+    return paths.dataset_dir(SCALE, wildcards.dataset)
 
 
 def data_state(wildcards):
@@ -144,25 +96,19 @@ def data_state(wildcards):
 
 
 def coco_state(stage):
-    """The file that changes whenever COCO changes, for jobs of a stage that draw from it."""
-
-    def state(wildcards):
-        resolved = CONFIGS.get(getattr(wildcards, "variant", "baseline"), BASELINE)
-        path = paths.DATA / COCO_DIRECTORY / "fingerprint.json"
-        return [path] if uses_coco(wildcards.dataset, resolved, stage) else []
-
-    return state
+    """The file that changes whenever COCO changes, for jobs of a stage that reads its images."""
+    return lambda wildcards: study_files.coco_fingerprint(STUDY, wildcards.dataset, variant_of(wildcards), stage)
 
 
 def own_annotations(wildcards):
-    """Annotation files that the user has brought, of a dataset of his own."""
+    """Annotation files of a user's own dataset, as far as they exist."""
     found = [entry(wildcards.dataset).paths(data_dir(wildcards), split)[0] for split in ("train", "valid")]
     return [path for path in found if path.exists()]
 
 
 def coco_annotations(wildcards):
-    """COCO's annotation file, if the user has brought it."""
-    return [path for path in COCO.paths(paths.DATA / COCO_DIRECTORY, STILLS)[:1] if path.exists()]
+    """COCO's annotation file, if it exists."""
+    return [path for path in COCO.paths(COCO_FINGERPRINT.parent, STILLS)[:1] if path.exists()]
 
 
 def annotations(wildcards):
@@ -171,60 +117,26 @@ def annotations(wildcards):
 
 
 def initial_checkpoint(wildcards):
-    """The checkpoint that the job starts from: of its seed's own pre-training, or the one that the recipe names."""
-    if CONFIGS[wildcards.variant].train.init != configuration.PRETRAIN:
-        return CONFIGS[wildcards.variant].train.init
-    seed = configuration.pretrain_seed(CONFIGS[wildcards.variant], int(wildcards.seed))
-    return paths.pretrain_dir(STUDY.scale, wildcards.dataset, wildcards.backbone, seed) / "checkpoint.pt"
-
-
-@cache
-def run_dirs():
-    """Every run of the study, pre-training included."""
-    return [paths.run_dir(STUDY.scale, *key) for key in run_keys(STUDY, BASELINE)]
+    """The checkpoint that the job starts from."""
+    dataset, backbone, variant, seed = (getattr(wildcards, key) for key in ("dataset", "backbone", "variant", "seed"))
+    return study_files.initial_checkpoint(STUDY, dataset, backbone, variant, int(seed))
 
 
 def of_runs(name):
     """A file of every run of the study."""
-    return [run / name for run in run_dirs()]
+    return study_files.files_of_runs(STUDY, name)
 
 
 def of_splits(name):
-    """A file of every run and split of the study."""
-    return [paths.split_dir(run, split) / name for run in measured_dirs() for split in STUDY.splits]
+    """A file of every run and split that is evaluated."""
+    return study_files.files_of_splits(STUDY, SPEC.splits, name)
 
 
-def of_submissions(name):
-    """A file of every run and split of the study that is predicted for a server."""
-    return [paths.split_dir(run, split) / name for run in measured_dirs() for split in STUDY.submissions]
-
-
-def measured_dirs():
-    """Every run that can be measured."""
-    keys = run_keys(STUDY, BASELINE)
-    return [run for run, (dataset, _, variant, _) in zip(run_dirs(), keys) if is_measured(dataset, variant)]
-
-
-def of_foreign(name):
-    """A file of every foreign method of the study, on the first dataset and split."""
-    return [paths.foreign_dir(STUDY.scale, STUDY.datasets[0], title, STUDY.splits[0]) / name for title in STUDY.foreign]
+def of_report(step):
+    """Files of the report that a step writes."""
+    return [REPORT / name for name in files_of_step(step)]
 
 
 def modules(*patterns):
-    """Source files whose change must re-run a job."""
+    """Source files whose change re-runs a job."""
     return sorted(path for pattern in patterns for path in glob(pattern, recursive=True))
-
-
-def report_content():
-    """Everything that a report shows beside the results: the study's matrix and the variants' titles."""
-    records = [STUDY, *VARIANTS.values()]
-    return "\n".join([STUDY_NAME, *(configuration.canonical(record) for record in records)])
-
-
-def complexity_content():
-    """Everything that the models' parameters and FLOPs depend on, beside the code."""
-    sizes = [BASELINE.data.synthetic.height, BASELINE.data.synthetic.width, BASELINE.predict.short_side]
-    models = [
-        (name, CONFIGS[name].train.frames, configuration.canonical(CONFIGS[name], ("model",))) for name in VARIANTS
-    ]
-    return str([STUDY.datasets, STUDY.backbones, sizes, models])

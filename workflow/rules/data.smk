@@ -23,7 +23,7 @@ rule prepare_coco:
     input:
         coco_annotations,
     output:
-        paths.DATA / COCO_DIRECTORY / "fingerprint.json",
+        COCO_FINGERPRINT,
     log:
         "logs/prepare_coco.log",
     priority: 200
@@ -34,7 +34,7 @@ rule prepare_coco:
         mem_mb=8000,
         runtime=60,
     params:
-        directory=paths.DATA / COCO_DIRECTORY,
+        directory=COCO_FINGERPRINT.parent,
     shell:
         "python -m mssts prepare --dataset coco --data {params.directory} 2> >(tee {log} >&2)"
 
@@ -44,10 +44,10 @@ ruleorder: prepare_coco > prepare
 
 rule generate:
     output:
-        fingerprint=GENERATED / "fingerprint.json",
-        annotations=[GENERATED / f"{name}.json" for name in ("train", "valid", "control", "stills")],
+        fingerprint=GENERATED_DIR / "fingerprint.json",
+        annotations=[GENERATED_DIR / f"{name}.json" for name in ("train", "valid", "control", "stills")],
     log:
-        f"logs/{STUDY.scale}/{{dataset}}/generate.log",
+        f"logs/{SCALE}/{{dataset}}/generate.log",
     priority: 200
     conda:
         CONDA

@@ -1,10 +1,10 @@
 rule predict:
     input:
         data=data_state,
-        checkpoint=RUN / "checkpoint.pt",
+        checkpoint=RUN_DIR / "checkpoint.pt",
     output:
-        predictions=SPLIT / "predictions.json",
-        submission=SPLIT / "predictions.zip",
+        predictions=SPLIT_DIR / "predictions.json",
+        submission=SPLIT_DIR / "predictions.zip",
     log:
         f"{LOGS}/{{variant}}_seed{{seed}}_{{split}}_predict.log",
     conda:
@@ -15,7 +15,7 @@ rule predict:
         runtime=480,
     params:
         data=subpath(input.data, parent=True),
-        reads=configuration.canonical(BASELINE, ("predict", "runtime")),
+        reads=canonical(BASELINE, ("predict", "runtime")),
     shell:
         "python -m mssts predict --study $MSSTS_STUDY --checkpoint {input.checkpoint} --data {params.data} "
         "--dataset {wildcards.dataset} --split {wildcards.split} --output {output.predictions} "
@@ -25,12 +25,12 @@ rule predict:
 rule evaluate:
     input:
         annotations=annotations,
-        predictions=SPLIT / "predictions.json",
-        run=RUN / "run.json",
+        predictions=SPLIT_DIR / "predictions.json",
+        run=RUN_DIR / "run.json",
         modules=modules("mssts/evaluation/*.py", "mssts/ytvis/*.py", "mssts/ytvis/*.c"),
     output:
-        metrics=SPLIT / "metrics.json",
-        matches=SPLIT / "matches.npz",
+        metrics=SPLIT_DIR / "metrics.json",
+        matches=SPLIT_DIR / "matches.npz",
     log:
         f"{LOGS}/{{variant}}_seed{{seed}}_{{split}}_evaluate.log",
     conda:
@@ -40,23 +40,23 @@ rule evaluate:
         mem_mb=800,
         runtime=60,
     params:
-        reads=configuration.canonical(BASELINE, ("evaluation",)),
+        reads=canonical(BASELINE, ("evaluation",)),
     shell:
         "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations} "
         "--predictions {input.predictions} --run {input.run} --split {wildcards.split} "
         "--output {output.metrics} 2> >(tee {log} >&2)"
 
 
-rule evaluate_foreign:
+rule evaluate_external:
     input:
         annotations=annotations,
-        predictions=lambda wildcards: FOREIGN_RESULTS[wildcards.method],
+        predictions=lambda wildcards: EXTERNAL_RESULTS[wildcards.method],
         modules=modules("mssts/evaluation/*.py", "mssts/ytvis/*.py", "mssts/ytvis/*.c"),
     output:
-        metrics=FOREIGN / "metrics.json",
-        matches=FOREIGN / "matches.npz",
+        metrics=EXTERNAL_DIR / "metrics.json",
+        matches=EXTERNAL_DIR / "matches.npz",
     log:
-        f"logs/{STUDY.scale}/{{dataset}}/foreign_{{method}}_{{split}}_evaluate.log",
+        f"logs/{SCALE}/{{dataset}}/external_{{method}}_{{split}}_evaluate.log",
     conda:
         CONDA
     threads: THREADS
@@ -64,7 +64,7 @@ rule evaluate_foreign:
         mem_mb=1500,
         runtime=60,
     params:
-        reads=configuration.canonical(BASELINE, ("evaluation",)),
+        reads=canonical(BASELINE, ("evaluation",)),
     shell:
         "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations} "
         "--predictions {input.predictions:q} --split {wildcards.split} "

@@ -1,28 +1,15 @@
 rule tables:
     input:
         metrics=of_splits("metrics.json"),
-        foreign=of_foreign("metrics.json"),
+        external=study_files.files_of_external(STUDY, "metrics.json"),
         matches=of_splits("matches.npz"),
         records=of_runs("run.json"),
-        modules=modules("mssts/report/*.py", "mssts/study/*.py"),
+        modules=modules("mssts/report/**/*.py", "mssts/study/*.py"),
         published=modules("reports/published/*"),
     output:
-        [
-            REPORT / f"{name}.{kind}"
-            for name, kinds in {
-                "table": ("csv", "md", "tex"),
-                "ablation": ("csv", "md", "tex"),
-                "attributes": ("csv", "md"),
-                "errors": ("csv", "md"),
-                "evaluation": ("csv",),
-                "provenance": ("csv",),
-                "published": ("csv",),
-                "cost": ("csv",),
-            }.items()
-            for kind in kinds
-        ],
+        of_report("tables"),
     log:
-        f"logs/{STUDY_NAME}_tables.log",
+        f"logs/{STUDY.name}_tables.log",
     conda:
         CONDA
     threads: THREADS
@@ -30,21 +17,21 @@ rule tables:
         mem_mb=1000,
         runtime=30,
     params:
-        reads=configuration.canonical(BASELINE, ("evaluation",)),
-        content=report_content(),
+        reads=canonical(BASELINE, ("evaluation",)),
+        content=REPORT_CONTENT,
     shell:
-        "python -m mssts table --study $MSSTS_STUDY 2> >(tee {log} >&2)"
+        "python -m mssts tables --study $MSSTS_STUDY 2> >(tee {log} >&2)"
 
 
-rule curves:
+rule figures:
     input:
         logs=of_runs("log.jsonl"),
         tables=rules.tables.output,
-        modules=modules("mssts/report/*.py", "mssts/study/*.py"),
+        modules=modules("mssts/report/**/*.py", "mssts/study/*.py"),
     output:
-        directory(REPORT / "figures"),
+        of_report("figures"),
     log:
-        f"logs/{STUDY_NAME}_curves.log",
+        f"logs/{STUDY.name}_figures.log",
     conda:
         CONDA
     threads: THREADS
@@ -52,8 +39,8 @@ rule curves:
         mem_mb=1000,
         runtime=30,
     params:
-        reads=configuration.canonical(BASELINE, ("evaluation",)),
-        content=report_content(),
+        reads=canonical(BASELINE, ("evaluation",)),
+        content=REPORT_CONTENT,
     shell:
         "python -m mssts figures --study $MSSTS_STUDY 2> >(tee {log} >&2)"
 
@@ -63,11 +50,11 @@ rule attention:
         checkpoints=of_runs("checkpoint.pt"),
         predictions=of_splits("predictions.json"),
         matches=of_splits("matches.npz"),
-        modules=modules("mssts/report/*.py", "mssts/study/*.py"),
+        modules=modules("mssts/report/**/*.py", "mssts/study/*.py", "mssts/inference/attention*.py"),
     output:
-        directory(REPORT / "attention"),
+        of_report("attention"),
     log:
-        f"logs/{STUDY_NAME}_attention.log",
+        f"logs/{STUDY.name}_attention.log",
     conda:
         CONDA
     threads: THREADS
@@ -75,8 +62,8 @@ rule attention:
         mem_mb=1500,
         runtime=60,
     params:
-        reads=configuration.canonical(BASELINE, ("predict", "runtime")),
-        content=report_content(),
+        reads=canonical(BASELINE, ("predict", "runtime")),
+        content=REPORT_CONTENT,
     shell:
         "python -m mssts attention --study $MSSTS_STUDY 2> >(tee {log} >&2)"
 
@@ -84,9 +71,9 @@ rule attention:
 # Of the models as configured: it waits for no training.
 rule complexity:
     output:
-        REPORT / "complexity.csv",
+        of_report("complexity"),
     log:
-        f"logs/{STUDY_NAME}_complexity.log",
+        f"logs/{STUDY.name}_complexity.log",
     conda:
         CONDA
     threads: THREADS
@@ -94,7 +81,7 @@ rule complexity:
         mem_mb=1500,
         runtime=30,
     params:
-        reads=complexity_content(),
+        reads=study_files.complexity_content(STUDY),
     shell:
         "python -m mssts complexity --study $MSSTS_STUDY 2> >(tee {log} >&2)"
 
@@ -103,14 +90,14 @@ rule document:
     input:
         tables=rules.tables.output,
         complexity=rules.complexity.output,
-        figures=rules.curves.output,
+        figures=rules.figures.output,
         attention=rules.attention.output,
-        modules=modules("mssts/report/*.py", "mssts/study/*.py", "reports/templates/**/*"),
+        modules=modules("mssts/report/**/*.py", "mssts/study/*.py", "reports/templates/**/*"),
         server_scores=modules("server_scores.yaml"),
     output:
         paths.TABLE_PDF,
     log:
-        f"logs/{STUDY_NAME}_document.log",
+        f"logs/{STUDY.name}_document.log",
     conda:
         CONDA
     threads: THREADS
@@ -118,6 +105,6 @@ rule document:
         mem_mb=800,
         runtime=30,
     params:
-        content=report_content(),
+        content=REPORT_CONTENT,
     shell:
         "python -m mssts document --study $MSSTS_STUDY --output {output} 2> >(tee {log} >&2)"

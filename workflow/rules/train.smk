@@ -1,11 +1,11 @@
-# Modules are no inputs here: a comment must not cost days of training. The commit of each run is recorded instead.
+# Modules are not inputs here: a comment must not cost days of training. The commit of each run is recorded instead.
 rule pretrain:
     input:
         data=data_state,
-        coco=coco_state(configuration.PRETRAIN),
+        coco=coco_state(PRETRAIN),
     output:
-        checkpoint=PRETRAIN / "checkpoint.pt",
-        records=[PRETRAIN / name for name in ("run.json", "log.jsonl", "cost.json")],
+        checkpoint=PRETRAIN_DIR / "checkpoint.pt",
+        records=[PRETRAIN_DIR / name for name in ("run.json", "log.jsonl", "cost.json")],
     log:
         f"{LOGS}/pretrain_seed{{seed}}.log",
     priority: 100
@@ -18,7 +18,7 @@ rule pretrain:
     params:
         data=subpath(input.data, parent=True),
         run=subpath(output.checkpoint, parent=True),
-        reads=section(*configuration.STAGE_SECTIONS["pretrain"]),
+        reads=reads_stage(PRETRAIN),
     shell:
         "python -m mssts pretrain --study $MSSTS_STUDY --dataset {wildcards.dataset} "
         "--backbone {wildcards.backbone} --seed {wildcards.seed} --data {params.data} "
@@ -28,17 +28,17 @@ rule pretrain:
 rule train:
     input:
         data=data_state,
-        coco=coco_state(configuration.TRAIN),
+        coco=coco_state(TRAIN),
         init=initial_checkpoint,
     output:
-        checkpoint=RUN / "checkpoint.pt",
-        records=[RUN / name for name in ("run.json", "log.jsonl", "cost.json")],
+        checkpoint=RUN_DIR / "checkpoint.pt",
+        records=[RUN_DIR / name for name in ("run.json", "log.jsonl", "cost.json")],
     log:
         f"{LOGS}/{{variant}}_seed{{seed}}.log",
     wildcard_constraints:
         variant="(?!pretrain/)[a-z0-9_-]+",
     # The more a variant adds, the longer it trains: start it first.
-    priority: lambda wildcards: 50 + len(VARIANTS[wildcards.variant].changes)
+    priority: lambda wildcards: 50 + len(STUDY.variants[wildcards.variant].changes)
     conda:
         CONDA
     threads: THREADS
@@ -48,7 +48,7 @@ rule train:
     params:
         data=subpath(input.data, parent=True),
         run=subpath(output.checkpoint, parent=True),
-        reads=section(*configuration.STAGE_SECTIONS["train"]),
+        reads=reads_stage(TRAIN),
     shell:
         "python -m mssts train --study $MSSTS_STUDY --dataset {wildcards.dataset} "
         "--backbone {wildcards.backbone} --variant {wildcards.variant} --seed {wildcards.seed} "

@@ -65,8 +65,8 @@ def server(tmp_path_factory):
 def tracked(server, workplace, environment):
     """Environment of processes that track to the server."""
     set_scale(workplace, steps=STEPS)
-    variables = environment | {"MSSTS_TRACKING": "on", "MLFLOW_TRACKING_URI": server.uri}
-    run_mssts(variables, "tracking", "init", "--study", "smoke")
+    variables = environment | {"MSSTS_MLFLOW": "on", "MLFLOW_TRACKING_URI": server.uri}
+    run_mssts(variables, "mlflow", "init", "--study", "smoke")
     return variables
 
 
@@ -104,8 +104,8 @@ def test_a_server_that_comes_back_after_the_end_is_brought_up_to_date(server, tr
     server.stop()
     said = process.communicate(timeout=300)[1]
     assert process.returncode == 0, said
-    assert "mssts tracking sync --study smoke" in said
+    assert "mssts mlflow sync --study smoke" in said
     server.start()
     for _ in range(2):
-        assert "1 of 1" in run_mssts(tracked, "tracking", "sync", "--study", "smoke")
+        assert "1 of 1" in run_mssts(tracked, "mlflow", "sync", "--study", "smoke")
         assert samples(server) == ("FINISHED", LOGGED)

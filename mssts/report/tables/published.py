@@ -1,4 +1,4 @@
-"""Published results, quoted: the poster's table, and what other public sources say."""
+"""Published results, quoted: the poster's table, and what other public sources print."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from pathlib import Path
 
 import pandas as pd
 
+from mssts.core.csv_files import NO_VALUE, read_csv
 from mssts.core.errors import InputError
-from mssts.report.formats import read_csv
+from mssts.report.parts import Table
+from mssts.study.results import StudyResults
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "reports" / "published"
+PUBLISHED = Path(__file__).resolve().parents[3] / "reports" / "published"
 METRICS = ("AP", "AP50", "AP75", "AR1", "AR10")
 POSTER_SOURCE = "poster"
 NOT_VERIFIED = "NOT VERIFIED"
+NOTE = (
+    "Published results on the official YouTube-VIS 2019 validation set, quoted from the MS-STS VIS poster, not "
+    "measured here. Another data set and another split than the table above: no row of one table may be compared with "
+    "a row of the other."
+)
 _POSTER_COLUMNS = ("method", "venue", "backbone", "type", *METRICS)
 _OTHER_COLUMNS = ("dataset", "backbone", "method", "poster_method", *METRICS, "status", "sources")
 
@@ -22,12 +29,54 @@ _OTHER_COLUMNS = ("dataset", "backbone", "method", "poster_method", *METRICS, "s
 class Published:
     """Quoted results.
 
-    poster: the poster's YouTube-VIS 2019 rows with a `note` for each conflict. rows: these and the rows of other
-    sources, with columns dataset, backbone, method, venue, AP..AR10 (percent, as printed), source, note.
+    Attributes:
+        poster: The poster's YouTube-VIS 2019 rows with a `note` for each conflict.
+        rows: These and the rows of other sources: dataset, backbone, method, venue, AP..AR10 (percent, as printed),
+            source, note.
     """
 
     poster: pd.DataFrame
     rows: pd.DataFrame
+
+
+def frame(results: StudyResults) -> pd.DataFrame:
+    """Every quoted row."""
+    return read_published().rows
+
+
+def parts(results: StudyResults) -> list[Table]:
+    """The poster's rows by backbone, conflicts as footnotes."""
+    poster = read_published().poster
+    shown = poster[["backbone", "method", "venue", "type", *METRICS]]
+    shown = shown.rename(columns=lambda name: name if name in METRICS else name.capitalize())
+    shown[["Type", *METRICS]] = shown[["Type", *METRICS]].replace("", NO_VALUE)
+
+    def heading(backbone: str) -> str:
+        return f"Published, YouTube-VIS 2019 val, quoted: {backbone}"
+
+    notes = list(poster["note"])
+    return [Table(shown, NOTE, ("Backbone",), heading, notes, text_columns=3, size=8.2, tint="quoted")]
+
+
+def read_published(folder: Path = PUBLISHED) -> Published:
+    """Read the quoted rows, those marked NOT VERIFIED left out.
+
+    Raises:
+        InputError: Missing columns, or a value that is no percentage, with file and line.
+    """
+    poster = _read(folder / "poster_ytvis2019.csv", _POSTER_COLUMNS)
+    other = _read(folder / "other_sources.csv", _OTHER_COLUMNS)
+    other = other[~other["status"].str.contains(NOT_VERIFIED)]
+    poster = poster.assign(note=_poster_notes(poster, other))
+    quoted = poster.assign(dataset="YouTube-VIS 2019", source=POSTER_SOURCE)
+    rest = other.assign(
+        dataset="YouTube-VIS " + other["dataset"],
+        venue="",
+        source=other["sources"],
+        note=other["status"],
+    )
+    columns = ["dataset", "backbone", "method", "venue", *METRICS, "source", "note"]
+    return Published(poster, pd.concat([quoted[columns], rest[columns]], ignore_index=True))
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -50,7 +99,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _conflict(poster: pd.Series, other: pd.Series) -> str:
-    """What another source prints differently, in words; empty where it agrees or is silent."""
+    """Describe what another source prints differently; empty if it agrees or does not say."""
     both = [metric for metric in METRICS if poster[metric] and other[metric] and poster[metric] != other[metric]]
     if not both:
         return ""
@@ -73,23 +122,3 @@ def _poster_notes(poster: pd.DataFrame, other: pd.DataFrame) -> list[str]:
         # of a method that stands twice, one row is what the other sources print: that is no conflict of the other row
         notes.append(twice if repeated.sum() > 1 else "; ".join(filter(None, conflicts)))
     return notes
-
-
-def read_published(folder: Path = PUBLISHED) -> Published:
-    """The quoted rows; rows marked NOT VERIFIED are left out.
-
-    Raises InputError for missing columns or a value that is no percentage, with file and line.
-    """
-    poster = _read(folder / "poster_ytvis2019.csv", _POSTER_COLUMNS)
-    other = _read(folder / "other_sources.csv", _OTHER_COLUMNS)
-    other = other[~other["status"].str.contains(NOT_VERIFIED)]
-    poster = poster.assign(note=_poster_notes(poster, other))
-    quoted = poster.assign(dataset="YouTube-VIS 2019", source=POSTER_SOURCE)
-    rest = other.assign(
-        dataset="YouTube-VIS " + other["dataset"],
-        venue="",
-        source=other["sources"],
-        note=other["status"],
-    )
-    columns = ["dataset", "backbone", "method", "venue", *METRICS, "source", "note"]
-    return Published(poster, pd.concat([quoted[columns], rest[columns]], ignore_index=True))

@@ -1,0 +1,31 @@
+"""CSV files of text cells, and the cells that stand for missing numbers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from mssts.core.files import atomic_write
+
+NOT_RUN = "not run"
+NO_VALUE = "-"
+
+
+def decimals(value: float | None, digits: int = 2) -> str:
+    """A number with fixed decimals; a dash for None and NaN."""
+    if value is None or math.isnan(value):
+        return NO_VALUE
+    return f"{value + 0.0:.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table of text cells atomically, with plain line feeds."""
+    with atomic_write(path) as file:
+        file.write(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a table of text cells; empty cells are empty text."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)

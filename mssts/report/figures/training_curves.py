@@ -1,0 +1,108 @@
+"""Training curves: every loss that was logged, over the steps."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mssts.core.errors import InputError
+from mssts.report.parts import Picture
+from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure
+from mssts.study.results import StudyResults
+from mssts.study.runs import StudyRuns
+
+SMOOTHING = 0.1
+CAPTION = (
+    f"Losses over the optimizer's steps, each run as a running mean over {100 * SMOOTHING:.0f} % of its records: mean "
+    "over runs; the band is their range."
+)
+_RUN = ["dataset", "backbone", "variant", "seed"]
+_NO_LOSSES = {*_RUN, "step", "learning_rate"}
+_TITLES = {
+    "loss": "total",
+    "loss_class": "class (focal)",
+    "loss_l1": "box (L1)",
+    "loss_giou": "box (GIoU)",
+    "loss_mask": "mask (focal)",
+    "loss_dice": "mask (dice)",
+    "loss_adversary": "adversary, model's side",
+    "loss_discriminator": "adversary, discriminator",
+}
+
+
+def parts(results: StudyResults) -> list[Picture]:
+    """The figure with its caption."""
+    return [Picture("figures/training_curves.pdf", CAPTION)]
+
+
+def figure(results: StudyResults) -> Figure:
+    """A panel for each loss. Raises InputError for a damaged log."""
+    return training_figure(results.runs, read_logs(results.runs))
+
+
+def read_logs(runs: StudyRuns) -> pd.DataFrame:
+    """Training logs of all runs but the pre-trainings: a row per record, with the columns of the run's name."""
+    frames = []
+    for run in runs.runs:
+        path = run.directory / "log.jsonl"
+        if run.variant not in runs.study.variants or not path.is_file():
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            frame = pd.DataFrame([json.loads(line) for line in lines if line])
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}: not a training log ({error}). Train the run again.") from None
+        frames.append(frame.assign(variant=run.variant, seed=run.seed, dataset=run.dataset, backbone=run.backbone))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["variant", "seed", "step"])
+
+
+def draw_loss(axis: Axes, logs: pd.DataFrame, loss: str, runs: StudyRuns) -> Axes:
+    """One loss over steps: a line per variant (mean over its runs), the range over runs as a band.
+
+    Each run is smoothed by a running mean over `SMOOTHING` of its records, which removes the noise of single batches.
+    """
+    for position, variant in enumerate(runs.study.variants):
+        own = logs[logs["variant"] == variant].dropna(subset=[loss])
+        if own.empty:
+            continue
+        over_runs = own.assign(**{loss: own.groupby(_RUN)[loss].transform(_smoothed)}).groupby("step")[loss]
+        mean, low, high = over_runs.mean(), over_runs.min(), over_runs.max()
+        colour, dash = colour_and_dash(position)
+        axis.plot(mean.index, mean, color=colour, linestyle=dash, label=runs.study.titles[variant])
+        axis.fill_between(mean.index, low, high, color=colour, alpha=0.12, linewidth=0)
+    axis.set_title(_TITLES.get(loss, loss.removeprefix("loss_").replace("_", " ")), loc="left")
+    return axis
+
+
+def _smoothed(values: pd.Series) -> pd.Series:
+    return values.rolling(max(1, round(SMOOTHING * len(values))), center=True, min_periods=1).mean()
+
+
+def training_figure(runs: StudyRuns, logs: pd.DataFrame) -> Figure:
+    """A panel for each loss that was logged."""
+    logged = [name for name in logs if name not in _NO_LOSSES and logs[name].notna().any()]
+    losses = sorted(logged, key=lambda name: list(_TITLES).index(name) if name in _TITLES else len(_TITLES))
+    if not losses:
+        return empty_figure()
+    columns = 4 if len(losses) > 6 else 3
+    rows = -(-len(losses) // columns)
+    legend_rows = -(-len(runs.study.variants) // 4)
+    height = 1.6 * rows + 0.2 * legend_rows + 0.2
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(TEXT_WIDTH, height), sharex=True, squeeze=False, layout="constrained"
+    )
+    for axis, loss in zip(axes.flat, losses, strict=False):
+        draw_loss(axis, logs, loss, runs)
+    for axis in list(axes.flat)[len(losses) :]:
+        axis.set_axis_off()
+    figure.supxlabel("optimizer step", fontsize=8.5)
+    lines: dict[str, Artist] = {}
+    for axis in axes.flat:
+        lines |= {label: line for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4, handlelength=2.4)
+    return figure

@@ -1,0 +1,109 @@
+"""What a report is made of: tables, sentences and pictures, as Markdown, as LaTeX and for the document's template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import Any, Literal
+
+import pandas as pd
+
+from mssts.core.csv_files import NO_VALUE
+from mssts.data.datasets import LOCAL
+from mssts.report.formats import escape_latex, latex, markdown
+
+EXTERNAL = "external method"
+
+
+def benchmark_heading(dataset: str, split: str, backbone: str) -> str:
+    """Heading of the rows of one dataset, split and backbone."""
+    made_by = f"{EXTERNAL}s" if backbone == NO_VALUE else f"backbone {backbone}"
+    return f"dataset {dataset}, local {split.removeprefix(LOCAL)} split, {made_by}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for readers.
+
+    Attributes:
+        frame: Its rows; every cell is text.
+        note: Caption, "" for none.
+        by: Columns whose values head a block of rows in the document and are no columns there.
+        heading: Makes the heading of a block from these values.
+        row_notes: A footnote for each row, "" for none.
+        text_columns: Number of columns beside `by` that hold text; they are left aligned.
+        size: Of the type in the document, in points.
+        tint: Colour of the headings of blocks.
+    """
+
+    frame: pd.DataFrame
+    note: str = ""
+    by: tuple[str, ...] = ("Dataset", "Split", "Backbone")
+    heading: Callable[..., str] = benchmark_heading
+    row_notes: Sequence[str] = ()
+    text_columns: int = 1
+    size: float = 8.0
+    tint: Literal["plain", "ours", "quoted"] = "plain"
+
+    def markdown(self) -> str:
+        """A pipe table with its note."""
+        return markdown(self.frame) + (f"\n{self.note}\n" if self.note else "")
+
+    def latex(self, label: str) -> str:
+        """A `table` environment."""
+        return latex(self.frame, self.note, label, len(self.by) + self.text_columns)
+
+    def document(self) -> dict[str, Any]:
+        """The table in blocks; a row with a footnote carries its mark at the first cell."""
+        columns = [column for column in self.frame.columns if column not in self.by]
+        notes = self.row_notes or [""] * len(self.frame)
+        marks = dict(zip(dict.fromkeys(filter(None, notes)), ascii_lowercase, strict=False))
+        blocks: dict[tuple[str, ...], list[list[Any]]] = {}
+        for keys, row, note in zip(
+            self.frame[list(self.by)].values, self.frame[columns].values.tolist(), notes, strict=True
+        ):
+            first = {"text": row[0], "mark": marks[note]} if note else row[0]
+            blocks.setdefault(tuple(keys), []).append([first, *row[1:]])
+        return {
+            "kind": "table",
+            "columns": [column.replace("AP_agnostic", "class-agn. AP").replace("_", " ") for column in columns],
+            "blocks": [{"label": self.heading(*keys), "rows": rows} for keys, rows in blocks.items()],
+            "note": self.note,
+            "footnotes": [(mark, note) for note, mark in marks.items()],
+            "text_columns": self.text_columns,
+            "size": self.size,
+            "tint": self.tint,
+        }
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Sentences under a title."""
+
+    title: str
+    sentences: list[str]
+
+    def markdown(self) -> str:
+        """A list."""
+        return "\n".join(f"- {sentence}" for sentence in self.sentences) + "\n"
+
+    def latex(self, label: str) -> str:
+        """A paragraph for each sentence."""
+        return "\n\n".join(escape_latex(sentence) for sentence in self.sentences) + "\n"
+
+    def document(self) -> dict[str, Any]:
+        """Title and sentences."""
+        return {"kind": "sentences", "title": self.title, "sentences": self.sentences}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that has been drawn. path: its PDF, relative to the report's directory."""
+
+    path: str
+    caption: str
+
+    def document(self) -> dict[str, Any]:
+        """Path and caption."""
+        return {"kind": "picture", "path": self.path, "caption": self.caption}

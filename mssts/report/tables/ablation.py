@@ -1,0 +1,56 @@
+"""The ablation: differences to the baseline with intervals, tests over seeds, and what may be concluded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from mssts.core.csv_files import NO_VALUE, NOT_RUN
+from mssts.report.conclusions import conclusions
+from mssts.report.formats import interval_text
+from mssts.report.parts import Sentences, Table
+from mssts.report.rows import KEYS
+from mssts.study.differences import MEASURES, WHOLE, Difference, Measure, measured, to_frame
+from mssts.study.results import StudyResults
+
+NOTE = (
+    "Mean paired difference to the baseline over training seeds, in percent points, "
+    "with the 95 % paired bootstrap interval over videos."
+)
+TEST_NOTE = "Two-sided exact sign-flip test over seeds: p, and p after Holm's correction over the variants."
+
+
+def frame(results: StudyResults) -> pd.DataFrame:
+    """One row per difference."""
+    return to_frame(results.differences)
+
+
+def parts(results: StudyResults) -> list[Table | Sentences]:
+    """One row per variant and benchmark, a column per measure; the tests only where there are enough seeds."""
+    shown: list[Table | Sentences] = [Table(_wide(results, _interval_cell), NOTE)]
+    if any(difference.p is not None for difference in results.differences):
+        shown.append(Table(_wide(results, _test_cell), TEST_NOTE))
+    return [*shown, Sentences("What may be concluded.", conclusions(results))]
+
+
+def _wide(results: StudyResults, cell: Callable[[Difference], str]) -> pd.DataFrame:
+    columns = measured(results.differences) or [MEASURES[0]]
+    rows: dict[tuple[str, ...], dict[Measure, str]] = {}
+    for one in results.differences:
+        key = (*one.benchmark, results.study.titles[one.variant], str(one.seeds))
+        rows.setdefault(key, {})[one.measure] = cell(one) if one.seeds else NOT_RUN
+    cells = [[*key, *(values[measure] for measure in columns)] for key, values in rows.items()]
+    return pd.DataFrame(cells, columns=[*KEYS, *map(_heading, columns)])
+
+
+def _heading(measure: Measure) -> str:
+    return f"Δ{measure.metric}" if measure.subset == WHOLE else f"Δ{measure.metric} {measure.subset}"
+
+
+def _interval_cell(difference: Difference) -> str:
+    return interval_text(difference.interval) if difference.interval else NO_VALUE
+
+
+def _test_cell(difference: Difference) -> str:
+    return NO_VALUE if difference.p is None else f"{difference.p:.3f}, {difference.p_holm:.3f}"

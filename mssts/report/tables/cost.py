@@ -1,0 +1,20 @@
+"""Measured time and memory of each training; they differ from one execution to the next."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from mssts.core.csv_files import NOT_RUN
+from mssts.core.files import read_json
+from mssts.study.results import StudyResults
+
+
+def frame(results: StudyResults) -> pd.DataFrame:
+    """One row per run: seconds and peak memory in MB."""
+    rows = []
+    for run in results.runs.runs:
+        path = run.directory / "cost.json"
+        found = read_json(path) if path.is_file() else None
+        values = [f"{found['seconds']:.1f}", f"{found['peak_memory_mb']:.0f}"] if found else [NOT_RUN, NOT_RUN]
+        rows.append([run.name, *values])
+    return pd.DataFrame(rows, columns=["run", "seconds", "peak_memory_mb"])

@@ -1,0 +1,98 @@
+"""What the workflow asks of a study: the files of its jobs, what they depend on, what is missing. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mssts.config import PRETRAIN, TRAIN, canonical, pretrain_seed
+from mssts.core.errors import InputError
+from mssts.data.coco import COCO, uses_coco
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+from mssts.data.datasets import STILLS, entry, is_generated
+from mssts.study.matrix import pretrain_seeds, run_keys
+from mssts.study.paths import DATA, dataset_dir, external_dir, external_name, pretrain_dir, run_dir, split_dir
+from mssts.study.resolve import ResolvedStudy
+
+COCO_FINGERPRINT = DATA / COCO_DIRECTORY / "fingerprint.json"
+
+
+def check_inputs(study: ResolvedStudy) -> None:
+    """Raise InputError if the initial checkpoint or the results of another method are missing."""
+    missing = []
+    init = study.baseline.train.init
+    if init != PRETRAIN and not Path(init).is_file():
+        missing.append(
+            f"train.init: {init}: no such checkpoint. Make it with `mssts import-weights`, or write {PRETRAIN} "
+            "for a pre-training on still images (on COCO if the videos are your own)."
+        )
+    for title, path in study.spec.external.items():
+        if not Path(path).is_file():
+            missing.append(f"study {study.name}: external: {title}: {path}: no such file; put the submission there")
+    if missing:
+        raise InputError("\n".join(missing))
+
+
+def missing_data(study: ResolvedStudy) -> str:
+    """Messages on the files of the user's datasets that are missing, and where to get them; empty if none is."""
+    spec = study.spec
+    own = [dataset for dataset in spec.datasets if not is_generated(dataset)]
+    files = [
+        (entry(dataset), dataset_dir(spec.scale, dataset), split) for dataset in own for split in ("train", "valid")
+    ]
+    stages = [TRAIN, PRETRAIN] if pretrain_seeds(study) else [TRAIN]
+    if any(uses_coco(dataset, study.baseline, stage) for dataset in own for stage in stages):
+        files.append((COCO, COCO_FINGERPRINT.parent, STILLS))
+    messages = []
+    for dataset, directory, split in files:
+        try:
+            dataset.files(directory, split)
+        except InputError as error:
+            messages.append(str(error))
+    return "\n".join(messages)
+
+
+def files_of_runs(study: ResolvedStudy, name: str) -> list[Path]:
+    """The file of that name of every run, pre-trainings included."""
+    return [run_dir(study.spec.scale, *key) / name for key in run_keys(study)]
+
+
+def files_of_splits(study: ResolvedStudy, splits: list[str], name: str) -> list[Path]:
+    """The file of that name of every run that is evaluated and each of these splits."""
+    runs = [run_dir(study.spec.scale, *key) for key in run_keys(study) if key.is_measured]
+    return [split_dir(run, split) / name for run in runs for split in splits]
+
+
+def files_of_external(study: ResolvedStudy, name: str) -> list[Path]:
+    """The file of that name of every other method, on the first dataset and split."""
+    spec = study.spec
+    return [
+        external_dir(spec.scale, spec.datasets[0], external_name(title), spec.splits[0]) / name
+        for title in spec.external
+    ]
+
+
+def initial_checkpoint(study: ResolvedStudy, dataset: str, backbone: str, variant: str, seed: int) -> Path:
+    """The checkpoint that a training starts from: of its pre-training, or the one that `train.init` names."""
+    config = study.configs[variant]
+    if config.train.init != PRETRAIN:
+        return Path(config.train.init)
+    return pretrain_dir(study.spec.scale, dataset, backbone, pretrain_seed(config, seed)) / "checkpoint.pt"
+
+
+def coco_fingerprint(study: ResolvedStudy, dataset: str, variant: str, stage: str) -> list[Path]:
+    """The file that changes with the user's copy of COCO, if the stage reads COCO's images."""
+    return [COCO_FINGERPRINT] if uses_coco(dataset, study.config(variant), stage) else []
+
+
+def report_content(study: ResolvedStudy) -> str:
+    """What a report shows beside the results: the matrix of the study and the titles of the variants."""
+    return "\n".join([study.name, *(canonical(record) for record in (study.spec, *study.variants.values()))])
+
+
+def complexity_content(study: ResolvedStudy) -> str:
+    """The configuration that the table of parameters and FLOPs depends on."""
+    synthetic, short_side = study.baseline.data.synthetic, study.baseline.predict.short_side
+    models = [
+        (name, study.configs[name].train.frames, canonical(study.configs[name], ("model",))) for name in study.variants
+    ]
+    return str([study.spec.datasets, study.spec.backbones, synthetic.height, synthetic.width, short_side, models])

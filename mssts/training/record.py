@@ -1,0 +1,104 @@
+"""What a training run is, and the description of it that run.json keeps. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mssts import config as configuration
+from mssts.config import PRETRAIN, Config, OptimisationSection
+from mssts.core.files import sha256_file
+from mssts.core.provenance import commit
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+from mssts.data.coco import uses_coco
+from mssts.data.prepare import read_fingerprint
+
+IDENTITY = (
+    "dataset",
+    "backbone",
+    "variant",
+    "seed",
+    "config_digest",
+    "data_fingerprint",
+    "coco_fingerprint",
+    "initial_checkpoint_sha256",
+    "parameters",
+)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One training run.
+
+    Attributes:
+        stage: "pretrain" for the baseline on still images, "train" for a variant on videos.
+        scale: Name of the scale.
+        dataset: Name of the dataset.
+        backbone: Name of the backbone.
+        variant: Name of the variant; "pretrain" for pre-training.
+        seed: Seed of all random draws of the run, from 1.
+        pretrain_seed: Seed of the pre-training that the run starts from, or is.
+        config: Resolved configuration.
+    """
+
+    stage: Literal["pretrain", "train"]
+    scale: str
+    dataset: str
+    backbone: str
+    variant: str
+    seed: int
+    pretrain_seed: int
+    config: Config
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}"
+
+    @property
+    def optimisation(self) -> OptimisationSection:
+        """The section of the configuration that describes this stage."""
+        return self.config.pretrain if self.stage == PRETRAIN else self.config.train
+
+
+def run_record(run: TrainingRun, data: Path, init: Path | None, parameters: int) -> dict[str, Any]:
+    """Describe a run before its first step, for run.json.
+
+    Args:
+        run: The run.
+        data: Directory of the dataset.
+        init: Checkpoint that the run starts from.
+        parameters: Number of the model's parameters.
+    """
+    record = {
+        "scale": run.scale,
+        "dataset": run.dataset,
+        "backbone": run.backbone,
+        "variant": run.variant,
+        "seed": run.seed,
+        "pretrain_seed": run.pretrain_seed,
+        "config": json.loads(configuration.canonical(run.config, configuration.RECORDED)),
+        "config_digest": configuration.digest(run.config, run.stage),
+        "commit": commit(),
+        "data_fingerprint": read_fingerprint(data),
+        "initial_checkpoint_sha256": sha256_file(init) if init else None,
+        "steps": run.optimisation.steps,
+        "parameters": parameters,
+    }
+    if uses_coco(run.dataset, run.config, run.stage):
+        record["coco_fingerprint"] = read_fingerprint(data.parent / COCO_DIRECTORY)
+    return record
+
+
+def identity(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a record that must be equal for a resume checkpoint to be used."""
+    return {key: record[key] for key in IDENTITY if key in record}
+
+
+def resumed_commit(before: str, now: str) -> str:
+    """Return the commit of a resumed run: "first..last", with a warning, if the code changed in between."""
+    if before.split("..")[-1] == now:
+        return before
+    print(f"warning: a run that commit {before} began is resumed by commit {now}; run.json names both", file=sys.stderr)
+    return f"{before}..{now}"

@@ -1,0 +1,104 @@
+"""What the workflow asks of a study: its files, what a job depends on, and what the user has to bring."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mssts.config import PRETRAIN, TRAIN
+from mssts.core.errors import InputError
+from mssts.study import workflow
+from mssts.study.resolve import ResolvedStudy, load_study
+
+RUNS = Path("results/smoke/synthvis/tiny")
+
+
+@pytest.fixture
+def changed(root, tmp_path):
+    """A function that resolves study `smoke` with other content, and its scale with other keys of `train`."""
+
+    def resolve(train: str = "", **content) -> ResolvedStudy:
+        ablations = shutil.copytree(root / "ablations", tmp_path / "ablations")
+        study = ablations / "studies/smoke.yaml"
+        study.write_text(yaml.safe_dump(yaml.safe_load(study.read_text()) | content))
+        path = ablations / "scales/smoke.yaml"
+        path.write_text(path.read_text().replace("\ntrain: {", f"\ntrain: {{{train}"))
+        return load_study("smoke", ablations)
+
+    return resolve
+
+
+def test_every_run_and_split_has_its_files(changed):
+    study = changed()
+    variants = ("pretrain", "baseline", "ms_sts_temporal_fgbg")
+    assert workflow.files_of_runs(study, "run.json") == [RUNS / v / "seed1/run.json" for v in variants]
+    assert workflow.files_of_splits(study, study.spec.splits, "metrics.json") == [
+        RUNS / variant / "seed1" / split / "metrics.json" for variant in variants for split in ("valid", "control")
+    ]
+
+
+def test_a_training_starts_from_the_pretraining_of_its_seed(changed):
+    study = changed()
+    start = workflow.initial_checkpoint(study, "synthvis", "tiny", "baseline", 5)
+    assert start == RUNS / "pretrain" / f"seed{(5 - 1) // study.baseline.train.seeds_per_pretraining + 1}/checkpoint.pt"
+
+
+def test_a_named_checkpoint_takes_the_place_of_the_pretraining(changed):
+    study = changed(train="init: weights/own.pt, ")
+    assert workflow.initial_checkpoint(study, "synthvis", "tiny", "baseline", 5) == Path("weights/own.pt")
+    assert not any("pretrain" in path.parts for path in workflow.files_of_runs(study, "run.json"))
+    with pytest.raises(InputError, match=r"weights/own\.pt: no such checkpoint"):
+        workflow.check_inputs(study)
+
+
+def test_other_methods_need_their_results(changed, tmp_path):
+    study = changed(external={"A Method": str(tmp_path / "results.json")})
+    assert workflow.files_of_external(study, "metrics.json") == [
+        Path("results/smoke/synthvis/external/a-method/valid/metrics.json")
+    ]
+    with pytest.raises(InputError, match=r"external: A Method: .*results\.json: no such file"):
+        workflow.check_inputs(study)
+    (tmp_path / "results.json").touch()
+    workflow.check_inputs(study)
+
+
+def test_generated_data_is_never_missing_and_needs_no_coco(changed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = changed()
+    assert workflow.missing_data(study) == ""
+    assert workflow.coco_fingerprint(study, "synthvis", PRETRAIN, PRETRAIN) == []
+
+
+def test_a_users_data_is_named_with_coco_for_the_pretraining(changed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = changed(datasets=["ytvis2019"], splits=["local_valid"])
+    assert "data/ytvis2019/train.json" in workflow.missing_data(study)
+    assert "data/coco/train2017" in workflow.missing_data(study)
+    assert workflow.coco_fingerprint(study, "ytvis2019", PRETRAIN, PRETRAIN) == [workflow.COCO_FINGERPRINT]
+    assert workflow.coco_fingerprint(study, "ytvis2019", "baseline", TRAIN) == []
+
+
+def test_a_variant_outside_the_study_is_refused(changed):
+    with pytest.raises(InputError, match="study smoke: variants: found no 'temporal'; it has baseline, "):
+        changed().training("synthvis", "tiny", "temporal", 1)
+
+
+def test_training_runs_carry_the_configuration_of_their_variant(changed):
+    study = changed()
+    run = study.training("synthvis", "tiny", "ms_sts_temporal_fgbg", 5)
+    assert run.config == study.configs["ms_sts_temporal_fgbg"] and run.stage == TRAIN
+    start = study.pretraining("synthvis", "tiny", run.pretrain_seed)
+    assert (start.config, start.variant, start.seed) == (study.baseline, PRETRAIN, start.pretrain_seed)
+
+
+def test_resolving_a_study_imports_nothing_heavy(root):
+    modules = ("mssts.study.resolve", "mssts.study.workflow", "mssts.report.registry", "mssts.cli")
+    heavy = ("torch", "mlflow", "pandas", "matplotlib", "scipy", "typst")
+    code = f"import sys, {', '.join(modules)}; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
