@@ -32,7 +32,6 @@ myst_heading_anchors = 3
 
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True  # else each attribute would be described twice, by its class and by itself
 autodoc_default_options = {
     "members": True,
     "member-order": "bysource",

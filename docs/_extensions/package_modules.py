@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 from importlib import import_module
 from typing import Any
@@ -42,8 +43,15 @@ def hide_generated_signature(
     return None
 
 
+def skip_fields(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out fields of named tuples, and fields whose default is a function: their class describes them."""
+    is_field = type(obj).__name__ == "_tuplegetter" or (inspect.isfunction(obj) and obj.__name__ != name)
+    return True if is_field else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directive and the hook."""
+    """Register the directive and the hooks."""
     app.add_directive("package-modules", PackageModules)
     app.connect("autodoc-process-signature", hide_generated_signature)
+    app.connect("autodoc-skip-member", skip_fields)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
