@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from docutils import nodes
 from docutils.parsers.rst import directives
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -44,9 +44,11 @@ def type_words(field: FieldInfo) -> str:
 
 
 def _type(annotation: Any) -> str:
-    names = {int: "integer", float: "number", bool: "true or false", str: "text", Any: "any value"}
-    if annotation in names:
-        return names[annotation]
+    names: dict[Any, str] = {int: "integer", float: "number", bool: "true or false", str: "text"}
+    names |= {Any: "any value", JsonValue: "any value"}
+    for known, words in names.items():
+        if annotation is known:
+            return words
     arguments = get_args(annotation)
     origin = str(getattr(get_origin(annotation), "__name__", get_origin(annotation)))
     if origin == "Annotated":
@@ -59,13 +61,11 @@ def _type(annotation: Any) -> str:
         return f"mapping of {_plural(_type(arguments[0]))} to {_plural(_type(arguments[1]))}"
     if type(None) in arguments:  # X | None
         return f"{_type(next(one for one in arguments if one is not type(None)))}, or `null`"
-    raise TypeError(f"no words for the type {annotation!r}; add them here")
+    return f"`{getattr(annotation, '__name__', annotation)}`"
 
 
 def _plural(words: str) -> str:
-    first, *rest = words.split(",", 1)
-    nouns = {"integer": "integers", "number": "numbers", "text": "texts", "any value": "any values"}
-    return ",".join([nouns.get(first, first), *rest])
+    return re.sub(r"^(integer|number|text|any value|mapping)\b", r"\1s", words)
 
 
 def _constraints(metadata: tuple[Any, ...]) -> list[Any]:

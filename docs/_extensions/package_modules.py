@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import re
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +12,8 @@ from docutils import nodes
 from pydantic import BaseModel
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+_BARS = re.compile(r"(?<![\w`|])\|([^\s|](?:[^|`]*[^\s|`])?)\|(?!\w)")
 
 
 def modules_of(package: str) -> list[str]:
@@ -49,9 +52,15 @@ def skip_fields(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options
     return True if is_field else None
 
 
+def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep the bars of `|x|`, which reStructuredText takes for a substitution."""
+    lines[:] = [_BARS.sub(r"\|\1\|", line) for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directive and the hooks."""
     app.add_directive("package-modules", PackageModules)
     app.connect("autodoc-process-signature", hide_generated_signature)
     app.connect("autodoc-skip-member", skip_fields)
+    app.connect("autodoc-process-docstring", escape_bars)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
