@@ -1,7 +1,7 @@
 # `make report` and `make test` do all set-up themselves. STUDY=name chooses a study of ablations/studies.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup report after-crash test test-long lint
+.PHONY: help setup report after-crash test test-long lint docs
 
 SHELL := /bin/bash
 CORES ?= all
@@ -39,8 +39,13 @@ test: $(STAMP)  ## Run the fast tests, a whole small pipeline included
 test-long: $(STAMP)  ## Run the tests that take minutes
 	$(PYTEST) -m long
 
-lint: $(STAMP)  ## Check style of Python and workflow
+lint: $(STAMP)  ## Check style and types of Python, and style of the workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+docs: $(STAMP)  ## Build the documentation in docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "Documentation: docs/_build/html/index.html"

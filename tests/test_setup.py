@@ -1,4 +1,4 @@
-"""The set-up: pins in step with each other, and clear words where Python does not fit."""
+"""Set-up: all lists of packages agree, and an unsuitable Python gives an error that says what to install."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def project(root) -> dict:
 
 def version(pin: Requirement) -> str:
     (specifier,) = pin.specifier
-    assert specifier.operator == "==", f"{pin} is no exact pin"
+    assert specifier.operator == "==", f"{pin} is not an exact pin"
     return specifier.version
 
 
