@@ -20,7 +20,7 @@ from mssts.report.parts import Table
 from mssts.report.registry import files_of_step
 from mssts.report.tables import ablation, provenance, results, write_tables
 from mssts.report.tables.published import read_published
-from mssts.study.differences import Difference, Interval, Measure, differences, read_differences, restricted
+from mssts.study.differences import Difference, Interval, Measure, differences, read_differences, restrict_to_subset
 from mssts.study.runs import Benchmark
 from tests.report import fake_runs
 from tests.report.fake_runs import runs_of
@@ -80,14 +80,14 @@ def test_ap_of_an_attribute_is_that_of_the_evaluation_also_with_false_alarms_in_
     names = ("video_N", "rank_N", "score_N", "prediction_N", "matched_ATN", "ignored_ATN", "annotation_TN")
     group = replace(records.pooled, **{name: getattr(records.pooled, name)[..., order] for name in names})
     records = replace(records, categories=(group,), pooled=group)
-    occluded = restricted(records, "occlusion")
+    occluded = restrict_to_subset(records, "occlusion")
     assert occluded.video_ids == (1, 2, 3, 4)
     own = metric(occluded.categories, 0, np.ones((1, 4)), "AP")[0]
     assert own == attribute_metrics(records)["occlusion"]["AP"] == pytest.approx(76 / 101)
     weights = np.ones((1, fake_runs.VIDEOS))
-    whole = restricted(records, "all")
+    whole = restrict_to_subset(records, "all")
     assert metric(whole.categories, 0, weights, "AP") == metric(records.categories, 0, weights, "AP")
-    assert restricted(records, "fog") is None
+    assert restrict_to_subset(records, "fog") is None
 
 
 def test_six_seeds_get_a_sign_flip_test_with_holms_correction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
