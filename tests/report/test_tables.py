@@ -129,10 +129,10 @@ def test_an_interval_is_called_better_worse_or_eitherby_its_ends(fake_study: Pat
     text = " ".join(conclusions(runs, [better, worse]))
     assert "above the baseline, interval excludes zero: “MS-STS” +3.00 [+1.00, +5.00]" in text
     assert "below the baseline, interval excludes zero: “temporal” \N{MINUS SIGN}3.00" in text
-    assert "2 of 2 intervals exclude zero; if nothing had an effect, about 0.1 would by chance" in text
+    assert "2 of 2 intervals exclude zero; without any effect, about 0.1 would by chance" in text
     either = Difference(*where, "ms_sts", 2, Interval(3.0, -1.0, 5.0))
     undecided = " ".join(conclusions(runs, [either]))
-    assert "AP: no variant can be told from the baseline" in undecided
+    assert "AP: no interval excludes zero" in undecided
 
 
 def test_a_result_of_another_configuration_is_refused(fake_study: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_result_of_an_older_checkpoint_is_refused(fake_study: Path) -> None:
 def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
     valid = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid"
     (valid / "matches.npz").write_bytes((valid.parent / "control/matches.npz").read_bytes())
-    with pytest.raises(InputError, match="do not belong together"):
+    with pytest.raises(InputError, match="matches.npz and metrics.json give different values"):
         differences(runs_of())
 
 
