@@ -17,6 +17,7 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "workflow/profiles/README.md"]
 LONGEST_README = 150
 LONGEST_PARAGRAPH = 5
+LONGEST_LINE = 110
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -110,6 +111,8 @@ def test_readme_and_its_paragraphs_are_short() -> None:
     paragraphs = re.split(r"\n\s*\n|\n(?=\d\. |- )", _FENCED.sub("", text))
     long = [one for one in paragraphs if len(one.strip().splitlines()) > LONGEST_PARAGRAPH and "|---" not in one]
     assert long == []
+    prose = [line for line in _FENCED.sub("", text).splitlines() if not line.startswith("|")]
+    assert [line for line in prose if len(line) > LONGEST_LINE] == []
 
 
 def test_every_study_is_described_in_the_documentation() -> None:
