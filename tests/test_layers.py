@@ -70,7 +70,7 @@ def test_modules_import_each_other_in_no_circle():
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.name not in ("cli.py", "__init__.py")], ids=name_of)
 def test_only_slow_libraries_are_imported_inside_functions(path):
-    """The command line imports its stages when they run; elsewhere only libraries that are slow to import may wait."""
+    """The command line imports stages when they run, and `study.parts` registered parts when a study names some."""
     tree = ast.parse(path.read_text())
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     inside = {
@@ -79,7 +79,8 @@ def test_only_slow_libraries_are_imported_inside_functions(path):
     libraries = {
         (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in inside
     }
-    assert libraries <= {"mlflow", "transformers", "typst"}, f"{name_of(path)} imports {libraries} inside a function"
+    allowed = {"mssts"} if name_of(path) == "study.parts" else {"mlflow", "transformers", "typst"}
+    assert libraries <= allowed, f"{name_of(path)} imports {libraries} inside a function"
 
 
 @pytest.mark.parametrize(

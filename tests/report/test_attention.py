@@ -108,7 +108,7 @@ def comparison_of(temporal: dict[str, TemporalMap], nothing_to_show: list[str]) 
     images = np.full((2, 40, 60, 3), 0.5)
     panel = Panel(case, [0, 1], images, masks, query, query, temporal, (1, 15, 15))
     run = Run("synthvis", "tiny", "own", 1, Path("run"), None)
-    return AttentionComparison(Result(run, "valid", None), "{Own}", [panel], nothing_to_show)
+    return AttentionComparison(Result("valid", None, run), "{Own}", [panel], nothing_to_show)
 
 
 def texts(figure: Figure) -> list[str]:
