@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydantic import BaseModel
 
 from mssts.cli import app
+from mssts.config import Config, Study, Variant
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -114,6 +116,25 @@ def test_every_study_is_described_in_the_documentation() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     studies = [path.stem for path in (ROOT / "ablations/studies").glob("*.yaml")]
     assert [name for name in studies if f"`{name}`" not in text] == []
+
+
+def sections_of(section: type[BaseModel]) -> list[type[BaseModel]]:
+    """A section of the configuration and all sections in it."""
+    inner = [field.annotation for field in section.model_fields.values()]
+    nested = [one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)]
+    return [section, *(deeper for one in nested for deeper in sections_of(one))]
+
+
+@pytest.mark.parametrize("top", [Config, Study, Variant])
+def test_every_key_of_the_configuration_has_a_description(top: type[BaseModel]) -> None:
+    without = [
+        f"{section.__name__}.{name}"
+        for section in sections_of(top)
+        for name, field in section.model_fields.items()
+        if not field.description
+        and not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel))
+    ]
+    assert without == []
 
 
 def test_every_package_has_a_page_in_the_reference() -> None:
