@@ -14,9 +14,9 @@ __all__ = ["load_model"]
 def load_model(checkpoint: str | Path) -> MsStsVis:
     """Load the model of a checkpoint, a run's or an imported one, in eval mode on the CPU.
 
-    `out = model(frames, padding_mask=None)` takes normalised float32 frames (B, T, 3, H, W) of any T, H and W. `out`
-    has `logits` (B, N, K), `boxes` (B, T, N, 4; cx, cy, w, h relative to the unpadded frame), and
-    `mask_logits(-1, clip, queries)` (n, T, H/4, W/4) for chosen instances.
+    `out = model(frames, padding_mask=None)` takes normalised float32 frames (B, T, 3, H, W) of any T, H and W. It has
+    `out.logits` (B, N, K), `out.boxes` (B, T, N, 4; cx, cy, w, h relative to the unpadded frame), and
+    `out.mask_logits(-1, clip, queries)` (n, T, H/4, W/4) for chosen instances.
 
     Raises:
         InputError: The file is missing or no checkpoint.

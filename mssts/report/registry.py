@@ -47,7 +47,6 @@ def _drawn(stem: str) -> tuple[str, str]:
 _RESULTS = "Results and published results"
 _ABLATION = "What each contribution changes"
 _CASES = "attention/cases.json"
-_CASES = "attention/cases.json"
 CONTENTS = (
     Entry(_RESULTS, "tables", "tables.results", ("table.csv", "table.md", "table.tex")),
     Entry(_RESULTS, "tables", "tables.published", ("published.csv",)),

@@ -1,7 +1,8 @@
 """Annotation files in YouTube-VIS format, and COCO-style stills: the one reader, used by every stage.
 
 A file gets the same verdict from every stage. What a stage needs beyond the format is a parameter of
-`read_annotations`: ground truth, the files of the frames, certain categories.
+`read_annotations`: ground truth, the files of the frames, certain categories. Only stages that read frames need
+`file_names`; `length` is enough for the others.
 """
 
 from __future__ import annotations

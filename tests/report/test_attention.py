@@ -102,13 +102,13 @@ def comparison_of(temporal: dict[str, TemporalMap], nothing_to_show: list[str]) 
     """A case of two frames with given maps of encoder branches."""
     masks = np.zeros((2, 40, 60), dtype=bool)
     masks[:, 10:20, 10:20] = True
-    (instance,) = _truth({1: [(10, 10, 10, 10), (10, 10, 10, 10)]}).instances
-    case = Case("occlusion", 0.5, instance, (0, 0))
+    (track,) = _truth({1: [(10, 10, 10, 10), (10, 10, 10, 10)]}).tracks
+    case = Case("occlusion", 0.5, track, (0, 0))
     query = np.full((2, 10, 15), 0.5)
     images = np.full((2, 40, 60, 3), 0.5)
     panel = Panel(case, [0, 1], images, masks, query, query, temporal, (1, 15, 15))
     run = Run("synthvis", "tiny", "own", 1, Path("run"), None)
-    return AttentionComparison(Result(run, "valid", None), "{Own}", [panel], nothing_to_show)
+    return AttentionComparison(Result("valid", None, run), "{Own}", [panel], nothing_to_show)
 
 
 def texts(figure: Figure) -> list[str]:
