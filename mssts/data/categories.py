@@ -41,6 +41,6 @@ def coco_names(dataset: str, which: str = CORRECTED) -> dict[int, str]:
 def _rows(dataset: str, which: str) -> list[dict[str, str]]:
     year = {"ytvis2019": "2019", "ytvis2021_and_2022": "2021"}.get(entry(dataset).category_key)
     if year is None:
-        raise InputError(f"{dataset}: there is no map from COCO's categories; set data.joint to false.")
+        raise InputError(f"{dataset}: no mapping from COCO categories is defined; set data.joint to false.")
     with COCO_MAP_CSV.open(newline="", encoding="utf-8") as file:
         return [r for r in csv.DictReader(file) if r["target"] == year and r["source"].startswith(_SOURCES[which])]
