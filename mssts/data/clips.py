@@ -18,7 +18,7 @@ from mssts.core.records import Batch, Clip, Instances
 from mssts.data.augmentation import View, augment, normalise, photometric_distortion
 from mssts.data.datasets import VideoSplit
 from mssts.data.frames import FrameStore
-from mssts.ytvis.tracks import Track, Video
+from mssts.ytvis.tracks import Video
 
 NEIGHBOUR_REACH = 3
 MAX_DRAWS = 100
@@ -105,8 +105,7 @@ class ClipDataset:
 
     def _draw(self, video: Video, reference: int, rng: np.random.Generator) -> Clip | None:
         """The clip around a reference frame; None if it shows no instance."""
-        objects = self._store.objects(video)
-        indices, chosen = self._choose(video, reference, objects, rng)
+        indices, chosen = self._choose(video, reference, rng)
         # Differs: the public SeqFormer code stops at a video that shows crowds only; here another is drawn.
         if not chosen:
             return None
@@ -117,15 +116,15 @@ class ClipDataset:
         if not seen.any():
             return None
         masks_NTHW = masks_NTHW[seen]
+        objects = self._store.objects(video)
         labels = torch.tensor([self.split.labels[objects[n].category_id] for n in chosen])
         instances = Instances(labels[seen], boxes_of_masks(masks_NTHW), masks_NTHW)
         return Clip(video.id, tuple(indices), normalise(frames_T3HW, self.data_config), instances)
 
-    def _choose(
-        self, video: Video, reference: int, objects: list[Track], rng: np.random.Generator
-    ) -> tuple[list[int], list[int]]:
-        """Positions of the clip's frames in the video, and of its instances in `objects`."""
+    def _choose(self, video: Video, reference: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        """Positions of the clip's frames in the video, and of its instances among the video's objects."""
         indices = sample_frames(rng, video.length, reference, self.frames)
+        objects = self._store.objects(video)
         return indices, [n for n, track in enumerate(objects) if track.masks.present_T[indices].any()]
 
     def _load(self, video: Video, indices: list[int], chosen: list[int], rng: np.random.Generator) -> View:
@@ -148,16 +147,11 @@ def boxes_of_masks(masks_NTHW: torch.Tensor) -> torch.Tensor:
     # Differs: the public SeqFormer code takes the annotations' boxes; of pseudo-clips, boxes of the masks without the
     # last row and column.
     height, width = masks_NTHW.shape[-2:]
-    edges = []
-    for line, size in ((masks_NTHW.any(-2), width), (masks_NTHW.any(-1), height)):
-        line = line.to(torch.uint8)
-        start = line.argmax(-1)
-        end = torch.where(line.amax(-1) > 0, size - line.flip(-1).argmax(-1), start)
-        edges.append((start / size, end / size))
-    (left, right), (top, bottom) = edges
-    boxes = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], -1)
-    present = boxes[..., 2:3] > 0
-    return torch.where(present, boxes, torch.full_like(boxes, ABSENT_BOX))
+    axes = ((masks_NTHW.any(-2).to(torch.uint8), width), (masks_NTHW.any(-1).to(torch.uint8), height))
+    left, top = (shown.argmax(-1) / size for shown, size in axes)
+    right, bottom = ((size - shown.flip(-1).argmax(-1)) / size for shown, size in axes)
+    boxes_NT4 = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], -1)
+    return torch.where(masks_NTHW.flatten(2).any(-1, keepdim=True), boxes_NT4, ABSENT_BOX)
 
 
 def collate(clips: list[Clip], pad_multiple: int) -> Batch:

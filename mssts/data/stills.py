@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from mssts.data.augmentation import View
 from mssts.data.clips import ClipDataset
-from mssts.ytvis.tracks import Track, Video
+from mssts.ytvis.tracks import Video
 
 MAX_INSTANCES = 25
 ROTATION_DEGREES = 20.0
@@ -29,13 +29,11 @@ class StillClipDataset(ClipDataset):
     [code], hue and blur only if `data_config.photometric` is on [ours].
     """
 
-    def _choose(
-        self, video: Video, reference: int, objects: list[Track], rng: np.random.Generator
-    ) -> tuple[list[int], list[int]]:
-        chosen = list(range(len(objects)))
+    def _choose(self, video: Video, reference: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        chosen = list(range(len(self._store.objects(video))))
         # Differs: the public SeqFormer code passes over images with more instances; here 25 of them are drawn.
-        if len(objects) > MAX_INSTANCES:
-            chosen = sorted(rng.choice(len(objects), MAX_INSTANCES, replace=False).tolist())
+        if len(chosen) > MAX_INSTANCES:
+            chosen = sorted(rng.choice(len(chosen), MAX_INSTANCES, replace=False).tolist())
         return [0] * self.frames, chosen
 
     def _load(self, video: Video, indices: list[int], chosen: list[int], rng: np.random.Generator) -> View:

@@ -17,8 +17,6 @@ from mssts.data.synthvis.render import SHAPES, Scene, Texture, Track
 
 LENGTHS = (4, 8)
 NOISE = 0.02
-# Of 20 consecutive videos: 16 of the configured size, 2 in portrait format, 1 taller, 1 square.
-_PORTRAIT, _TALLER, _SQUARE = frozenset({3, 12}), frozenset({7}), frozenset({16})
 
 
 @dataclass(frozen=True)
@@ -83,13 +81,9 @@ def still_scene(rng: Generator, index: int, height: int, width: int, noise: floa
 
 def _frame_size(index: int, height: int, width: int) -> tuple[int, int]:
     """(height, width) in px of video `index` of a split, mostly the configured size."""
-    if index % 20 in _PORTRAIT:
-        return width, height
-    if index % 20 in _TALLER:
-        return height * 9 // 8, width
-    if index % 20 in _SQUARE:
-        return height * 5 // 4, height * 5 // 4
-    return height, width
+    # Of 20 consecutive videos: 16 of the configured size, 2 in portrait format, 1 taller, 1 square.
+    portrait, taller, square = (width, height), (height * 9 // 8, width), (height * 5 // 4, height * 5 // 4)
+    return {3: portrait, 12: portrait, 7: taller, 16: square}.get(index % 20, (height, width))
 
 
 def _scene(rng: Generator, frames: int, size: tuple[int, int], style: _Style, noise: float = NOISE) -> Scene:
