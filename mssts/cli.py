@@ -19,6 +19,9 @@ from mssts.core.errors import InputError
 from mssts.core.files import read_json
 from mssts.study.paths import RESULTS, report_dir
 from mssts.study.resolve import load_study
+from mssts.study.runs import read_runs
+from mssts.study.server_scores import FILE as SERVER_SCORES
+from mssts.study.server_scores import read_server_scores
 from mssts.training.failures import RunFailure
 
 if TYPE_CHECKING:
@@ -146,13 +149,12 @@ def import_weights(
 def server_scores(study: StudyName) -> None:
     """Print the official scores that were entered by hand in server_scores.yaml."""
     from mssts.report.tables.server_scores import score_table
-    from mssts.study import server_scores as stage
 
-    scores = [score for score in stage.read_server_scores() if score.study == load_study(study).name]
+    scores = [score for score in read_server_scores() if score.study == load_study(study).name]
     if scores:
         print(score_table(scores).markdown(), end="")
     else:
-        print(f"No score has been entered for study {study} in {stage.FILE}.")
+        print(f"No score has been entered for study {study} in {SERVER_SCORES}.")
 
 
 @app.command()
@@ -232,18 +234,16 @@ def complexity(study: StudyName) -> None:
 def tables(study: StudyName) -> None:
     """Write the study's tables as CSV, Markdown and LaTeX."""
     from mssts.report.tables import write_tables
-    from mssts.study.runs import collect
 
-    write_tables(collect(load_study(study)))
+    write_tables(read_runs(load_study(study)))
 
 
 @app.command()
 def figures(study: StudyName) -> None:
     """Draw the study's figures; the tables must have been written."""
     from mssts.report.figures import write_figures
-    from mssts.study.runs import collect
 
-    write_figures(collect(load_study(study)))
+    write_figures(read_runs(load_study(study)))
 
 
 @app.command()
@@ -251,18 +251,16 @@ def attention(study: StudyName) -> None:
     """Draw the study's attention maps, baseline against MS-STS."""
     from mssts.report.attention import write_attention
     from mssts.study.attention_panels import compare_attention
-    from mssts.study.runs import collect
 
-    write_attention(compare_attention(collect(load_study(study))), report_dir(study))
+    write_attention(compare_attention(read_runs(load_study(study))), report_dir(study))
 
 
 @app.command()
 def document(study: StudyName, output: Output) -> None:
     """Typeset the study's report as one PDF; the tables must have been written."""
     from mssts.report.document import write_document
-    from mssts.study.runs import collect
 
-    write_document(collect(load_study(study)), output)
+    write_document(read_runs(load_study(study)), output)
     if _mlflow_is_on():
         from mssts.study.mlflow_mirror import deliver_report
 
@@ -302,12 +300,9 @@ def main() -> None:
     """Run the command line: one message, and exit code 2 for bad input or that of the failure; 130 when interrupted."""
     try:
         app(prog_name="mssts")
-    except InputError as error:
+    except (InputError, RunFailure) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except RunFailure as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        sys.exit(failure.exit_code)
+        sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             print("interrupted", file=sys.stderr)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -287,7 +287,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
-        raise InputError(f"{path}: no such file. There are: {known}.")
+        raise InputError(f"{path}: no such file. Available: {known}.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -324,17 +324,23 @@ def _suggestion(model: type[BaseModel], dotted: str) -> str:
         model = field.annotation
     names = [field.alias or name for name, field in model.model_fields.items()]
     close = difflib.get_close_matches(last, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(names)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; allowed here: {', '.join(names)}"
 
 
-def _leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of a nested mapping by dotted key."""
-    leaves: dict[str, Any] = {}
-    for key, value in content.items():
+def leaves(tree: dict[str, Any], whole: Collection[str] = (), prefix: str = "") -> dict[str, Any]:
+    """Values of a nested mapping by dotted key.
+
+    Args:
+        tree: The mapping.
+        whole: Dotted keys of mappings that are values themselves.
+        prefix: Put before every key.
+    """
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
         name = f"{prefix}{key}"
-        section = isinstance(value, dict) and name not in PART_KEYS
-        leaves |= _leaves(value, f"{name}.") if section else {name: value}
-    return leaves
+        nested = isinstance(value, dict) and name not in whole
+        found |= leaves(value, whole, f"{name}.") if nested else {name: value}
+    return found
 
 
 def _override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -383,7 +389,7 @@ def resolve_variants(
     baseline = read_yaml(path)
     validated(Config, baseline, path)
     path = root / "scales" / f"{scale}.yaml"
-    scaled = _override(baseline, _leaves(read_yaml(path)), path)
+    scaled = _override(baseline, leaves(read_yaml(path), PART_KEYS), path)
     validated(Config, scaled, path)
     variants, configs = {}, {}
     for name in names:
@@ -392,16 +398,16 @@ def resolve_variants(
         changes = variants[name].changes
         validated(Config, _override(baseline, changes, path), path)
         configs[name] = validated(Config, _override(scaled, changes, path), path)
-        _check_changes(changes, _leaves(baseline), name, path)
+        _check_changes(changes, leaves(baseline, PART_KEYS), name, path)
     return variants, configs
 
 
 def _check_changes(changes: dict[str, Any], values: dict[str, Any], name: str, path: Path) -> None:
     for dotted, value in changes.items():
         if values[dotted] == value:
-            raise InputError(f"{path}: {dotted}: found {value!r}, which is the baseline's own value; remove the line")
+            raise InputError(f"{path}: {dotted}: found {value!r}, which equals the baseline's value; remove the line")
     if not changes and name != "baseline":
-        raise InputError(f"{path}: changes: found nothing; a variant other than 'baseline' changes something")
+        raise InputError(f"{path}: changes: empty; only the variant 'baseline' may have no changes")
 
 
 def canonical(config: BaseModel, sections: tuple[str, ...] = ()) -> str:

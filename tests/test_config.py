@@ -97,7 +97,7 @@ def test_an_unknown_key_of_a_variant_is_named_with_a_suggestion(ablations):
 
 def test_an_unknown_key_that_resembles_none_is_refused_with_the_known_ones(ablations):
     message = variant_message(ablations, changes={"evaluation.zzz": 7})
-    assert "evaluation.zzz: unknown key; known here: bootstrap_replicates, bootstrap_seed" in message
+    assert "evaluation.zzz: unknown key; allowed here: bootstrap_replicates, bootstrap_seed" in message
 
 
 @pytest.mark.parametrize("key", ["model", "model.encoder", "model.queries.more", "nothing.at.all"])
@@ -130,7 +130,7 @@ def test_a_wrong_value_is_named_with_what_was_found_and_expected(ablations, key,
 
 def test_a_change_to_the_baselines_own_value_is_refused(ablations):
     message = variant_message(ablations, changes={"model.queries": 300})
-    assert "model.queries: found 300, which is the baseline's own value; remove the line" in message
+    assert "model.queries: found 300, which equals the baseline's value; remove the line" in message
 
 
 @pytest.mark.parametrize("key", ["question", "source", "title", "changes"])
@@ -143,7 +143,7 @@ def test_an_empty_question_is_refused(ablations):
 
 
 def test_a_variant_without_changes_is_refused(ablations):
-    assert "changes: found nothing" in variant_message(ablations, changes={})
+    assert "changes: empty" in variant_message(ablations, changes={})
 
 
 def test_a_misspelt_key_beside_the_changes_is_found(ablations):
@@ -157,12 +157,12 @@ def test_all_problems_of_a_file_are_listed_at_once(ablations):
 
 
 def test_an_unknown_variant_is_refused_with_the_known_ones(ablations):
-    with pytest.raises(InputError, match=r"variants/nope\.yaml: no such file\. There are: baseline, "):
+    with pytest.raises(InputError, match=r"variants/nope\.yaml: no such file\. Available: baseline, "):
         resolve("smoke", "nope", ablations)
 
 
 def test_an_unknown_scale_is_refused_with_the_known_ones(ablations):
-    with pytest.raises(InputError, match=r"scales/nope\.yaml: no such file\. There are: "):
+    with pytest.raises(InputError, match=r"scales/nope\.yaml: no such file\. Available: "):
         resolve("nope", root=ablations)
 
 
@@ -210,7 +210,7 @@ def test_a_mistake_in_the_baseline_names_its_file(ablations):
     ],
 )
 def test_a_value_named_twice_in_a_study_is_refused(ablations, key, value):
-    assert f"studies/smoke.yaml: {key}: found a value twice" in study_message(ablations, **{key: value})
+    assert f"studies/smoke.yaml: {key}: found a repeated value" in study_message(ablations, **{key: value})
 
 
 @pytest.mark.parametrize(

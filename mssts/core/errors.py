@@ -8,3 +8,5 @@ class InputError(ValueError):
 
     The message names the file, key or frame, what was found, what was expected, and what to do.
     """
+
+    exit_code = 2

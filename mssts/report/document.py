@@ -57,7 +57,7 @@ def report_data(runs: StudyRuns) -> dict[str, Any]:
         sections.setdefault(entry.section, []).extend(part | {"name": entry.module} for part in parts)
     return {
         "not_run": NOT_RUN,
-        "kicker": "MS-STS video instance segmentation, measured again",
+        "kicker": "MS-STS video instance segmentation: a reproduction",
         "title": f"Study {runs.study.name}",
         "question": runs.study.spec.question,
         "facts": _facts(runs),
@@ -73,11 +73,10 @@ def _picture(entry: Entry, runs: StudyRuns) -> dict[str, Any]:
 
 
 def _check_tables(runs: StudyRuns) -> None:
-    path, again = runs.folder / "table.csv", f"(mssts tables --study {runs.study.name})"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Write the tables first {again}.")
-    if not read_csv(path).equals(frame(runs)):
-        raise InputError(f"{path}: not the table of the present results. Write it again {again}.")
+    path, expected = runs.folder / "table.csv", frame(runs)
+    advice = f"Run mssts tables --study {runs.study.name}."
+    if not read_csv(path, expected.columns, advice).equals(expected):
+        raise InputError(f"{path}: does not match the results. {advice}")
 
 
 def _facts(runs: StudyRuns) -> list[tuple[str, str]]:
@@ -101,8 +100,8 @@ def _warnings(runs: StudyRuns) -> list[str]:
         warnings.append(f"{missing} of {len(runs.results)} results are missing and print “{NOT_RUN}”.")
     other = [run.name for run in runs.runs if run.record and run.record["commit"] != runs.commit]
     if other:
-        warnings.append(f"{plural(len(other), 'run')} of another commit than the others: {', '.join(other)}.")
+        warnings.append(f"{plural(len(other), 'run')} made at another commit: {', '.join(other)}.")
     changed = sum(1 for run in runs.runs if run.record and "+" in run.record["commit"])
     if changed:
-        warnings.append(f"{plural(changed, 'run')} of sources that differ from their commit (marked +changed).")
+        warnings.append(f"{plural(changed, 'run')} with uncommitted changes (marked +changed).")
     return warnings

@@ -92,34 +92,32 @@ class AttentionComparison:
     nothing_to_show: list[str]
 
 
-def chosen_variant(runs: StudyRuns) -> str | None:
+def select_variant(runs: StudyRuns) -> str | None:
     """The study's first variant with all contributions; else with MS-STS over the whole clip; else with own parts."""
-    complete, with_module, with_parts = [], [], []
-    for variant in runs.study.variants:
+
+    def rank(variant: str) -> int:
         config = runs.study.configs[variant]
-        if config.model.encoder.ms_sts.enabled and not config.model.encoder.ms_sts.own_frame_only:
-            with_module.append(variant)
-            if config.model.decoder.temporal.enabled and config.loss.foreground_background.enabled:
-                complete.append(variant)
-        elif _has_parts(config.model):
-            with_parts.append(variant)
-    return next(iter(complete + with_module + with_parts), None)
+        module = config.model.encoder.ms_sts
+        if not module.enabled or module.own_frame_only:
+            return int(_has_parts(config.model))
+        return 3 if config.model.decoder.temporal.enabled and config.loss.foreground_background.enabled else 2
+
+    best = max(runs.study.variants, key=rank)
+    return best if rank(best) else None
 
 
 def _has_parts(model: ModelSection) -> bool:
     return bool(model.encoder.branches or model.decoder.blocks)
 
 
-def chosen_results(runs: StudyRuns) -> tuple[Result, Result] | None:
+def select_results(runs: StudyRuns) -> tuple[Result, Result] | None:
     """Baseline and variant of the first dataset, split, backbone and seed that both have; None if there is none."""
-    variant = chosen_variant(runs)
+    variant = select_variant(runs)
     if variant is None:
         return None
     for benchmark in runs.benchmarks():
-        others = {result.run.seed: result for result in runs.select(*benchmark, variant)}
-        for result in runs.select(*benchmark, BASELINE):
-            pair = (result, others[result.run.seed])
-            if all(_complete(one) for one in pair):
+        for pair in zip(runs.select(*benchmark, BASELINE), runs.select(*benchmark, variant), strict=False):
+            if all(map(_complete, pair)):
                 return pair
     return None
 
@@ -154,7 +152,7 @@ def found_instances(records: MatchRecords, video_of_prediction: list[int]) -> di
     return found
 
 
-def choose_cases(truth: Annotations, baseline: dict[int, int], variant: dict[int, int]) -> list[Case]:
+def select_cases(truth: Annotations, baseline: dict[int, int], variant: dict[int, int]) -> list[Case]:
     """For each challenge the instance that shows it most among those that both models found, no instance twice.
 
     Args:
@@ -166,22 +164,13 @@ def choose_cases(truth: Annotations, baseline: dict[int, int], variant: dict[int
         The cases. Among equal scores, the smaller annotation id is chosen.
     """
     flags, measures = challenge_attributes(truth), attribute_measures(truth)
-    cases: list[Case] = []
+    remaining = [one for one in truth.tracks if not one.crowd and one.id in baseline.keys() & variant.keys()]
+    cases = []
     for challenge in CHALLENGES:
-        used = {case.instance.id for case in cases}
-        candidates = [
-            instance
-            for instance in truth.tracks
-            if flags[instance.id].get(challenge)
-            and not instance.crowd
-            and instance.id in baseline
-            and instance.id in variant
-            and instance.id not in used
-        ]
-        if candidates:
-            best = min(candidates, key=lambda instance: (-measures[instance.id][challenge], instance.id))
-            score = measures[best.id][challenge]
-            cases.append(Case(challenge, score, best, (baseline[best.id], variant[best.id])))
+        if showing := [instance for instance in remaining if flags[instance.id].get(challenge)]:
+            best = min(showing, key=lambda instance: (-measures[instance.id][challenge], instance.id))
+            remaining = [instance for instance in remaining if instance is not best]
+            cases.append(Case(challenge, measures[best.id][challenge], best, (baseline[best.id], variant[best.id])))
     return cases
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +18,11 @@ from mssts.study.attention_cases import (
     Case,
     Panel,
     TemporalMap,
-    choose_cases,
-    chosen_results,
     found_by,
     further_results,
     marked_pixel,
+    select_cases,
+    select_results,
     shown_frames,
 )
 from mssts.study.paths import dataset_dir
@@ -31,29 +31,17 @@ from mssts.study.runs import StudyRuns
 QUERY_QUANTILE = 0.99  # the colour scale of a query's maps ends at this quantile over the clip
 
 
-@dataclass(frozen=True)
-class Network:
-    """A trained model.
-
-    Attributes:
-        model: In eval mode.
-        config: What it was trained with.
-        suffix: Distinguishes the labels of its parts from those of the other models.
-    """
+class Network(NamedTuple):
+    """A trained model in eval mode, its configuration, and a suffix for the labels of its parts."""
 
     model: MsStsVis
     config: Config
     suffix: str
 
-    def parts(self) -> dict[str, bool]:
-        """Whether there is something to show, for each encoder branch and decoder block."""
-        branches, blocks = self.model.encoder.layers[0].branches, self.model.decoder.layers[0].blocks
-        return {name: bool(declared_attention(part)) for name, part in branches.items()} | dict.fromkeys(blocks, False)
-
 
 def compare_attention(runs: StudyRuns) -> AttentionComparison | None:
     """Compute the attention maps of a study; None if the baseline or every variant that could be shown is missing."""
-    pair = chosen_results(runs)
+    pair = select_results(runs)
     if pair is None:
         return None
     variant, titles = pair[1], runs.study.titles
@@ -64,15 +52,21 @@ def compare_attention(runs: StudyRuns) -> AttentionComparison | None:
         networks.append(Network(model, config, "" if result in pair else f" ({titles[result.run.variant]})"))
     directory = dataset_dir(runs.study.spec.scale, variant.run.dataset)
     split = split_annotations(variant.run.dataset, directory, variant.split)
-    cases = choose_cases(split.annotations, found_by(pair[0]), found_by(variant))
+    cases = select_cases(split.annotations, found_by(pair[0]), found_by(variant))
     panels = [attention_panel(case, split, networks, runs.study.baseline.predict.short_side) for case in cases]
     nothing_to_show = [
         part + network.suffix
         for network in networks[1:]
-        for part, shown in network.parts().items()
-        if not shown and part not in networks[0].parts()
+        for part in _parts_without_attention(network.model)
+        if part not in _parts_without_attention(networks[0].model)
     ]
     return AttentionComparison(variant, titles[variant.run.variant], panels, nothing_to_show)
+
+
+def _parts_without_attention(model: MsStsVis) -> list[str]:
+    """Names of the encoder branches and decoder blocks that declare no attention."""
+    branches, blocks = model.encoder.layers[0].branches, model.decoder.layers[0].blocks
+    return [*(name for name, branch in branches.items() if not declared_attention(branch)), *blocks]
 
 
 def attention_panel(case: Case, split: VideoSplit, networks: list[Network], short_side: int) -> Panel:

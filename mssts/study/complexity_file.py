@@ -21,17 +21,12 @@ def read_complexity(runs: StudyRuns) -> pd.DataFrame:
     Raises:
         InputError: The file is missing, has other columns, or does not fit the study or the records of its runs.
     """
-    path, again = runs.folder / FILE, f"(mssts complexity --study {runs.study.name})"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Write it first {again}.")
-    frame = read_csv(path)
-    if list(frame.columns) != COLUMNS:
-        raise InputError(f"{path}: found columns {list(frame.columns)}. Write it again {again}.")
-    frame = frame.astype(dict.fromkeys(COLUMNS[3:], int))
+    path, advice = runs.folder / FILE, f"Run mssts complexity --study {runs.study.name}."
+    frame = read_csv(path, COLUMNS, advice).astype(dict.fromkeys(COLUMNS[3:], int))
     counts = {(row.dataset, row.backbone, row.variant): row.parameters for row in frame.itertuples()}
     spec = runs.study.spec
     wanted = list(product(spec.datasets, spec.backbones, spec.variants))
     trained = {(run.dataset, run.backbone, run.variant): run.record["parameters"] for run in runs.runs if run.record}
     if list(counts) != wanted or any(trained.get(key, count) != count for key, count in counts.items()):
-        raise InputError(f"{path}: not the models of the study's runs. Write it again {again}.")
+        raise InputError(f"{path}: does not match the study's runs. {advice}")
     return frame

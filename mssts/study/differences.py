@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -16,21 +16,27 @@ from mssts.evaluation.matching import ATTRIBUTE_VIEW, GroupRecords, MatchRecords
 from mssts.evaluation.records_file import read_records
 from mssts.evaluation.statistics import MIN_SEEDS, bootstrap_over_videos, compare_seeds, holm
 from mssts.study.resolve import BASELINE
-from mssts.study.runs import Benchmark, Result, StudyRuns
+from mssts.study.runs import ALL_INSTANCES, Benchmark, Result, StudyRuns
+
+FILE = "ablation.csv"
+ATTRIBUTES = ("occlusion", "fog")
 
 
 class Measure(NamedTuple):
-    """A metric over a subset of the instances: `WHOLE`, or those with a challenge attribute."""
+    """A metric over a subset of the instances: `ALL_INSTANCES`, or those with a challenge attribute."""
 
     subset: str
     metric: str
 
+    @property
+    def title(self) -> str:
+        """The measure as figures and sentences name it."""
+        metric = self.metric.replace("AP_agnostic", "class-agnostic AP")
+        return metric if self.subset == ALL_INSTANCES else f"{metric} on {self.subset}"
 
-FILE = "ablation.csv"
-WHOLE = "all"
-ATTRIBUTES = ("occlusion", "fog")
+
 MEASURES = (
-    *(Measure(WHOLE, metric) for metric in ("AP", "AP75", "AP_agnostic")),
+    *(Measure(ALL_INSTANCES, metric) for metric in ("AP", "AP75", "AP_agnostic")),
     *(Measure(attribute, "AP") for attribute in ATTRIBUTES),
 )
 _TOLERANCE = 1e-4  # percent points between a metrics.json and its match records
@@ -76,7 +82,7 @@ class Difference:
     p_holm: float | None = None
 
 
-def differences(runs: StudyRuns, measures: Sequence[Measure] = MEASURES) -> list[Difference]:
+def differences(runs: StudyRuns) -> list[Difference]:
     """Differences of every variant but the baseline, for each benchmark and measure.
 
     Returns:
@@ -87,48 +93,33 @@ def differences(runs: StudyRuns, measures: Sequence[Measure] = MEASURES) -> list
     """
     if BASELINE not in runs.study.variants:
         return []
+    variants = [variant for variant in runs.study.variants if variant != BASELINE]
     found = []
     for benchmark in runs.benchmarks():
-        of_variants = {
-            variant: _of_variant(runs, benchmark, variant, measures)
-            for variant in runs.study.variants
-            if variant != BASELINE
-        }
-        for measure in measures:
-            found += _with_holm([of_variant[measure] for of_variant in of_variants.values()])
+        for family in zip(*(_variant_differences(runs, benchmark, variant) for variant in variants), strict=True):
+            found += _with_holm(family)
     return found
 
 
-def _with_holm(family: list[Difference]) -> list[Difference]:
+def _with_holm(family: tuple[Difference, ...]) -> list[Difference]:
     corrected = iter(holm([difference.p for difference in family if difference.p is not None]))
     return [d if d.p is None else replace(d, p_holm=next(corrected)) for d in family]
 
 
-def _of_variant(
-    runs: StudyRuns, benchmark: Benchmark, variant: str, measures: Sequence[Measure]
-) -> dict[Measure, Difference]:
-    """Differences of a variant by measure, not corrected yet."""
-    pairs = _pairs(runs, benchmark, variant)
-    found = {measure: Difference(benchmark, measure, variant, len(pairs)) for measure in measures}
-    baseline = [read_records(first.matches) for first, _ in pairs]
-    other = [read_records(second.matches) for _, second in pairs]
-    for subset in dict.fromkeys(measure.subset for measure in measures) if pairs else []:
-        intervals = _intervals(baseline, other, subset, runs.study.baseline.evaluation)
-        for measure in measures:
-            if measure.subset == subset and (interval := intervals.get(measure.metric)) is not None:
-                p = _sign_flip(pairs, measure, interval.mean)
-                found[measure] = replace(found[measure], interval=interval, p=p)
+def _variant_differences(runs: StudyRuns, benchmark: Benchmark, variant: str) -> list[Difference]:
+    """Differences of a variant, one per measure, over the seeds that it and the baseline have; not corrected yet."""
+    both = zip(runs.select(*benchmark, BASELINE), runs.select(*benchmark, variant), strict=True)
+    pairs = [pair for pair in both if all(result.metrics is not None for result in pair)]
+    baseline, other = ([read_records(pair[side].matches) for pair in pairs] for side in (0, 1))
+    intervals = {}
+    for subset in (ALL_INSTANCES, *ATTRIBUTES) if pairs else ():
+        intervals[subset] = _intervals(baseline, other, subset, runs.study.baseline.evaluation)
+    found = []
+    for measure in MEASURES:
+        interval = intervals.get(measure.subset, {}).get(measure.metric)
+        p = _sign_flip(pairs, measure, interval.mean) if interval else None
+        found.append(Difference(benchmark, measure, variant, len(pairs), interval, p))
     return found
-
-
-def _pairs(runs: StudyRuns, benchmark: Benchmark, variant: str) -> list[tuple[Result, Result]]:
-    """(baseline, variant) results of the seeds that both have."""
-    baseline = {result.run.seed: result for result in runs.select(*benchmark, BASELINE) if result.metrics is not None}
-    return [
-        (baseline[result.run.seed], result)
-        for result in runs.select(*benchmark, variant)
-        if result.metrics is not None and result.run.seed in baseline
-    ]
 
 
 def _intervals(
@@ -136,7 +127,8 @@ def _intervals(
 ) -> dict[str, Interval]:
     """Interval of each metric that is defined over a subset."""
     first, second = (
-        [part for records in runs if (part := restricted(records, subset)) is not None] for runs in (baseline, other)
+        [part for records in runs if (part := restrict_to_subset(records, subset)) is not None]
+        for runs in (baseline, other)
     )
     if len(first) < len(baseline) or len(second) < len(other):
         return {}
@@ -150,24 +142,24 @@ def _intervals(
     }
 
 
-def restricted(records: MatchRecords, subset: str) -> MatchRecords | None:
+def restrict_to_subset(records: MatchRecords, subset: str) -> MatchRecords | None:
     """Restrict match records to the videos that show an attribute, and to its instances in them.
 
-    AP over the result is that of `attribute_metrics` in the evaluation. The subset `WHOLE` keeps every video.
+    AP over the result is that of `attribute_metrics` in the evaluation. The subset `ALL_INSTANCES` keeps every video.
 
     Returns:
         None if no video shows the attribute.
     """
-    name = subset if subset == WHOLE else f"{ATTRIBUTE_VIEW}{subset}"
+    name = subset if subset == ALL_INSTANCES else f"{ATTRIBUTE_VIEW}{subset}"
     if name not in records.views:
         return None
     view = [records.views.index(name)]
-    kept_V = (records.pooled.positives_AV[view[0]] > 0) | (subset == WHOLE)
+    kept_V = (records.pooled.positives_AV[view[0]] > 0) | (subset == ALL_INSTANCES)
     position_V = np.cumsum(kept_V) - 1
     if not kept_V.any():
         return None
 
-    def cut(group: GroupRecords) -> GroupRecords:
+    def restrict_group(group: GroupRecords) -> GroupRecords:
         kept_N = kept_V[group.video_N]
         return GroupRecords(
             video_N=position_V[group.video_N[kept_N]],
@@ -180,30 +172,22 @@ def restricted(records: MatchRecords, subset: str) -> MatchRecords | None:
             positives_AV=group.positives_AV[view][:, kept_V],
         )
 
-    video_ids = tuple(video for video, kept in zip(records.video_ids, kept_V, strict=True) if kept)
-    return MatchRecords(
-        video_ids, records.category_ids, (WHOLE,), tuple(map(cut, records.categories)), cut(records.pooled)
-    )
-
-
-def _value(result: Result, measure: Measure) -> float | None:
-    if measure.subset == WHOLE:
-        return result.value(measure.metric)
-    return result.attribute(measure.subset, measure.metric)
+    video_ids = tuple(compress(records.video_ids, kept_V))
+    categories = tuple(map(restrict_group, records.categories))
+    return MatchRecords(video_ids, records.category_ids, (ALL_INSTANCES,), categories, restrict_group(records.pooled))
 
 
 def _sign_flip(pairs: list[tuple[Result, Result]], measure: Measure, mean: float) -> float | None:
     """P-value over seeds (None below six), after a check that the metrics give the mean of the match records."""
     first, second = (
-        {pair[side].run.seed: value for pair in pairs if (value := _value(pair[side], measure)) is not None}
+        {pair[side].run.seed: value for pair in pairs if (value := pair[side].value(*measure)) is not None}
         for side in (0, 1)
     )
-    complete = len(first) == len(second) == len(pairs)
-    compared = compare_seeds(first, second) if complete else None
+    compared = compare_seeds(first, second) if len(first) == len(second) == len(pairs) else None
     if compared is None or abs(compared.mean_difference - mean) > _TOLERANCE:
         files = ", ".join(str(result.matches.parent) for pair in pairs for result in pair)
         raise InputError(
-            f"{' '.join(measure)}: matches.npz and metrics.json do not belong together in one of {files}. "
+            f"{' '.join(measure)}: matches.npz and metrics.json give different values in one of {files}. "
             "Evaluate these runs again."
         )
     return compared.p_value if len(pairs) >= MIN_SEEDS else None
@@ -226,12 +210,7 @@ def to_frame(found: list[Difference]) -> pd.DataFrame:
 
 def read_differences(runs: StudyRuns) -> list[Difference]:
     """Read the differences that the tables were written from. Raises InputError if they are missing."""
-    path = runs.folder / FILE
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Write the tables first (mssts tables).")
-    frame = read_csv(path)
-    if list(frame.columns) != _COLUMNS:
-        raise InputError(f"{path}: found columns {list(frame.columns)}. Write the tables again (mssts tables).")
+    frame = read_csv(runs.folder / FILE, _COLUMNS, f"Run mssts tables --study {runs.study.name}.")
     found = []
     for *keys, variant, seeds, mean, low, high, p, p_holm in frame.itertuples(index=False):
         missing = (NOT_RUN, NO_VALUE)

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
 
 from mssts.config import PRETRAIN, pretrain_seed
 from mssts.data.datasets import is_generated
+from mssts.study.paths import run_dir
 from mssts.study.resolve import ResolvedStudy
 
 
-class RunKey(NamedTuple):
-    """What identifies a run at the scale of its study. variant: a variant's name, or "pretrain"."""
+@dataclass(frozen=True)
+class Run:
+    """One training run of a study.
+
+    Attributes:
+        dataset, backbone: Their names.
+        variant: Name of the variant, or "pretrain".
+        seed: Training seed, or pre-training seed.
+        directory: Where its files lie.
+        record: Its run.json without the configuration; None if it has not been run or was not read.
+    """
 
     dataset: str
     backbone: str
     variant: str
     seed: int
+    directory: Path
+    record: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The run as a report names it: no path, no time."""
+        return f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}"
 
     @property
     def is_measured(self) -> bool:
@@ -23,15 +43,13 @@ class RunKey(NamedTuple):
         return self.variant != PRETRAIN or is_generated(self.dataset)
 
 
-def run_keys(study: ResolvedStudy) -> list[RunKey]:
+def planned_runs(study: ResolvedStudy) -> list[Run]:
     """Every run of a study in the order of its file; the pre-trainings come first in each dataset and backbone."""
     starts = [(PRETRAIN, seed) for seed in pretrain_seeds(study)]
-    trained = [(variant, seed) for variant in study.spec.variants for seed in study.spec.seeds]
+    trained = product(study.spec.variants, study.spec.seeds)
     return [
-        RunKey(dataset, backbone, variant, seed)
-        for dataset in study.spec.datasets
-        for backbone in study.spec.backbones
-        for variant, seed in starts + trained
+        Run(*benchmark, *run, run_dir(study.spec.scale, *benchmark, *run))
+        for benchmark, run in product(product(study.spec.datasets, study.spec.backbones), [*starts, *trained])
     ]
 
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from mssts.config import PRETRAIN, TRAIN, Study
+from mssts.config import PRETRAIN, TRAIN, Study, leaves
 from mssts.core.errors import InputError
 from mssts.core.files import read_json
 from mssts.models import MsStsVis
@@ -108,8 +108,8 @@ class Delivery:
             self._failures += 1
             if self._failures == 1:
                 print(
-                    f"warning: MLflow does not answer ({_reason(error)}). The run continues; what MLflow lacks is sent "
-                    f"when it answers again, at the latest by `mssts mlflow sync --study {self._experiment}`.",
+                    f"warning: MLflow does not respond ({_reason(error)}). The run continues. Missing data is sent "
+                    f"when MLflow responds again, or by `mssts mlflow sync --study {self._experiment}`.",
                     file=sys.stderr,
                 )
             return False
@@ -197,7 +197,7 @@ def training_content(record: dict[str, Any], directory: Path) -> Content:
     return Content(
         name=f"{stage} {record['dataset']}/{record['backbone']}/{record['variant']}/seed{record['seed']}",
         tags=_tags(record, stage),
-        parameters=_flat(record["config"]),
+        parameters={key: str(value) for key, value in leaves(record["config"]).items()},
         metrics={(key, line["step"]): float(value) for line in lines for key, value in line.items() if key != "step"},
         artifacts=[directory / "run.json", log],
     )
@@ -252,7 +252,7 @@ def sync(name: str, study: Study) -> tuple[int, int]:
     try:
         _create_experiment(name)
     except Exception as error:
-        message = f"MLflow at {store_uri()}: does not answer ({_reason(error)}). Start it, then sync again."
+        message = f"MLflow at {store_uri()}: does not respond ({_reason(error)}). Start it and run the command again."
         raise InputError(message) from None
     reads: list[Callable[[], Content]] = []
     for path in sorted((RESULTS / study.scale).glob("*/*/*/seed*/run.json")):
@@ -292,14 +292,6 @@ def _client() -> MlflowClient:
 def _tags(record: dict[str, Any], stage: str) -> dict[str, str]:
     keys = ("variant", "backbone", "dataset", "scale", "seed", "pretrain_seed", "commit", "data_fingerprint")
     return {key: str(record[key]) for key in (*keys, "config_digest")} | {"stage": stage}
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as one with dotted keys."""
-    leaves: dict[str, str] = {}
-    for key, value in tree.items():
-        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": str(value)}
-    return leaves
 
 
 def _split(items: list[T], size: int) -> list[list[T]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mssts.config import PRETRAIN
 from mssts.data.datasets import is_generated
 
 DATA = Path("data")
@@ -24,22 +23,14 @@ def dataset_dir(scale: str, dataset: str) -> Path:
     return generated_dir(scale, dataset) if is_generated(dataset) else DATA / dataset
 
 
-def pretrain_dir(scale: str, dataset: str, backbone: str, seed: int | str) -> Path:
-    """Directory of the pre-training run that all variants of a backbone and dataset share."""
-    return run_dir(scale, dataset, backbone, PRETRAIN, seed)
-
-
 def run_dir(scale: str, dataset: str, backbone: str, variant: str, seed: int | str) -> Path:
     """Directory of one training run: checkpoint.pt, run.json, log.jsonl, cost.json and one folder per split.
 
-    Every argument may also be a wildcard of the workflow, such as "{seed}".
+    A folder of a split holds predictions.json, predictions.zip, metrics.json and matches.npz. All variants of a dataset
+    and backbone share the pre-trainings, whose variant is "pretrain". Every argument may also be a wildcard of the
+    workflow, such as "{seed}".
     """
     return RESULTS / scale / dataset / backbone / variant / f"seed{seed}"
-
-
-def split_dir(run: Path, split: str) -> Path:
-    """Directory of a run's results on one split: predictions.json, predictions.zip, metrics.json, matches.npz."""
-    return run / split
 
 
 def external_name(title: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from mssts.config import PRETRAIN, Config, ModelSection, OptimisationSection
 from mssts.study.complexity import forward_flops, frame_size, meta_model, parameters
 from mssts.study.complexity_file import COUNTED
-from mssts.study.matrix import pretrain_seeds, run_keys
+from mssts.study.matrix import planned_runs, pretrain_seeds
 from mssts.study.resolve import ResolvedStudy
 
 DEVICES = 8  # as in the public recipe
@@ -59,12 +59,12 @@ def plan(study: ResolvedStudy, paper: Config) -> str:
 
 def jobs(study: ResolvedStudy) -> dict[str, int]:
     """Number of jobs of each stage that computes."""
-    keys = run_keys(study)
-    measured = sum(key.is_measured for key in keys)
-    pretrained = sum(key.variant == PRETRAIN for key in keys)
+    runs = planned_runs(study)
+    measured = sum(run.is_measured for run in runs)
+    pretrained = sum(run.variant == PRETRAIN for run in runs)
     return {
         "pretrain": pretrained,
-        "train": len(keys) - pretrained,
+        "train": len(runs) - pretrained,
         "predict": measured * (len(study.spec.splits) + len(study.spec.submissions)),
         "evaluate": measured * len(study.spec.splits),
     }

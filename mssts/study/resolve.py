@@ -48,7 +48,7 @@ class ResolvedStudy:
             return self.baseline
         if variant not in self.configs:
             known = ", ".join(self.spec.variants)
-            raise InputError(f"study {self.name}: variants: found no {variant!r}; it has {known}")
+            raise InputError(f"study {self.name}: variants: found no {variant!r}; expected one of {known}")
         return self.configs[variant]
 
     def pretraining(self, dataset: str, backbone: str, seed: int) -> TrainingRun:
@@ -89,19 +89,19 @@ def _check(study: ResolvedStudy, path: Path) -> None:
     for key in ("datasets", "splits", "backbones", "variants", "seeds"):
         values = getattr(spec, key)
         if len(set(values)) != len(values):
-            raise InputError(f"{path}: {key}: found a value twice in {values}; name each once")
+            raise InputError(f"{path}: {key}: found a repeated value in {values}; list each value once")
     for dataset in spec.datasets:
         known = entry(dataset).splits
         for split in ("train", *spec.splits, *spec.submissions):
             if split not in known:
-                raise InputError(f"{path}: splits: {dataset} has no {split!r}; it has {', '.join(known)}")
+                raise InputError(f"{path}: splits: {dataset} has no {split!r}; expected one of {', '.join(known)}")
     if not spec.splits and not spec.submissions:
-        raise InputError(f"{path}: splits: found none, and no submissions; name what is to be predicted")
+        raise InputError(f"{path}: splits: empty, and so is submissions; list at least one split")
     local = [split for split in spec.splits if split.startswith(LOCAL)]
     if local and study.baseline.data.protocol == "official":
-        raise InputError(f"{path}: splits: {local} belong to the videos that data.protocol: official trains on")
+        raise InputError(f"{path}: splits: {local} are part of the training videos of data.protocol: official")
     names = [external_name(title) for title in spec.external]
     if not all(names) or len(set(names)) != len(names):
-        raise InputError(f"{path}: external: found the titles {list(spec.external)}; each needs letters of its own")
+        raise InputError(f"{path}: external: the titles {list(spec.external)} must differ in letters or digits")
     if names and not spec.splits:
-        raise InputError(f"{path}: external: there is no split to evaluate these results on; name one in splits")
+        raise InputError(f"{path}: external: needs a split to evaluate on; list one in splits")

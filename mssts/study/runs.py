@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 from mssts.config import PRETRAIN, TRAIN, digest
 from mssts.core.errors import InputError
 from mssts.core.files import read_json, sha256_file
-from mssts.study.matrix import run_keys
-from mssts.study.paths import external_dir, external_name, report_dir, run_dir, split_dir
+from mssts.study.matrix import Run, planned_runs
+from mssts.study.paths import external_dir, external_name, report_dir
 from mssts.study.resolve import ResolvedStudy
+from mssts.study.server_scores import METRICS as SERVER_METRICS
 from mssts.study.server_scores import ServerScore, read_server_scores
 
-METRICS = ("AP", "AP50", "AP75", "AR1", "AR10", "AP_agnostic")
+METRICS = (*SERVER_METRICS, "AP_agnostic")
+ALL_INSTANCES = "all"
 
 
 class Benchmark(NamedTuple):
@@ -29,46 +31,31 @@ class Benchmark(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training run of a study.
-
-    Attributes:
-        dataset, backbone, variant, seed: As in `matrix.RunKey`.
-        directory: Where its files lie.
-        record: Its run.json without the configuration; None if it has not been run.
-    """
-
-    dataset: str
-    backbone: str
-    variant: str
-    seed: int
-    directory: Path
-    record: dict[str, Any] | None
-
-    @property
-    def name(self) -> str:
-        """The run as a report names it: no path, no time."""
-        return f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}"
-
-
-@dataclass(frozen=True)
 class Evaluated:
     """Anything that is evaluated on a split. metrics: content of metrics.json (0..1); None if not evaluated yet."""
 
     split: str
     metrics: dict[str, Any] | None
 
-    def value(self, metric: str) -> float | None:
-        """A metric of `METRICS` over the whole split in percent; None where it is undefined or not run."""
+    def value(self, subset: str, metric: str) -> float | None:
+        """A metric in percent.
+
+        Args:
+            subset: `ALL_INSTANCES`, or an attribute for AP, AP75 or AP_agnostic over the instances that have it.
+            metric: One of `METRICS`.
+
+        Returns:
+            None where it is undefined or not run.
+        """
         if self.metrics is None:
             return None
-        section, key = ("class_agnostic", "AP") if metric == "AP_agnostic" else ("overall", metric)
-        return _percent(self.metrics[section][key])
-
-    def attribute(self, attribute: str, metric: str) -> float | None:
-        """AP, AP75 or AP_agnostic over the instances with an attribute, in percent; None where undefined."""
-        found = self.metrics["attributes"] if self.metrics else {}
-        return _percent(found.get(attribute, {}).get(metric))
+        if subset != ALL_INSTANCES:
+            value = self.metrics["attributes"].get(subset, {}).get(metric)
+        elif metric == "AP_agnostic":
+            value = self.metrics["class_agnostic"]["AP"]
+        else:
+            value = self.metrics["overall"][metric]
+        return None if value is None else 100.0 * value
 
 
 @dataclass(frozen=True)
@@ -80,7 +67,7 @@ class Result(Evaluated):
     @property
     def matches(self) -> Path:
         """File of the match records of every video."""
-        return split_dir(self.run.directory, self.split) / "matches.npz"
+        return self.run.directory / self.split / "matches.npz"
 
 
 @dataclass(frozen=True)
@@ -130,19 +117,8 @@ class StudyRuns:
         spec = self.study.spec
         return [Benchmark(d, s, b) for d in spec.datasets for s in spec.splits for b in spec.backbones]
 
-    def by_variant(self) -> Iterator[tuple[Benchmark, str, list[Result]]]:
-        """Benchmark, variant and results over seeds of every variant that is measured, the pre-trained one first."""
-        for benchmark in self.benchmarks():
-            for variant in (PRETRAIN, *self.study.spec.variants):
-                if results := self.select(*benchmark, variant):
-                    yield benchmark, variant, results
 
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100.0 * value
-
-
-def collect(study: ResolvedStudy) -> StudyRuns:
+def read_runs(study: ResolvedStudy) -> StudyRuns:
     """Read the records and metrics of all runs of a study.
 
     Raises:
@@ -150,19 +126,20 @@ def collect(study: ResolvedStudy) -> StudyRuns:
             configuration digest, or a metrics.json was made from another checkpoint than the run's present one.
     """
     runs, results = [], []
-    for key in run_keys(study):
-        stage = PRETRAIN if key.variant == PRETRAIN else TRAIN
-        expected = key._asdict() | {"config_digest": digest(study.config(key.variant), stage)}
-        directory = run_dir(study.spec.scale, *key)
-        record = _read(directory / "run.json")
+    for run in planned_runs(study):
+        stage = PRETRAIN if run.variant == PRETRAIN else TRAIN
+        expected = {key: getattr(run, key) for key in ("dataset", "backbone", "variant", "seed")}
+        expected["config_digest"] = digest(study.config(run.variant), stage)
+        path = run.directory / "run.json"
+        record = _read(path)
         if record is not None:
-            _check(record, expected, directory / "run.json", study.name)
+            _check(record, expected, path, study.name)
             record.pop("config", None)
             expected["checkpoint_sha256"] = record["checkpoint_sha256"]
-        run = Run(*key, directory, record)
+        run = replace(run, record=record)
         runs.append(run)
-        for split in study.spec.splits if key.is_measured else []:
-            path = split_dir(directory, split) / "metrics.json"
+        for split in study.spec.splits if run.is_measured else []:
+            path = run.directory / split / "metrics.json"
             metrics = _read(path)
             if metrics is not None:
                 _check(metrics["produced_by"].get("run"), expected, path, study.name)
@@ -178,7 +155,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _check(record: Any, expected: dict[str, Any], path: Path, study: str) -> None:
     if not isinstance(record, dict):
         raise InputError(
-            f"{path}: found no record of the run that made it, expected one. "
+            f"{path}: does not record the run that produced it. "
             "Evaluate again with the run's run.json (mssts evaluate --run)."
         )
     for key, value in expected.items():
@@ -199,7 +176,7 @@ def _external(study: ResolvedStudy) -> Iterator[External]:
             present, known = sha256_file(Path(results)), metrics["produced_by"]["predictions_sha256"]
             if present != known:
                 raise InputError(
-                    f"{path}: was made from predictions {known[:12]}, but {results} now is {present[:12]}. "
-                    f"Evaluate {title} again (mssts evaluate)."
+                    f"{path}: was computed from another version of {results} (SHA-256 {known[:12]}, now "
+                    f"{present[:12]}). Evaluate {title} again (mssts evaluate)."
                 )
         yield External(split, metrics, title, dataset)

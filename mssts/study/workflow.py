@@ -9,8 +9,8 @@ from mssts.core.errors import InputError
 from mssts.data.coco import COCO, uses_coco
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import STILLS, entry, is_generated
-from mssts.study.matrix import pretrain_seeds, run_keys
-from mssts.study.paths import DATA, dataset_dir, external_dir, external_name, pretrain_dir, run_dir, split_dir
+from mssts.study.matrix import planned_runs, pretrain_seeds
+from mssts.study.paths import DATA, dataset_dir, external_dir, external_name, run_dir
 from mssts.study.resolve import ResolvedStudy
 
 COCO_FINGERPRINT = DATA / COCO_DIRECTORY / "fingerprint.json"
@@ -22,8 +22,8 @@ def check_inputs(study: ResolvedStudy) -> None:
     init = study.baseline.train.init
     if init != PRETRAIN and not Path(init).is_file():
         missing.append(
-            f"train.init: {init}: no such checkpoint. Make it with `mssts import-weights`, or write {PRETRAIN} "
-            "for a pre-training on still images (on COCO if the videos are your own)."
+            f"train.init: {init}: no such checkpoint. Create it with `mssts import-weights`, or set train.init "
+            f"to {PRETRAIN}, which runs a pre-training stage (on COCO if the videos are your own)."
         )
     for title, path in study.spec.external.items():
         if not Path(path).is_file():
@@ -53,13 +53,12 @@ def missing_data(study: ResolvedStudy) -> str:
 
 def files_of_runs(study: ResolvedStudy, name: str) -> list[Path]:
     """The file of that name of every run, pre-trainings included."""
-    return [run_dir(study.spec.scale, *key) / name for key in run_keys(study)]
+    return [run.directory / name for run in planned_runs(study)]
 
 
 def files_of_splits(study: ResolvedStudy, splits: list[str], name: str) -> list[Path]:
     """The file of that name of every run that is evaluated and each of these splits."""
-    runs = [run_dir(study.spec.scale, *key) for key in run_keys(study) if key.is_measured]
-    return [split_dir(run, split) / name for run in runs for split in splits]
+    return [run.directory / split / name for run in planned_runs(study) if run.is_measured for split in splits]
 
 
 def files_of_external(study: ResolvedStudy, name: str) -> list[Path]:
@@ -76,7 +75,7 @@ def initial_checkpoint(study: ResolvedStudy, dataset: str, backbone: str, varian
     config = study.configs[variant]
     if config.train.init != PRETRAIN:
         return Path(config.train.init)
-    return pretrain_dir(study.spec.scale, dataset, backbone, pretrain_seed(config, seed)) / "checkpoint.pt"
+    return run_dir(study.spec.scale, dataset, backbone, PRETRAIN, pretrain_seed(config, seed)) / "checkpoint.pt"
 
 
 def coco_fingerprint(study: ResolvedStudy, dataset: str, variant: str, stage: str) -> list[Path]:

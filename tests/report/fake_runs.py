@@ -16,9 +16,9 @@ from mssts.evaluation.errors import KINDS
 from mssts.evaluation.matching import AREA_RANGES, ATTRIBUTE_VIEW, GroupRecords, MatchRecords
 from mssts.evaluation.records_file import write_records
 from mssts.study.complexity import parameters
-from mssts.study.paths import run_dir, split_dir
+from mssts.study.paths import run_dir
 from mssts.study.resolve import load_study
-from mssts.study.runs import StudyRuns, collect
+from mssts.study.runs import StudyRuns, read_runs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VIDEOS = 8
@@ -39,7 +39,7 @@ def write_ablations(root: Path, seeds: tuple[int, ...] = (1, 2)) -> None:
 
 def runs_of(study: str = "fake") -> StudyRuns:
     """Runs and results of a study as they are found now."""
-    return collect(load_study(study))
+    return read_runs(load_study(study))
 
 
 def table_of(data: dict, name: str) -> dict:
@@ -108,7 +108,7 @@ def write_result(directory: Path, split: str, count: int, record: dict) -> None:
     """metrics.json and matches.npz of a split; the control split has no attributes."""
     matches = records(count, attributes=split != "control")
     numbers = coco_metrics(matches, matches.categories)
-    write_records(split_dir(directory, split) / "matches.npz", matches)
+    write_records(directory / split / "matches.npz", matches)
     metrics = {
         "overall": numbers,
         "class_agnostic": numbers,
@@ -126,7 +126,7 @@ def write_result(directory: Path, split: str, count: int, record: dict) -> None:
             "run": record,
         },
     }
-    write_json(split_dir(directory, split) / "metrics.json", metrics)
+    write_json(directory / split / "metrics.json", metrics)
 
 
 def write_log(path: Path, seed: int, adversary: bool) -> None:

@@ -75,7 +75,7 @@ def test_everything_that_the_pdf_shows_comes_from_the_files(reported: Path) -> N
         "This study: dataset synthvis, local control split, backbone tiny",
     ]
     assert table_of(data, "published")["blocks"][0]["label"] == "Published, YouTube-VIS 2019 val, quoted: ResNet-50"
-    assert data["warnings"][1] == "1 run of another commit than the others: synthvis/tiny/temporal/seed1."
+    assert data["warnings"][1] == "1 run made at another commit: synthvis/tiny/temporal/seed1."
 
 
 def test_parameters_and_flops_are_those_of_the_models(reported: Path) -> None:
@@ -98,7 +98,7 @@ def test_sizes_of_other_models_than_the_runs_are_refused(
     path = runs_of().folder / FILE
     frame = read_complexity(runs_of())
     write_csv(path, frame.assign(parameters=frame["parameters"] + 1))
-    with pytest.raises(InputError, match="not the models of the study's runs"):
+    with pytest.raises(InputError, match="does not match the study's runs"):
         report_data(runs_of())
     path.unlink()
     with pytest.raises(InputError, match=r"complexity\.csv: no such file"):
@@ -127,14 +127,14 @@ def test_the_template_itself_holds_no_result() -> None:
 def test_a_table_older_than_the_results_is_refused(fake_study: Path) -> None:
     write_tables(runs_of())
     fake_runs.write_run("temporal", 2, {"valid": 5, "control": 5})
-    with pytest.raises(InputError, match=r"table\.csv: not the table of the present results"):
+    with pytest.raises(InputError, match=r"table\.csv: does not match the results"):
         write_document(runs_of(), fake_study / "table.pdf")
 
 
 def test_missing_tables_are_named(fake_study: Path) -> None:
-    with pytest.raises(InputError, match=r"ablation\.csv: no such file\. Write the tables first"):
+    with pytest.raises(InputError, match=r"ablation\.csv: no such file\. Run mssts tables"):
         write_figures(runs_of())
-    with pytest.raises(InputError, match=r"table\.csv: no such file\. Write the tables first"):
+    with pytest.raises(InputError, match=r"table\.csv: no such file\. Run mssts tables"):
         write_document(runs_of(), fake_study / "table.pdf")
 
 

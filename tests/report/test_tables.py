@@ -20,7 +20,7 @@ from mssts.report.parts import Table
 from mssts.report.registry import files_of_step
 from mssts.report.tables import ablation, provenance, results, write_tables
 from mssts.report.tables.published import read_published
-from mssts.study.differences import Difference, Interval, Measure, differences, read_differences, restricted
+from mssts.study.differences import Difference, Interval, Measure, differences, read_differences, restrict_to_subset
 from mssts.study.runs import Benchmark
 from tests.report import fake_runs
 from tests.report.fake_runs import runs_of
@@ -80,14 +80,14 @@ def test_ap_of_an_attribute_is_that_of_the_evaluation_also_with_false_alarms_in_
     names = ("video_N", "rank_N", "score_N", "prediction_N", "matched_ATN", "ignored_ATN", "annotation_TN")
     group = replace(records.pooled, **{name: getattr(records.pooled, name)[..., order] for name in names})
     records = replace(records, categories=(group,), pooled=group)
-    occluded = restricted(records, "occlusion")
+    occluded = restrict_to_subset(records, "occlusion")
     assert occluded.video_ids == (1, 2, 3, 4)
     own = metric(occluded.categories, 0, np.ones((1, 4)), "AP")[0]
     assert own == attribute_metrics(records)["occlusion"]["AP"] == pytest.approx(76 / 101)
     weights = np.ones((1, fake_runs.VIDEOS))
-    whole = restricted(records, "all")
+    whole = restrict_to_subset(records, "all")
     assert metric(whole.categories, 0, weights, "AP") == metric(records.categories, 0, weights, "AP")
-    assert restricted(records, "fog") is None
+    assert restrict_to_subset(records, "fog") is None
 
 
 def test_six_seeds_get_a_sign_flip_test_with_holms_correction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,10 +129,10 @@ def test_an_interval_is_called_better_worse_or_eitherby_its_ends(fake_study: Pat
     text = " ".join(conclusions(runs, [better, worse]))
     assert "above the baseline, interval excludes zero: “MS-STS” +3.00 [+1.00, +5.00]" in text
     assert "below the baseline, interval excludes zero: “temporal” \N{MINUS SIGN}3.00" in text
-    assert "2 of 2 intervals exclude zero; if nothing had an effect, about 0.1 would by chance" in text
+    assert "2 of 2 intervals exclude zero; without any effect, about 0.1 would by chance" in text
     either = Difference(*where, "ms_sts", 2, Interval(3.0, -1.0, 5.0))
     undecided = " ".join(conclusions(runs, [either]))
-    assert "AP: no variant can be told from the baseline" in undecided
+    assert "AP: no interval excludes zero" in undecided
 
 
 def test_a_result_of_another_configuration_is_refused(fake_study: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_result_of_an_older_checkpoint_is_refused(fake_study: Path) -> None:
 def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
     valid = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid"
     (valid / "matches.npz").write_bytes((valid.parent / "control/matches.npz").read_bytes())
-    with pytest.raises(InputError, match="do not belong together"):
+    with pytest.raises(InputError, match="matches.npz and metrics.json give different values"):
         differences(runs_of())
 
 

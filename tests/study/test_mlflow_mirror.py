@@ -100,7 +100,7 @@ def test_initialising_twice_keeps_the_experiment(store):
 
 def test_a_dead_server_gives_one_warning_and_the_run_goes_on(no_server, tmp_path, capsys):
     Training(tmp_path / "run").run(range(1, 101))
-    assert capsys.readouterr().err.count("warning: MLflow does not answer") == 1
+    assert capsys.readouterr().err.count("warning: MLflow does not respond") == 1
 
 
 def test_mlflow_switched_off_writes_nothing(root, tmp_path, monkeypatch):
@@ -227,7 +227,7 @@ def test_sync_changes_nothing_of_an_evaluation_that_arrived(store, finished, tmp
 
 def test_sync_without_a_server_is_an_error(finished, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
-    with pytest.raises(InputError, match="does not answer"):
+    with pytest.raises(InputError, match="does not respond"):
         mirror.sync("study", finished)
 
 

@@ -84,7 +84,7 @@ def test_a_users_data_is_named_with_coco_for_the_pretraining(changed, tmp_path, 
 
 
 def test_a_variant_outside_the_study_is_refused(changed):
-    with pytest.raises(InputError, match="study smoke: variants: found no 'temporal'; it has baseline, "):
+    with pytest.raises(InputError, match="study smoke: variants: found no 'temporal'; expected one of baseline, "):
         changed().training("synthvis", "tiny", "temporal", 1)
 
 

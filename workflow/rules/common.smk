@@ -36,9 +36,9 @@ if MISSING:
 SPEC, BASELINE = STUDY.spec, STUDY.baseline
 SCALE, THREADS = SPEC.scale, BASELINE.runtime.threads
 GENERATED_DIR = paths.generated_dir(SCALE, "{dataset}")
-PRETRAIN_DIR = paths.pretrain_dir(SCALE, "{dataset}", "{backbone}", "{seed}")
+PRETRAIN_DIR = paths.run_dir(SCALE, "{dataset}", "{backbone}", PRETRAIN, "{seed}")
 RUN_DIR = paths.run_dir(SCALE, "{dataset}", "{backbone}", "{variant}", "{seed}")
-SPLIT_DIR = paths.split_dir(RUN_DIR, "{split}")
+SPLIT_DIR = RUN_DIR / "{split}"
 EXTERNAL_DIR = paths.external_dir(SCALE, "{dataset}", "{method}", "{split}")
 EXTERNAL_RESULTS = {paths.external_name(title): path for title, path in SPEC.external.items()}
 REPORT = paths.report_dir(STUDY.name)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mssts.core.csv_files import NOT_RUN
 from mssts.report.style import INK, PALETTE, TEXT_WIDTH, empty_figure
-from mssts.study.differences import WHOLE, Difference, Measure, measured, read_differences
+from mssts.study.differences import Difference, measured, read_differences
 from mssts.study.runs import Benchmark, StudyRuns
 
 
@@ -35,7 +35,7 @@ def figure(runs: StudyRuns) -> Figure:
                 axis.set_axis_off()
                 continue
             draw_differences(axis, family, runs.study.titles)
-            axis.set_title(f"\n{_title(measure)}", loc="left")  # the empty line keeps the height of the heading
+            axis.set_title(f"\n{measure.title}", loc="left")  # the empty line keeps the height of the heading
             if column:
                 axis.set_yticklabels([])
                 continue
@@ -65,11 +65,6 @@ def draw_differences(axis: Axes, family: list[Difference], titles: dict[str, str
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.08)
     return axis
-
-
-def _title(measure: Measure) -> str:
-    metric = measure.metric.replace("AP_agnostic", "class-agnostic AP")
-    return metric if measure.subset == WHOLE else f"{metric}, {measure.subset}"
 
 
 def _heading(runs: StudyRuns, benchmark: Benchmark) -> str:

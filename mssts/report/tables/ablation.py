@@ -12,8 +12,8 @@ from mssts.report.formats import interval_text
 from mssts.report.parts import Sentences, Table
 from mssts.report.rows import KEYS
 from mssts.study import differences as study_differences
-from mssts.study.differences import MEASURES, WHOLE, Difference, Measure, read_differences
-from mssts.study.runs import StudyRuns
+from mssts.study.differences import MEASURES, Difference, Measure, read_differences
+from mssts.study.runs import ALL_INSTANCES, StudyRuns
 
 NOTE = (
     "Mean paired difference to the baseline over training seeds, in percent points, "
@@ -33,7 +33,7 @@ def parts(runs: StudyRuns) -> list[Table | Sentences]:
     shown: list[Table | Sentences] = [Table(_wide(runs, found, _interval_cell), NOTE)]
     if any(difference.p is not None for difference in found):
         shown.append(Table(_wide(runs, found, _test_cell), TEST_NOTE))
-    return [*shown, Sentences("What may be concluded.", conclusions(runs, found))]
+    return [*shown, Sentences("Conclusions.", conclusions(runs, found))]
 
 
 def _wide(runs: StudyRuns, found: list[Difference], cell: Callable[[Difference], str]) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def _wide(runs: StudyRuns, found: list[Difference], cell: Callable[[Difference],
 
 
 def _heading(measure: Measure) -> str:
-    return f"Δ{measure.metric}" if measure.subset == WHOLE else f"Δ{measure.metric} {measure.subset}"
+    return f"Δ{measure.metric}" if measure.subset == ALL_INSTANCES else f"Δ{measure.metric} {measure.subset}"
 
 
 def _interval_cell(difference: Difference) -> str:

@@ -28,7 +28,7 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
     for keys, benchmark, present in rows_by_variant(runs):
         known = counts.get((benchmark.dataset, benchmark.split), {})
         cells = [
-            mean_and_deviation([result.attribute(name, "AP") for result in present]) if known.get(name) else NO_VALUE
+            mean_and_deviation([result.value(name, "AP") for result in present]) if known.get(name) else NO_VALUE
             for name in names
         ]
         if known:

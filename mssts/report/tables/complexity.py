@@ -24,11 +24,7 @@ def parts(runs: StudyRuns) -> list[Table]:
         for variant, own in models.iterrows():
             clip = f"clip of {own['frames']} frames of {own['height']} x {own['width']} px"
             rows.append([dataset, backbone, clip, runs.study.titles[variant], *_cells(own, baseline)])
-
-    def heading(dataset: str, backbone: str, clip: str) -> str:
-        return f"dataset {dataset}, backbone {backbone}, {clip}"
-
-    by = ("Dataset", "Backbone", "Clip")
+    by, heading = ("Dataset", "Backbone", "Clip"), "dataset {}, backbone {}, {}".format
     return [Table(pd.DataFrame(rows, columns=[*by, *_COLUMNS]), NOTE, by=by, heading=heading, size=8.6)]
 
 

@@ -45,9 +45,5 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
 def parts(runs: StudyRuns) -> list[Table]:
     """The same table without the parameters, notes as footnotes."""
     rows = frame(runs)
-    shown = rows[list(_SHOWN)].rename(columns=_SHOWN)
-
-    def heading() -> str:
-        return "dataset/backbone/variant/seed"
-
+    shown, heading = rows[list(_SHOWN)].rename(columns=_SHOWN), "dataset/backbone/variant/seed".format
     return [Table(shown, NOTE, by=(), heading=heading, row_notes=list(rows["note"]), text_columns=4, size=7.4)]

@@ -10,14 +10,14 @@ from mssts.core.csv_files import NO_VALUE, read_csv
 from mssts.core.errors import InputError
 from mssts.report.parts import Table
 from mssts.study.runs import StudyRuns
+from mssts.study.server_scores import METRICS
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "reports" / "published"
-METRICS = ("AP", "AP50", "AP75", "AR1", "AR10")
 POSTER_SOURCE = "poster"
 NOT_VERIFIED = "NOT VERIFIED"
 NOTE = (
     "Published results on the official YouTube-VIS 2019 validation set, quoted from the MS-STS VIS poster, not "
-    "measured here. Another data set and another split than the table above: no row of one table may be compared with "
+    "measured here. Another dataset and another split than the table above: no row of one table may be compared with "
     "a row of the other."
 )
 _POSTER_COLUMNS = ("method", "venue", "backbone", "type", *METRICS)
@@ -36,12 +36,8 @@ def parts(runs: StudyRuns) -> list[Table]:
     shown = poster[["backbone", "method", "venue", "type", *METRICS]]
     shown = shown.rename(columns=lambda name: name if name in METRICS else name.capitalize())
     shown[["Type", *METRICS]] = shown[["Type", *METRICS]].replace("", NO_VALUE)
-
-    def heading(backbone: str) -> str:
-        return f"Published, YouTube-VIS 2019 val, quoted: {backbone}"
-
-    notes = list(poster["note"])
-    return [Table(shown, NOTE, ("Backbone",), heading, notes, text_columns=3, size=8.2, tint="quoted")]
+    heading = "Published, YouTube-VIS 2019 val, quoted: {}".format
+    return [Table(shown, NOTE, ("Backbone",), heading, list(poster["note"]), text_columns=3, size=8.2, tint="quoted")]
 
 
 def read_published(folder: Path = PUBLISHED) -> pd.DataFrame:
@@ -66,17 +62,12 @@ def read_published(folder: Path = PUBLISHED) -> pd.DataFrame:
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; it belongs to the repository, restore it.")
-    frame = read_csv(path)
-    if tuple(frame.columns) != columns:
-        raise InputError(f"{path}: found columns {list(frame.columns)}, expected {list(columns)}.")
+    frame = read_csv(path, columns, "Restore it from the repository.")
     for metric in METRICS:
         wrong = (frame[metric] != "") & ~pd.to_numeric(frame[metric], errors="coerce").between(0, 100)
         for position, value in frame[metric][wrong].items():
-            raise InputError(
-                f"{path}: line {position + 2}: {metric}: found {value!r}, expected a percentage or nothing."
-            )
+            where = f"{path}: line {position + 2}: {metric}"
+            raise InputError(f"{where}: found {value!r}, expected a percentage or an empty cell.")
     return frame
 
 
@@ -86,7 +77,7 @@ def _poster_notes(poster: pd.DataFrame, other: pd.DataFrame) -> list[str]:
         name = f"{row['method']}, {row['backbone']}"
         if ((poster["method"] == row["method"]) & (poster["backbone"] == row["backbone"])).sum() > 1:
             # other sources print one of its results: that is no conflict of the other one
-            notes.append(f"{name}: stands twice on the poster, with two results")
+            notes.append(f"{name}: appears twice on the poster, with two results")
             continue
         same = other[(other["poster_method"] == row["method"]) & (other["backbone"] == row["backbone"])]
         conflicts = [_conflict(row, source) for _, source in same.iterrows()]

@@ -8,7 +8,7 @@ from mssts.data.datasets import is_generated
 from mssts.report.formats import mean_and_deviation
 from mssts.report.parts import Table, benchmark_heading
 from mssts.report.rows import KEYS, external_keys, metric_cells, rows_by_variant
-from mssts.study.runs import METRICS, StudyRuns
+from mssts.study.runs import ALL_INSTANCES, METRICS, StudyRuns
 
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
@@ -24,16 +24,16 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
 def parts(runs: StudyRuns) -> list[Table]:
     """One row per variant and split: mean ± standard deviation over seeds."""
     rows = [
-        [*keys, *(mean_and_deviation([result.value(name) for result in present]) for name in METRICS)]
+        [*keys, *(mean_and_deviation([result.value(ALL_INSTANCES, name) for result in present]) for name in METRICS)]
         for keys, _, present in rows_by_variant(runs)
     ]
     rows += [[*external_keys(other), *metric_cells(other)] for other in runs.external]
-
-    def heading(*benchmark: str) -> str:
-        return f"This study: {benchmark_heading(*benchmark)}"
-
     shown = pd.DataFrame(rows, columns=[*KEYS, *METRICS])
-    return [Table(shown, _note(runs), heading=heading, size=8.6, tint="ours")]
+    return [Table(shown, _note(runs), heading=_heading, size=8.6, tint="ours")]
+
+
+def _heading(*benchmark: str) -> str:
+    return f"This study: {benchmark_heading(*benchmark)}"
 
 
 def _note(runs: StudyRuns) -> str:

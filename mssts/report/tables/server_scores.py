@@ -23,11 +23,7 @@ def score_table(scores: Iterable[ServerScore]) -> Table:
     for score in scores:
         run = (score.dataset, score.split, score.variant, score.study, score.backbone, str(score.seed))
         rows.append([*run, *(f"{getattr(score, metric):.1f}" for metric in METRICS), score.server, score.date])
-
-    def heading(dataset: str, split: str) -> str:
-        return f"Official server: dataset {dataset}, {split} split"
-
-    shown = pd.DataFrame(rows, columns=_COLUMNS)
+    shown, heading = pd.DataFrame(rows, columns=_COLUMNS), "Official server: dataset {}, {} split".format
     return Table(shown, NOTE, by=("Dataset", "Split"), heading=heading, text_columns=3, tint="quoted")
 
 
