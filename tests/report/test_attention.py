@@ -18,12 +18,12 @@ from mssts.study.attention_cases import (
     Case,
     Panel,
     TemporalMap,
-    choose_cases,
-    chosen_results,
-    chosen_variant,
     found_instances,
     further_results,
     marked_pixel,
+    select_cases,
+    select_results,
+    select_variant,
     shown_frames,
 )
 from mssts.study.attention_panels import compare_attention
@@ -61,7 +61,7 @@ def test_the_case_of_a_challenge_is_its_strongest_that_both_models_found() -> No
             4: [(10, 10, 4, 4), (10, 10, 4, 4)],  # no change
         }
     )
-    cases = choose_cases(truth, {1: 0, 2: 3, 4: 1}, {1: 0, 2: 5, 3: 0, 4: 0})
+    cases = select_cases(truth, {1: 0, 2: 3, 4: 1}, {1: 0, 2: 5, 3: 0, 4: 0})
     assert [(case.challenge, case.instance.id, case.score, case.ranks) for case in cases] == [
         ("scale_variation", 2, 9.0, (3, 5))
     ]
@@ -85,8 +85,8 @@ def test_shown_frames_and_the_marked_pixel_follow_the_rule() -> None:
 
 
 def test_the_complete_variant_is_preferred(fake_study: Path) -> None:
-    assert chosen_variant(runs_of()) == "ms_sts"
-    assert chosen_variant(runs_of("ablation")) == "ms_sts_temporal_fgbg"
+    assert select_variant(runs_of()) == "ms_sts"
+    assert select_variant(runs_of("ablation")) == "ms_sts_temporal_fgbg"
 
 
 def test_missing_checkpoints_print_not_run(fake_study: Path) -> None:
@@ -102,8 +102,8 @@ def comparison_of(temporal: dict[str, TemporalMap], nothing_to_show: list[str]) 
     """A case of two frames with given maps of encoder branches."""
     masks = np.zeros((2, 40, 60), dtype=bool)
     masks[:, 10:20, 10:20] = True
-    (track,) = _truth({1: [(10, 10, 10, 10), (10, 10, 10, 10)]}).tracks
-    case = Case("occlusion", 0.5, track, (0, 0))
+    (instance,) = _truth({1: [(10, 10, 10, 10), (10, 10, 10, 10)]}).tracks
+    case = Case("occlusion", 0.5, instance, (0, 0))
     query = np.full((2, 10, 15), 0.5)
     images = np.full((2, 40, 60, 3), 0.5)
     panel = Panel(case, [0, 1], images, masks, query, query, temporal, (1, 15, 15))
@@ -140,13 +140,13 @@ def test_variants_with_registered_parts_are_shown(fake_study: Path) -> None:
     encoder = model.encoder.model_copy(update={"branches": {"own": {}}})
     config = runs.study.configs["temporal"].model_copy(update={"model": model.model_copy(update={"encoder": encoder})})
     with_parts = replace(runs, study=replace(runs.study, configs=runs.study.configs | {"temporal": config}))
-    assert chosen_variant(with_parts) == "ms_sts"
+    assert select_variant(with_parts) == "ms_sts"
     for run in runs.runs:
         for name in ("checkpoint.pt", "valid/predictions.json"):
             (run.directory / name).parent.mkdir(parents=True, exist_ok=True)
             (run.directory / name).touch()
-    assert further_results(runs, chosen_results(runs)[1]) == []
-    (further,) = further_results(with_parts, chosen_results(with_parts)[1])
+    assert further_results(runs, select_results(runs)[1]) == []
+    (further,) = further_results(with_parts, select_results(with_parts)[1])
     assert (further.run.variant, further.run.seed, further.split) == ("temporal", 1, "valid")
     only_parts = dict.fromkeys(runs.study.configs, runs.study.configs["baseline"]) | {"temporal": config}
-    assert chosen_variant(replace(runs, study=replace(runs.study, configs=only_parts))) == "temporal"
+    assert select_variant(replace(runs, study=replace(runs.study, configs=only_parts))) == "temporal"

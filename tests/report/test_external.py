@@ -86,5 +86,5 @@ def test_the_report_says_that_a_method_is_external(external_study: Path) -> None
 def test_titles_without_a_directory_of_their_own_are_refused(fake_study: Path, titles: str) -> None:
     with STUDY.open("a") as file:
         file.write(f"external: {titles}\n")
-    with pytest.raises(InputError, match="external: the titles .* must differ"):
+    with pytest.raises(InputError, match=r"external: the titles .* must differ"):
         load_study("fake")

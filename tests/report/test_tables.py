@@ -154,7 +154,7 @@ def test_a_result_of_an_older_checkpoint_is_refused(fake_study: Path) -> None:
 def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
     valid = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid"
     (valid / "matches.npz").write_bytes((valid.parent / "control/matches.npz").read_bytes())
-    with pytest.raises(InputError, match="matches.npz and metrics.json give different values"):
+    with pytest.raises(InputError, match=r"matches\.npz and metrics\.json give different values"):
         differences(runs_of())
 
 

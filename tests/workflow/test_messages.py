@@ -45,4 +45,4 @@ def test_an_unknown_dataset_is_refused_with_the_known_ones(snakemake, sources):
 
 def test_a_split_that_the_dataset_lacks_is_named(snakemake, sources):
     changed_study(sources, "splits: [valid, control]", "splits: [valid, test]")
-    assert "synthvis has no 'test'; it has train, valid, control" in message(snakemake, sources)
+    assert "synthvis has no 'test'; expected one of train, valid, control" in message(snakemake, sources)
