@@ -57,6 +57,11 @@ class GroupRecords:
 PER_DETECTION = tuple(field.name for field in fields(GroupRecords) if field.name != "positives_AV")
 
 
+def joined(groups: Sequence[GroupRecords]) -> dict[str, np.ndarray]:
+    """The fields of the detections of some groups, group after group."""
+    return {name: np.concatenate([getattr(group, name) for group in groups], axis=-1) for name in PER_DETECTION}
+
+
 @dataclass(frozen=True)
 class Overlaps:
     """Pairs of a detection and an instance of one video, of any categories, whose IoU is at least `MIN_OVERLAP`.

@@ -9,7 +9,7 @@ import numpy as np
 
 from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
-from mssts.evaluation.matching import PER_DETECTION, GroupRecords, MatchRecords
+from mssts.evaluation.matching import PER_DETECTION, GroupRecords, MatchRecords, joined
 
 
 def write_records(path: Path, records: MatchRecords) -> None:
@@ -23,7 +23,6 @@ def write_records(path: Path, records: MatchRecords) -> None:
         records: What `match` returned.
     """
     groups = (*records.categories, records.pooled)
-    arrays = {name: np.concatenate([getattr(group, name) for group in groups], axis=-1) for name in PER_DETECTION}
     with atomic_write(path, "wb") as file:
         np.savez_compressed(
             file,
@@ -33,7 +32,7 @@ def write_records(path: Path, records: MatchRecords) -> None:
             views=np.array(records.views),
             group_sizes=np.array([group.video_N.size for group in groups], dtype=np.int64),
             positives=np.stack([group.positives_AV for group in groups]),
-            **arrays,
+            **joined(groups),
         )
 
 
