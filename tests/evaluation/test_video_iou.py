@@ -16,7 +16,7 @@ def track(frames):
 
 
 def video_iou(predicted, annotated):
-    return iou_of_tracks([track(one) for one in predicted], [track(one) for one in annotated])
+    return iou_of_tracks([track(one) for one in predicted], [track(one) for one in annotated])[0]
 
 
 def square(x0, y0, x1, y1):
@@ -66,7 +66,7 @@ def test_a_track_keeps_masks_boxes_and_overlaps(seed):
         assert list(found.run_lengths()) == masks
         boxes = np.array([coco_mask.toBbox(mask) if mask and coco_mask.area(mask) else [np.nan] * 4 for mask in masks])
         np.testing.assert_array_equal(found.boxes(frames), boxes)
-    ious = iou_of_tracks(tracks[:2], tracks[2:])
+    ious, _ = iou_of_tracks(tracks[:2], tracks[2:])
     for p, g in np.ndindex(2, 2):
         pairs = [
             (a if a else b, b if b else a, bool(a and b))
