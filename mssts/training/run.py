@@ -128,7 +128,8 @@ def load_shared_weights(model: MsStsVis, init: Path, categories: Categories) -> 
         weights = {name: weight for name, weight in weights.items() if id(own.get(name)) not in heads}
     wrong = sorted(name for name, weight in weights.items() if name not in own or own[name].shape != weight.shape)
     if wrong:
-        raise InputError(f"{init}: {len(wrong)} weights do not fit this model, first {wrong[:3]}. Pre-train again.")
+        found = f"{len(wrong)} weights have another shape than in this model or are missing"
+        raise InputError(f"{init}: {found}, the first are {wrong[:3]}. Run the pre-training again.")
     model.load_state_dict(weights, strict=False)
 
 
