@@ -249,7 +249,7 @@ def figures(study: StudyName) -> None:
 @app.command()
 def attention(study: StudyName) -> None:
     """Draw the study's attention maps, baseline against MS-STS."""
-    from mssts.report.attention import write_attention
+    from mssts.report.figures.attention import write_attention
     from mssts.study.attention_panels import compare_attention
 
     write_attention(compare_attention(read_runs(load_study(study))), report_dir(study))

@@ -72,7 +72,7 @@ class DecoderLayer(nn.Module):
         boxes = self.box_norms[1](boxes + self.dropout(self.box_projection(sampled_BTNC)))
         boxes = self.box_norms[2](boxes + self.box_feed_forward(boxes))
 
-        # Differs: the public code projects each frame, then takes the mean, which is the same: the weights sum to 1.
+        # Differs: public SeqFormer projects each frame, then takes the mean, which is the same: the weights sum to 1.
         frame_weights_BTN1 = self.frame_weights(boxes).softmax(1)
         pooled_BNC = self.instance_projection((frame_weights_BTN1 * sampled_BTNC).sum(1))
         instances = self.instance_norms[1](instances + self.dropout(pooled_BNC))

@@ -163,6 +163,7 @@ class Trainer:
             group["lr"] = rate * factor
         instances = torch.tensor(matched_instances(batches, self._queries), dtype=torch.float64)
         total_instances = all_reduce_sum(self.fabric, instances).item()
+        # Differs: the public SeqFormer code also counts instances that are left without a query.
         num_boxes = max(total_instances, 1.0) / self.fabric.world_size  # DDP averages the gradients over the devices
 
         self._optimizer.zero_grad(set_to_none=True)

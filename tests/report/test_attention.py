@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from pycocotools import mask as run_length
 
 from mssts.core.files import read_json
-from mssts.report.attention import attention_figure, write_attention
+from mssts.report.figures.attention import attention_figure, write_attention
 from mssts.study.attention_cases import (
     AttentionComparison,
     Case,

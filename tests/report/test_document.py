@@ -14,10 +14,10 @@ from mssts.core.csv_files import write_csv
 from mssts.core.errors import InputError
 from mssts.models import build_model, count_parameters
 from mssts.report import document
-from mssts.report.attention import write_attention
 from mssts.report.document import report_data, write_document
 from mssts.report.figures import write_figures
 from mssts.report.figures.ablation import draw_differences
+from mssts.report.figures.attention import write_attention
 from mssts.report.figures.training_curves import read_logs, training_figure
 from mssts.report.tables import write_tables
 from mssts.study.attention_panels import compare_attention

@@ -13,7 +13,7 @@ from mssts.report.rows import KEYS, external_keys, rows_by_variant
 from mssts.study.runs import StudyRuns
 
 NOTE = (
-    "AP gained over the ten IoU thresholds, in percent points, if the errors of one kind alone were repaired: "
+    "AP gained over the ten IoU thresholds, in percentage points, if the errors of one kind alone were repaired: "
     "right masks under the wrong category; too little overlap; an identity switch; false positives and duplicates; "
     "missed instances. The gains do not add up."
 )
