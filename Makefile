@@ -25,13 +25,13 @@ $(STAMP): requirements.lock pyproject.toml workflow/setup.sh mssts/ytvis/_compil
 	@touch $@
 
 report: $(STAMP)  ## Run a study (STUDY=demo) and typeset reports/table.pdf
-	@$(SNAKEMAKE) --config study=$(STUDY) -- reports/table.pdf
+	@$(SNAKEMAKE) --config study=$(STUDY)
 	@echo "Report: reports/table.pdf   Runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"
 
 after-crash: $(STAMP)  ## Finish a study whose driver was killed or whose machine went down
 	@$(BIN)/python -m mssts stop-trainings
 	@$(SNAKEMAKE) --config study=$(STUDY) --unlock
-	@$(SNAKEMAKE) --config study=$(STUDY) -- reports/table.pdf
+	@$(SNAKEMAKE) --config study=$(STUDY)
 
 test: $(STAMP)  ## Run the fast tests, a whole small pipeline included
 	$(PYTEST) -m "not long"

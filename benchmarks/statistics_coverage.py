@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from mssts.evaluation.average_precision import metric
+from mssts.evaluation.average_precision import ap_metrics
 from mssts.evaluation.matching import IOU_THRESHOLDS, GroupRecords, MatchRecords
 from mssts.evaluation.statistics import bootstrap_over_videos
 
@@ -82,7 +82,8 @@ def true_difference(rng: np.random.Generator, categories: int, shift: float) -> 
     differences = []
     for _ in range(POPULATIONS):
         first, second = (
-            metric(m.categories, 0, weights, "AP") for m in simulate(rng, len(weights[0]), categories, shift)
+            ap_metrics(records, 0, weights, ("AP",))["AP"]
+            for records in simulate(rng, len(weights[0]), categories, shift)
         )
         differences.append(float((second - first)[0]))
     return float(np.mean(differences)), float(np.std(differences, ddof=1) / np.sqrt(POPULATIONS))

@@ -52,10 +52,10 @@ class Section(BaseModel):
 class SyntheticSection(Section):
     """Size of a generated dataset (SynthVIS); not read for a user's own dataset."""
 
-    train_videos: Positive
-    valid_videos: Positive
-    control_videos: Positive
-    still_images: Positive
+    train_videos: Positive = Field(description="videos of split train")
+    valid_videos: Positive = Field(description="videos of split valid")
+    control_videos: Positive = Field(description="videos of split control, which repeat one frame")
+    still_images: Positive = Field(description="images for the pre-training")
     height: Positive = Field(description="pixels of the short side of a frame")
     width: Positive = Field(description="pixels of the long side of a frame")
 
@@ -65,13 +65,13 @@ class DataSection(Section):
 
     synthetic: SyntheticSection
     short_sides: list[Positive] = Field(description="short sides in pixels; one is drawn per training clip")
-    max_long_side: Positive
+    max_long_side: Positive = Field(description="limit of the long side in pixels after resizing")
     crop: bool = Field(description="also use resize {400,500,600} + crop 384-600 + resize")
-    photometric: bool
-    flip: Probability
-    pad_multiple: Positive
-    mean: list[float] = Field(min_length=3, max_length=3)
-    std: list[PositiveFloat] = Field(min_length=3, max_length=3)
+    photometric: bool = Field(description="distort brightness, contrast, saturation, hue and the order of channels")
+    flip: Probability = Field(description="probability that a clip is mirrored")
+    pad_multiple: Positive = Field(description="frames are padded to multiples of it, in pixels")
+    mean: list[float] = Field(min_length=3, max_length=3, description="of red, green and blue in 0..1")
+    std: list[PositiveFloat] = Field(min_length=3, max_length=3, description="standard deviation, likewise")
     protocol: Literal["local", "official"] = Field(default="local", description="train on part or all of the videos")
     joint: bool = Field(default=False, description="train on videos and COCO images together")
     coco_map: Literal["corrected", "seqformer"] = Field(default="corrected", description="COCO's categories to ours")
@@ -80,10 +80,10 @@ class DataSection(Section):
 class MsStsSection(Section):
     """Multi-scale spatio-temporal split attention, a branch of the encoder."""
 
-    enabled: bool
+    enabled: bool = Field(description="add the module to each encoder layer")
     width: Positive = Field(description="channels inside the branch")
-    heads: Positive
-    feedforward_dim: Positive
+    heads: Positive = Field(description="attention heads")
+    feedforward_dim: Positive = Field(description="hidden channels of its feed-forward networks")
     intra_scale: bool = Field(description="attention over time within each scale")
     inter_scale: bool = Field(description="attention over time from each scale to the next coarser one")
     own_frame_only: bool = Field(description="capacity control: attention confined to the token's own frame")
@@ -92,7 +92,7 @@ class MsStsSection(Section):
 class EncoderSection(Section):
     """Deformable encoder."""
 
-    layers: Positive
+    layers: Positive = Field(description="number of layers")
     ms_sts: MsStsSection
     branches: Parts = Field({}, description="registered encoder branches (mssts/models/registry.py)")
 
@@ -100,15 +100,15 @@ class EncoderSection(Section):
 class TemporalSection(Section):
     """Temporal attention over the box queries of one instance, in the decoder."""
 
-    enabled: bool
+    enabled: bool = Field(description="add the attention to each decoder layer")
     width: Positive = Field(description="channels of the attention")
-    heads: Positive
+    heads: Positive = Field(description="attention heads")
 
 
 class DecoderSection(Section):
     """Deformable decoder with instance and box queries."""
 
-    layers: Positive
+    layers: Positive = Field(description="number of layers")
     temporal: TemporalSection
     blocks: Parts = Field({}, description="registered decoder blocks (mssts/models/registry.py)")
 
@@ -117,11 +117,11 @@ class ModelSection(Section):
     """Sizes and switches of the network."""
 
     hidden_dim: Positive = Field(description="channels of the encoder and the decoder")
-    heads: Positive
+    heads: Positive = Field(description="attention heads")
     points: Positive = Field(description="sampling points per head and level of deformable attention")
     levels: Positive = Field(description="feature levels, from stride 8 on")
-    feedforward_dim: Positive
-    dropout: Probability
+    feedforward_dim: Positive = Field(description="hidden channels of the feed-forward networks")
+    dropout: Probability = Field(description="probability of dropout")
     queries: Positive = Field(description="instance queries of a clip")
     mask_dim: Positive = Field(description="channels of the mask features and of the dynamic convolutions")
     encoder: EncoderSection
@@ -131,26 +131,26 @@ class ModelSection(Section):
 class MatchingSection(Section):
     """Weights of the costs in the Hungarian matching."""
 
-    class_: NonNegative = Field(alias="class")
-    box: NonNegative
-    giou: NonNegative
+    class_: NonNegative = Field(alias="class", description="weight of the focal cost of the category")
+    box: NonNegative = Field(description="weight of the Euclidean distance of the boxes of all frames")
+    giou: NonNegative = Field(description="weight of the negative generalised IoU, averaged over frames")
 
 
 class LossWeightsSection(Section):
     """Weights of the built-in loss terms."""
 
-    class_: NonNegative = Field(alias="class")
-    l1: NonNegative
-    giou: NonNegative
-    mask: NonNegative
-    dice: NonNegative
+    class_: NonNegative = Field(alias="class", description="weight of the focal loss of the category")
+    l1: NonNegative = Field(description="weight of the L1 distance of the boxes")
+    giou: NonNegative = Field(description="weight of 1 - generalised IoU")
+    mask: NonNegative = Field(description="weight of the focal loss of the mask")
+    dice: NonNegative = Field(description="weight of the dice loss")
 
 
 class ForegroundBackgroundSection(Section):
     """The adversarial foreground-background separability loss."""
 
-    enabled: bool
-    weight: PositiveFloat
+    enabled: bool = Field(description="train with the adversarial loss")
+    weight: PositiveFloat = Field(description="of the adversarial term in the model's loss")
     warmup_steps: Natural = Field(description="training steps before the model sees the loss")
     learning_rate: PositiveFloat = Field(description="of the discriminator")
     channels: Positive = Field(description="of the discriminator")
@@ -167,8 +167,8 @@ class LossSection(Section):
 
     matching: MatchingSection
     weights: LossWeightsSection
-    focal_alpha: Probability
-    focal_gamma: NonNegative
+    focal_alpha: Probability = Field(description="weight of positives in focal losses")
+    focal_gamma: NonNegative = Field(description="exponent of focal losses")
     foreground_background: ForegroundBackgroundSection
     terms: Parts = Field({}, description="registered loss terms (mssts/losses/registry.py)")
 
@@ -176,16 +176,16 @@ class LossSection(Section):
 class OptimisationSection(Section):
     """One training stage: the number of optimiser steps, the total batch and the optimiser."""
 
-    steps: Positive
+    steps: Positive = Field(description="optimiser steps")
     batch_clips: Positive = Field(description="clips per optimiser step, summed over all devices")
     frames: Positive = Field(description="frames per clip (T)")
-    learning_rate: PositiveFloat
-    backbone_learning_rate: PositiveFloat
+    learning_rate: PositiveFloat = Field(description="of all weights that the next two keys do not cover")
+    backbone_learning_rate: PositiveFloat = Field(description="of the backbone")
     reference_rate_factor: PositiveFloat = Field(description="factor on sampling_offsets and reference_points")
-    weight_decay: NonNegative
-    gradient_clip_norm: PositiveFloat
-    warmup_fraction: Probability
-    schedule: Literal["step", "cosine"]
+    weight_decay: NonNegative = Field(description="of AdamW")
+    gradient_clip_norm: PositiveFloat = Field(description="largest norm of all gradients together")
+    warmup_fraction: Probability = Field(description="share of the steps in which the rate rises")
+    schedule: Literal["step", "cosine"] = Field(description="the rate drops in steps or follows a cosine")
     drop_fractions: list[Probability] = Field(description="the rate drops to a tenth at these fractions (step)")
     log_every: Positive = Field(description="steps between two records of the training log")
 
@@ -206,31 +206,31 @@ class TrainSection(OptimisationSection):
 class PredictSection(Section):
     """Inference on whole videos."""
 
-    short_side: Positive
+    short_side: Positive = Field(description="short side of the frames in pixels")
     top_k: Positive = Field(description="(query, class) pairs kept per video")
-    mask_threshold: Probability
+    mask_threshold: Probability = Field(description="probability above which a pixel belongs to a mask")
 
 
 class EvaluationSection(Section):
     """Resampling of videos; the definitions of the metrics are fixed."""
 
-    bootstrap_replicates: Positive
-    bootstrap_seed: Natural
+    bootstrap_replicates: Positive = Field(description="resamples of the videos")
+    bootstrap_seed: Natural = Field(description="seed of the resamples")
 
 
 class RuntimeSection(Section):
     """Device, precision and threads: from the configuration, never from the machine."""
 
-    device: Literal["cpu", "cuda", "auto"]
-    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"]
-    threads: Positive
+    device: Literal["cpu", "cuda", "auto"] = Field(description="auto takes a GPU where there is one")
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = Field(description="of training only")
+    threads: Positive = Field(description="CPU threads of a process")
 
 
 class ExecutionSection(Section):
     """How a run is carried out. Results change by rounding only, so it names no run and is in no record."""
 
     devices: Positive = Field(default=1, description="on one node")
-    nodes: Positive = Field(default=1)
+    nodes: Positive = Field(default=1, description="machines that train together")
     clips_per_device: Positive | None = Field(default=None, description="clips at a time; the rest is accumulated")
     checkpoint_encoder: bool = Field(default=False, description="activation checkpointing: less memory, more time")
     workers: Natural = Field(default=0, description="processes that prepare batches, per device")
@@ -257,26 +257,26 @@ RECORDED = tuple(name for name in Config.model_fields if name != "execution")
 class Variant(Section):
     """One change of the baseline, and the question that it answers."""
 
-    title: str
-    question: str = Field(min_length=1)
-    source: str = Field(min_length=1)
+    title: str = Field(description="name in tables and figures")
+    question: str = Field(min_length=1, description="what the variant answers")
+    source: str = Field(min_length=1, description="who says that it should matter, as a source tag")
     changes: dict[str, Any] = Field(description="dotted key of the configuration -> value")
 
 
 class Study(Section):
     """The file of a study, a matrix of runs: datasets x backbones x variants x seeds at one scale."""
 
-    question: str = Field(min_length=1)
-    scale: Name
-    datasets: list[Name] = Field(min_length=1)
+    question: str = Field(min_length=1, description="what the study answers")
+    scale: Name = Field(description="name of a file in ablations/scales")
+    datasets: list[Name] = Field(min_length=1, description="names of datasets")
     splits: list[Name] = Field(description="predicted and evaluated")
     submissions: list[Name] = Field(default=[], description="predicted and zipped only")
-    backbones: list[Name] = Field(min_length=1)
-    variants: list[Name] = Field(min_length=1)
-    seeds: list[Positive] = Field(min_length=1)
+    backbones: list[Name] = Field(min_length=1, description="names of backbones")
+    variants: list[Name] = Field(min_length=1, description="names of files in ablations/variants")
+    seeds: list[Positive] = Field(min_length=1, description="seeds of the trainings")
     external: dict[str, str] = Field(default={}, description="other methods, title -> file, on the first split")
-    cost: str
-    expect: str
+    cost: str = Field(description="time and downloads, in words")
+    expect: str = Field(description="what should come out, in words")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydantic import BaseModel
 
 from mssts.cli import app
+from mssts.config import Config, Study, Variant
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "workflow/profiles/README.md"]
 LONGEST_README = 150
 LONGEST_PARAGRAPH = 5
+LONGEST_LINE = 110
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -108,12 +111,33 @@ def test_readme_and_its_paragraphs_are_short() -> None:
     paragraphs = re.split(r"\n\s*\n|\n(?=\d\. |- )", _FENCED.sub("", text))
     long = [one for one in paragraphs if len(one.strip().splitlines()) > LONGEST_PARAGRAPH and "|---" not in one]
     assert long == []
+    prose = [line for line in _FENCED.sub("", text).splitlines() if not line.startswith("|")]
+    assert [line for line in prose if len(line) > LONGEST_LINE] == []
 
 
 def test_every_study_is_described_in_the_documentation() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     studies = [path.stem for path in (ROOT / "ablations/studies").glob("*.yaml")]
     assert [name for name in studies if f"`{name}`" not in text] == []
+
+
+def sections_of(section: type[BaseModel]) -> list[type[BaseModel]]:
+    """A section of the configuration and all sections in it."""
+    inner = [field.annotation for field in section.model_fields.values()]
+    nested = [one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)]
+    return [section, *(deeper for one in nested for deeper in sections_of(one))]
+
+
+@pytest.mark.parametrize("top", [Config, Study, Variant])
+def test_every_key_of_the_configuration_has_a_description(top: type[BaseModel]) -> None:
+    without = [
+        f"{section.__name__}.{name}"
+        for section in sections_of(top)
+        for name, field in section.model_fields.items()
+        if not field.description
+        and not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel))
+    ]
+    assert without == []
 
 
 def test_every_package_has_a_page_in_the_reference() -> None:

@@ -35,7 +35,9 @@ class Departures(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         items = nodes.bullet_list()
         for path, text in departures():
-            paragraph = nodes.paragraph("", "", nodes.literal("", path.as_posix()), nodes.Text(f": {text}"))
+            paragraph = nodes.paragraph("", "", nodes.literal("", path.as_posix()), nodes.Text(": "))
+            for position, part in enumerate(text.split("`")):
+                paragraph += nodes.literal("", part) if position % 2 else nodes.Text(part)
             items += nodes.list_item("", paragraph)
             self.env.note_dependency(str(ROOT / path))
         return [items]

@@ -27,18 +27,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: If the file is missing, damaged, contains code, or is not a mapping.
     """
-    path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint. Train it first.")
+        raise InputError(f"{path}: no such checkpoint. Run the training that writes it first.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise ValueError(f"expected a mapping, found {type(content).__name__}")
+        return content
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{path}: damaged or not a checkpoint ({reason}). Delete it and run the stage again."
-        ) from None
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{path}: expected a mapping, found {type(content).__name__}. Delete it and run the stage again."
-        )
-    return content
+        advice = "Delete it and run the stage again."
+        raise InputError(f"{path}: damaged or not a checkpoint ({reason}). {advice}") from None

@@ -19,7 +19,7 @@ def decimals(value: float | None, digits: int = 2) -> str:
     """A number with fixed decimals; a dash for None and NaN."""
     if value is None or math.isnan(value):
         return NO_VALUE
-    return f"{value + 0.0:.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
+    return f"{value:z.{digits}f}"  # z: no minus sign before a zero
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

@@ -40,10 +40,8 @@ def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int
         plugins=[LightningEnvironment()] if nodes == 1 else None,
     )
     if precision == "16-mixed" and fabric.device.type == "cpu":
-        raise InputError(
-            "ablations: runtime.precision: found 16-mixed on a CPU, which cannot train in it; expected 32-true or "
-            "bf16-mixed there."
-        )
+        found = "found 16-mixed, which does not work on a CPU"
+        raise InputError(f"ablations: runtime.precision: {found}; expected 32-true or bf16-mixed.")
     fabric.launch()
     return fabric
 

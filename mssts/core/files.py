@@ -25,7 +25,6 @@ def atomic_write(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]
     Yields:
         The file object to write to.
     """
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     encoding, newline = (None, None) if mode == "wb" else ("utf-8", "")
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -38,21 +38,21 @@ def photometric_distortion(frames_T3HW: torch.Tensor, rng: np.random.Generator) 
 def _distort(frame_3HW: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     brightness, contrast, saturation = rng.uniform(0.875, 1.125), rng.uniform(0.5, 1.5), rng.uniform(0.5, 1.5)
     hue = rng.uniform(-0.05, 0.05)
-    use = rng.random(5) < 0.5
+    apply = rng.random(5) < 0.5
     contrast_first = rng.random() < 0.5
     order = rng.permutation(3).tolist()
     # Differs: the public SeqFormer code adds up to 32 of 255 to every pixel; here brightness is a factor of that size.
-    if use[0]:
+    if apply[0]:
         frame_3HW = F.adjust_brightness(frame_3HW, brightness)
-    if use[1] and contrast_first:
+    if apply[1] and contrast_first:
         frame_3HW = F.adjust_contrast(frame_3HW, contrast)
-    if use[2]:
+    if apply[2]:
         frame_3HW = F.adjust_saturation(frame_3HW, saturation)
-    if use[3]:
+    if apply[3]:
         frame_3HW = F.adjust_hue(frame_3HW, hue)
-    if use[1] and not contrast_first:
+    if apply[1] and not contrast_first:
         frame_3HW = F.adjust_contrast(frame_3HW, contrast)
-    return frame_3HW[order] if use[4] else frame_3HW
+    return frame_3HW[order] if apply[4] else frame_3HW
 
 
 def _crop(frames_T3HW: torch.Tensor, masks_NTHW: torch.Tensor, rng: np.random.Generator) -> View:
@@ -87,13 +87,11 @@ def resize(frames_T3HW: torch.Tensor, masks_NTHW: torch.Tensor, short_side: int,
     """Resize frames (antialiased) and masks (nearest); both are returned unchanged if the size is right already."""
     height, width = frames_T3HW.shape[-2:]
     size = resized_size(height, width, short_side, max_long_side)
-    if size == tuple(frames_T3HW.shape[-2:]):
-        return frames_T3HW, masks_NTHW
     return resize_frames(frames_T3HW, size), F.resize(tv_tensors.Mask(masks_NTHW), list(size))
 
 
 def resize_frames(frames_T3HW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Frames resized to (height, width) pixels, bilinear and antialiased."""
+    """Resize frames to (height, width) pixels, bilinear and antialiased; frames of that size are returned unchanged."""
     return F.resize(frames_T3HW, list(size), antialias=True)
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Literal
 
 from mssts.core.errors import InputError
 from mssts.data.datasets import entry
 
 COCO_MAP_CSV = Path(__file__).with_name("coco_to_ytvis.csv")
-CORRECTED: Literal["corrected"] = "corrected"
-SEQFORMER: Literal["seqformer"] = "seqformer"
-_SOURCES = {CORRECTED: "VITA", SEQFORMER: "SeqFormer"}  # prefix of the sources of a map
+CORRECTED = "corrected"
+_SOURCES = {CORRECTED: "VITA", "seqformer": "SeqFormer"}  # prefix of the sources of a map
 
 
 def coco_map(dataset: str, which: str = CORRECTED) -> dict[int, int]:
@@ -41,6 +39,6 @@ def coco_names(dataset: str, which: str = CORRECTED) -> dict[int, str]:
 def _rows(dataset: str, which: str) -> list[dict[str, str]]:
     year = {"ytvis2019": "2019", "ytvis2021_and_2022": "2021"}.get(entry(dataset).category_key)
     if year is None:
-        raise InputError(f"{dataset}: there is no map from COCO's categories; set data.joint to false.")
+        raise InputError(f"{dataset}: no mapping from COCO categories is defined; set data.joint to false.")
     with COCO_MAP_CSV.open(newline="", encoding="utf-8") as file:
         return [r for r in csv.DictReader(file) if r["target"] == year and r["source"].startswith(_SOURCES[which])]

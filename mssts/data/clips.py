@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from mssts.config import DataSection
 from mssts.core.errors import InputError
 from mssts.core.records import Batch, Clip, Instances
-from mssts.data.augmentation import augment, normalise, photometric_distortion
+from mssts.data.augmentation import View, augment, normalise, photometric_distortion
 from mssts.data.datasets import VideoSplit
 from mssts.data.frames import FrameStore
 from mssts.ytvis.tracks import Video
@@ -45,16 +47,16 @@ def sample_frames(rng: np.random.Generator, length: int, reference: int, frames:
     if frames == 1:
         return [reference]
     if frames == 2:
-        beside = low if rng.random() < 0.5 else high
-        if beside == reference:
-            beside = low + high - beside
-        return sorted([reference, beside])
-    rest = frames - 3
+        neighbour = low if rng.random() < 0.5 else high
+        if neighbour == reference:
+            neighbour = low + high - neighbour
+        return sorted([reference, neighbour])
+    remaining = frames - 3
     pool = [*range(low), *range(high, length)]
     # Differs: the public SeqFormer code takes the whole video also where just enough frames are outside.
-    if len(pool) < rest:
+    if len(pool) < remaining:
         pool = list(range(length))
-    drawn = rng.choice(pool, rest, replace=len(pool) < rest).tolist()
+    drawn = rng.choice(pool, remaining, replace=len(pool) < remaining).tolist()
     return sorted([reference, low, high, *drawn])
 
 
@@ -97,41 +99,40 @@ class ClipDataset:
                 return clip
             index = int(rng.integers(len(self)))
         raise InputError(
-            f"{self.split.annotations.path}: {MAX_DRAWS} clips in a row show no instance; expected annotated objects "
-            "that are no crowd in most videos. Check the annotations."
+            f"{self.split.annotations.path}: {MAX_DRAWS} consecutive clips contain no instance; expected objects "
+            "other than crowds in most videos. Check the annotations."
         )
 
     def _draw(self, video: Video, reference: int, rng: np.random.Generator) -> Clip | None:
-        indices = sample_frames(rng, video.length, reference, self.frames)
+        """The clip around a reference frame; None if it shows no instance."""
+        indices, chosen = self._choose(video, reference, rng)
         # Differs: the public SeqFormer code stops at a video that shows crowds only; here another is drawn.
-        objects = self._store.objects(video)
-        shown = [n for n, o in enumerate(objects) if o.masks.present_T[indices].any()]
-        if not shown:
+        if not chosen:
             return None
-        frames_T3HW, masks_NTHW = self._store.frames(video, indices), self._store.masks(video, indices)[shown]
-        if self.data_config.photometric:
-            frames_T3HW = photometric_distortion(frames_T3HW, rng)
-        labels = [self.split.labels[objects[n].category_id] for n in shown]
-        return self._finish(video, indices, labels, frames_T3HW, masks_NTHW, rng)
-
-    def _finish(
-        self,
-        video: Video,
-        indices: list[int],
-        labels: list[int],
-        frames_T3HW: torch.Tensor,
-        masks_NTHW: torch.Tensor,
-        rng: np.random.Generator,
-    ) -> Clip | None:
-        """Augment, drop instances without a pixel, and normalise; None if there is no instance left."""
+        frames_T3HW, masks_NTHW = self._load(video, indices, chosen, rng)
         frames_T3HW, masks_NTHW = augment(frames_T3HW, masks_NTHW, self.data_config, rng)
         masks_NTHW = masks_NTHW.as_subclass(torch.Tensor)
         seen = masks_NTHW.flatten(1).any(1)
         if not seen.any():
             return None
         masks_NTHW = masks_NTHW[seen]
-        instances = Instances(torch.tensor(labels)[seen], boxes_of_masks(masks_NTHW), masks_NTHW)
+        objects = self._store.objects(video)
+        labels = torch.tensor([self.split.labels[objects[n].category_id] for n in chosen])
+        instances = Instances(labels[seen], boxes_of_masks(masks_NTHW), masks_NTHW)
         return Clip(video.id, tuple(indices), normalise(frames_T3HW, self.data_config), instances)
+
+    def _choose(self, video: Video, reference: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        """Positions of the clip's frames in the video, and of its instances among the video's objects."""
+        indices = sample_frames(rng, video.length, reference, self.frames)
+        objects = self._store.objects(video)
+        return indices, [n for n, track in enumerate(objects) if track.masks.present_T[indices].any()]
+
+    def _load(self, video: Video, indices: list[int], chosen: list[int], rng: np.random.Generator) -> View:
+        """Frames (T, 3, H, W) uint8 and masks (N, T, H, W) bool of the chosen objects, before augmentation."""
+        frames_T3HW, masks_NTHW = self._store.clip(video, indices)
+        if self.data_config.photometric:
+            frames_T3HW = photometric_distortion(frames_T3HW, rng)
+        return frames_T3HW, masks_NTHW[chosen]
 
 
 def boxes_of_masks(masks_NTHW: torch.Tensor) -> torch.Tensor:
@@ -146,16 +147,11 @@ def boxes_of_masks(masks_NTHW: torch.Tensor) -> torch.Tensor:
     # Differs: the public SeqFormer code takes the annotations' boxes; of pseudo-clips, boxes of the masks without the
     # last row and column.
     height, width = masks_NTHW.shape[-2:]
-    edges = []
-    for line, size in ((masks_NTHW.any(-2), width), (masks_NTHW.any(-1), height)):
-        line = line.to(torch.uint8)
-        start = line.argmax(-1)
-        end = torch.where(line.amax(-1) > 0, size - line.flip(-1).argmax(-1), start)
-        edges.append((start / size, end / size))
-    (left, right), (top, bottom) = edges
-    boxes = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], -1)
-    present = boxes[..., 2:3] > 0
-    return torch.where(present, boxes, torch.full_like(boxes, ABSENT_BOX))
+    axes = ((masks_NTHW.any(-2).to(torch.uint8), width), (masks_NTHW.any(-1).to(torch.uint8), height))
+    left, top = (shown.argmax(-1) / size for shown, size in axes)
+    right, bottom = ((size - shown.flip(-1).argmax(-1)) / size for shown, size in axes)
+    boxes_NT4 = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], -1)
+    return torch.where(masks_NTHW.flatten(2).any(-1, keepdim=True), boxes_NT4, ABSENT_BOX)
 
 
 def collate(clips: list[Clip], pad_multiple: int) -> Batch:
@@ -180,49 +176,40 @@ def collate(clips: list[Clip], pad_multiple: int) -> Batch:
 class ClipSource(Protocol):
     """What a `ClipLoader` draws from."""
 
-    @property
-    def categories(self) -> tuple[tuple[int, str], ...]:
-        """(id, name) sorted by id."""
-
     def __len__(self) -> int: ...
 
     def clip(self, index: int, rng: np.random.Generator) -> Clip:
         """The clip of an index; all random numbers come from `rng`."""
 
 
+@lru_cache(maxsize=1)
+def _epoch_order(seed: int, epoch: int, clips: int) -> np.ndarray:
+    """Order of the clips in an epoch."""
+    return np.random.default_rng([seed, 0, epoch]).permutation(clips)
+
+
+@dataclass(frozen=True)
 class _MicroBatches(Dataset):
     """Map-style dataset: (step, first position) -> Batch, a function of (seed, step, position) only."""
 
-    def __init__(
-        self, dataset: ClipSource, batch_clips: int, micro_batch_clips: int, seed: int, pad_multiple: int
-    ) -> None:
-        self.dataset = dataset
-        self.batch_clips = batch_clips
-        self.micro_batch_clips = micro_batch_clips
-        self.seed = seed
-        self.pad_multiple = pad_multiple
-        self._epoch = -1
-        self._order = np.empty(0, np.int64)
+    dataset: ClipSource
+    batch_clips: int
+    micro_batch_clips: int
+    seed: int
+    pad_multiple: int
 
     def __getitem__(self, key: tuple[int, int]) -> Batch | InputError:
         """An InputError is returned: if a worker raised it, a stack trace would be added to its message."""
         step, first = key
         clips = []
         for position in range(first, first + self.micro_batch_clips):
-            index = self._index(step * self.batch_clips + position)
+            epoch, sample = divmod(step * self.batch_clips + position, len(self.dataset))
+            index = int(_epoch_order(self.seed, epoch, len(self.dataset))[sample])
             try:
                 clips.append(self.dataset.clip(index, np.random.default_rng([self.seed, 1, step, position])))
             except InputError as error:
-                return InputError(f"{error} (met at training step {step})")
+                return InputError(f"{error} (at training step {step})")
         return collate(clips, self.pad_multiple)
-
-    def _index(self, sample: int) -> int:
-        """Index of the `sample`-th clip of the run: concatenated shuffled epochs."""
-        epoch, place = divmod(sample, len(self.dataset))
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.dataset))
-        return int(self._order[place])
 
 
 def _ignore_first_stop_request(_worker: int) -> None:
@@ -264,21 +251,18 @@ class ClipLoader:
         micro_batch_clips: int | None = None,
         firsts: tuple[int, ...] = (0,),
     ) -> None:
-        self._batches = _MicroBatches(dataset, batch_clips, micro_batch_clips or batch_clips, seed, pad_multiple)
-        self._keys = [(step, first) for step in range(start_step, steps) for first in firsts]
-        self._workers = workers
-
-    def __iter__(self) -> Iterator[Batch]:
-        # With a generator the base seed of the workers, which is not used, is not drawn from the global state.
-        loader = DataLoader(
-            self._batches,
+        self._loader = DataLoader(
+            _MicroBatches(dataset, batch_clips, micro_batch_clips or batch_clips, seed, pad_multiple),
             batch_size=None,
-            sampler=self._keys,
-            num_workers=self._workers,
+            sampler=[(step, first) for step in range(start_step, steps) for first in firsts],
+            num_workers=workers,
+            # the base seed of the workers, which is not used, is not drawn from the global state
             generator=torch.Generator().manual_seed(0),
             worker_init_fn=_ignore_first_stop_request,
         )
-        for batch in loader:
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._loader:
             if isinstance(batch, InputError):
                 raise batch
             yield batch

@@ -9,19 +9,13 @@ from mssts.config import PRETRAIN, Config
 from mssts.core.errors import InputError
 from mssts.data.categories import CORRECTED, coco_map, coco_names
 from mssts.data.datasets import STILLS, DatasetEntry, VideoSplit, entry, is_generated
-from mssts.ytvis.annotations import STILLS as STILLS_LAYOUT
-from mssts.ytvis.annotations import Annotations, read_annotations
+from mssts.ytvis.annotations import Annotations
 
 DIRECTORY = "coco"
 COCO = DatasetEntry(
     "COCO 2017",
     "coco",
-    {
-        STILLS: (
-            "annotations/instances_train2017.json|instances_train2017.json",
-            "train2017|images/train2017",
-        )
-    },
+    {STILLS: ("annotations/instances_train2017.json|instances_train2017.json", "train2017|images/train2017")},
     source="cocodataset.org (train images and train/val annotations of 2017)",
 )
 
@@ -33,9 +27,8 @@ def uses_coco(dataset: str, config: Config, stage: str) -> bool:
 
 def check_coco(directory: Path) -> VideoSplit:
     """Read COCO's annotations and look for every image. Raises InputError with all problems."""
-    split = _read(directory, look_for_frames=True)
-    for dataset in ("ytvis2019", "ytvis2021"):
-        _check_names(split.annotations, coco_names(dataset))
+    split = COCO.read(directory, STILLS, look_for_frames=True)
+    _check_names(split.annotations, coco_names("ytvis2019") | coco_names("ytvis2021"))
     return split
 
 
@@ -52,30 +45,26 @@ def read_coco(data: Path, dataset: str | None = None, which: str = CORRECTED) ->
         InputError: With the missing files and where to get them, or every problem of the file.
     """
     if dataset is None:
-        return _read(data / DIRECTORY)
+        return COCO.read(data / DIRECTORY, STILLS)
     ids = coco_map(dataset, which)
-    split = _read(data / DIRECTORY)
+    split = COCO.read(data / DIRECTORY, STILLS)
     coco = split.annotations
     _check_names(coco, coco_names(dataset, which))
-    found = [track for track in coco.tracks if track.category_id in ids]
-    shown = {track.video_id for track in found if not track.crowd}
-    tracks = [replace(track, category_id=ids[track.category_id]) for track in found if track.video_id in shown]
-    videos = {key: video for key, video in coco.videos.items() if key in shown}
-    categories = dict(entry(dataset).categories)
-    pooled = tuple(range(len(tracks)))
-    return replace(
-        split, annotations=replace(coco, videos=videos, categories=categories, tracks=tuple(tracks), pooled=pooled)
+    shown = {track.video_id for track in coco.tracks if track.category_id in ids and not track.crowd}
+    tracks = tuple(
+        replace(track, category_id=ids[track.category_id])
+        for track in coco.tracks
+        if track.category_id in ids and track.video_id in shown
     )
-
-
-def _read(directory: Path, look_for_frames: bool = False) -> VideoSplit:
-    path, images = COCO.files(directory, STILLS)
-    annotations = read_annotations(path, layout=STILLS_LAYOUT, image_root=images, look_for_frames=look_for_frames)
-    return VideoSplit(annotations, images, stills=True)
+    videos = {key: video for key, video in coco.videos.items() if key in shown}
+    categories, pooled = dict(entry(dataset).categories), tuple(range(len(tracks)))
+    return replace(split, annotations=replace(coco, videos=videos, categories=categories, tracks=tracks, pooled=pooled))
 
 
 def _check_names(annotations: Annotations, expected: dict[int, str]) -> None:
-    found = annotations.categories
-    wrong = [f"id {n} is {found.get(n)!r}, expected {name!r}" for n, name in expected.items() if found.get(n) != name]
+    found = {n: repr(name) for n, name in annotations.categories.items()}
+    pairs = ((n, found.get(n, "missing"), repr(name)) for n, name in expected.items())
+    wrong = [f"id {n} is {own}, expected {name}" for n, own, name in pairs if own != name]
     if wrong:
-        raise InputError(f"{annotations.path}: categories: {'; '.join(wrong[:5])}. Expected COCO's own annotations.")
+        listed = "; ".join(wrong[:5])
+        raise InputError(f"{annotations.path}: categories: {listed}. Use the original COCO annotation files.")

@@ -46,7 +46,7 @@ class DatasetEntry:
     @property
     def categories(self) -> tuple[tuple[int, str], ...]:
         """(id, name) of every category, sorted by id; the position is the index of the class logit."""
-        return _category_table()[self.category_key]
+        return _categories(self.category_key)
 
     def files(self, directory: Path, split: str, need_images: bool = True) -> tuple[Path, Path]:
         """(annotation file, image folder) of a split.
@@ -62,32 +62,46 @@ class DatasetEntry:
         if split not in self.splits:
             raise InputError(f"{self.title}: found split {split!r}, expected one of {', '.join(self.splits)}.")
         annotations, images = self.paths(directory, split)
-        missing = [f"{annotations} (annotation file)"] if not annotations.is_file() else []
-        missing += [f"{images}/ (folder of images)"] if need_images and not images.is_dir() else []
+        missing = [] if annotations.is_file() else [f"  {annotations} (annotation file)"]
+        missing += [] if images.is_dir() or not need_images else [f"  {images}/ (folder of images)"]
         if missing:
-            listed = "\n".join(f"  {path}" for path in missing)
-            if split.startswith(LOCAL) and self.paths(directory, "train")[0].is_file():
-                raise InputError(f"{self.title}, split {split!r}: missing:\n{listed}\nRun `mssts prepare` first.")
-            raise InputError(f"{self.title}, split {split!r}: missing:\n{listed}\n{self._remedy(Path(directory))}")
+            listed = "\n".join([*missing, self._how_to_get(directory, split)])
+            raise InputError(f"{self.title}, split {split!r}: missing:\n{listed}")
         return annotations, images
 
     def paths(self, directory: Path, split: str) -> tuple[Path, Path]:
         """(annotation file, image folder) of a split: the first alternative of each that exists, else the first."""
-        found = []
-        for names in self.splits[split]:
-            candidates = [Path(directory) / name for name in names.split("|")]
-            found.append(next((path for path in candidates if path.exists()), candidates[0]))
-        return found[0], found[1]
+        candidates = ([directory / name for name in names.split("|")] for names in self.splits[split])
+        annotations, images = (next((path for path in paths if path.exists()), paths[0]) for paths in candidates)
+        return annotations, images
 
-    def _remedy(self, directory: Path) -> str:
+    def read(
+        self,
+        directory: Path,
+        split: str,
+        expected: ExpectedCategories | None = None,
+        truth: Truth = "required",
+        look_for_frames: bool = False,
+    ) -> VideoSplit:
+        """Read and check a split; see `files` for the directory, and `read_annotations` for the rest."""
+        path, images = self.files(directory, split)
+        layout = STILLS_LAYOUT if split == STILLS else VIDEOS
+        annotations = read_annotations(
+            path, layout=layout, truth=truth, expected=expected, image_root=images, look_for_frames=look_for_frames
+        )
+        return VideoSplit(annotations, images, stills=split == STILLS)
+
+    def _how_to_get(self, directory: Path, split: str) -> str:
+        if split.startswith(LOCAL) and self.paths(directory, "train")[0].is_file():
+            return "Run `mssts prepare` first."
         if self.seeds is not None:
             return f"Generate it again: remove {directory} and run `mssts generate`, or let Snakemake do it."
         pairs = [pair for split, pair in self.splits.items() if not split.startswith(LOCAL)]
-        parts = [part.replace("|", " or ") for pair in pairs for part in pair]
-        return f"Get the dataset from {self.source} and put it into {directory} so that this holds {', '.join(parts)}."
+        parts = ", ".join(part.replace("|", " or ") for pair in pairs for part in pair)
+        return f"Get the dataset from {self.source} and put it into {directory}, which must then contain {parts}."
 
 
-def _entry(title: str, category_key: str, source: str, local_share: float) -> DatasetEntry:
+def _youtube_vis_entry(title: str, category_key: str, source: str, local_share: float) -> DatasetEntry:
     splits = {
         split: (
             f"{split}.json|instances_{short}_sub.json|annotations/instances_{short}_sub.json|annotations/{split}.json|"
@@ -101,43 +115,30 @@ def _entry(title: str, category_key: str, source: str, local_share: float) -> Da
     return DatasetEntry(title, category_key, splits, source=source, local_share=local_share)
 
 
-def _synthvis(title: str, first_seed: int) -> DatasetEntry:
+def _synthvis_entry(title: str, first_seed: int) -> DatasetEntry:
     splits = {split: (f"{split}.json", f"{split}/JPEGImages") for split in ("train", "valid", "control")}
     splits[STILLS] = ("stills.json", "stills")
     return DatasetEntry(title, "synthvis", splits, seeds={name: first_seed + i for i, name in enumerate(splits)})
 
 
+_YOUTUBE_VOS = "youtube-vos.org (dataset page of video instance segmentation, {}) or its CodaLab competition page"
+_SONGBAI = "songbai.site/ovis (occluded video instance segmentation) or its CodaLab page"
 DATASETS: dict[str, DatasetEntry] = {
-    "synthvis": _synthvis("SynthVIS", 100),
-    "synthvis-fresh": _synthvis("SynthVIS, fresh seeds", 900),
-    "ytvis2019": _entry(
-        "YouTube-VIS 2019",
-        "ytvis2019",
-        "youtube-vos.org (dataset page of video instance segmentation, 2019) or its CodaLab competition page",
-        302 / 2238,
-    ),
-    "ytvis2021": _entry(
-        "YouTube-VIS 2021",
-        "ytvis2021_and_2022",
-        "youtube-vos.org (dataset page of video instance segmentation, 2021) or its CodaLab competition page",
-        421 / 2985,
-    ),
-    "ytvis2022": _entry(
-        "YouTube-VIS 2022",
-        "ytvis2021_and_2022",
-        "youtube-vos.org (dataset page of video instance segmentation, 2022) or its CodaLab competition page",
-        421 / 2985,
-    ),
-    "ovis": _entry(
-        "OVIS", "ovis", "songbai.site/ovis (occluded video instance segmentation) or its CodaLab page", 140 / 607
-    ),
+    "synthvis": _synthvis_entry("SynthVIS", 100),
+    "synthvis-fresh": _synthvis_entry("SynthVIS, fresh seeds", 900),
+    "ytvis2019": _youtube_vis_entry("YouTube-VIS 2019", "ytvis2019", _YOUTUBE_VOS.format(2019), 302 / 2238),
+    "ytvis2021": _youtube_vis_entry("YouTube-VIS 2021", "ytvis2021_and_2022", _YOUTUBE_VOS.format(2021), 421 / 2985),
+    "ytvis2022": _youtube_vis_entry("YouTube-VIS 2022", "ytvis2021_and_2022", _YOUTUBE_VOS.format(2022), 421 / 2985),
+    "ovis": _youtube_vis_entry("OVIS", "ovis", _SONGBAI, 140 / 607),
 }
 
 
 def entry(name: str) -> DatasetEntry:
     """The entry of that name. Raises InputError for an unknown name."""
     if name not in DATASETS:
-        raise InputError(f"dataset {name!r}: unknown; known: {', '.join(DATASETS)}. Add an entry to DATASETS.")
+        raise InputError(
+            f"dataset {name!r}: unknown; expected one of {', '.join(DATASETS)}. To add one, extend DATASETS."
+        )
     return DATASETS[name]
 
 
@@ -207,22 +208,11 @@ def split_annotations(
     Raises:
         InputError: With one line for each problem.
     """
-    path, images = entry(dataset).files(directory, split)
-    annotations = read_annotations(
-        path,
-        layout=STILLS_LAYOUT if split == STILLS else VIDEOS,
-        truth=truth,
-        expected=expected_categories(dataset),
-        image_root=images,
-        look_for_frames=look_for_frames,
-    )
-    return VideoSplit(annotations, images, stills=split == STILLS)
+    return entry(dataset).read(directory, split, expected_categories(dataset), truth, look_for_frames)
 
 
 @cache
-def _category_table() -> dict[str, tuple[tuple[int, str], ...]]:
-    table: dict[str, list[tuple[int, str]]] = {}
+def _categories(key: str) -> tuple[tuple[int, str], ...]:
     with CATEGORIES_CSV.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            table.setdefault(row["dataset"], []).append((int(row["id"]), row["name"]))
-    return {key: tuple(sorted(rows)) for key, rows in table.items()}
+        rows = [row for row in csv.DictReader(file) if row["dataset"] == key]
+    return tuple(sorted((int(row["id"]), row["name"]) for row in rows))

@@ -34,7 +34,7 @@ def prepare(dataset: str, directory: Path) -> dict[str, Any]:
         InputError: With the problems of all parts.
     """
     if is_generated(dataset):
-        raise InputError(f"{dataset}: is generated and needs no preparation; use `mssts generate`.")
+        raise InputError(f"{dataset}: is a generated dataset and needs no preparation. Run `mssts generate` instead.")
     parts, problems = {}, []
     for split in ("train", "valid"):
         try:

@@ -9,7 +9,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from mssts.core.records import Clip
+from mssts.data.augmentation import View
 from mssts.data.clips import ClipDataset
 from mssts.ytvis.tracks import Video
 
@@ -29,26 +29,21 @@ class StillClipDataset(ClipDataset):
     [code], hue and blur only if `data_config.photometric` is on [ours].
     """
 
-    def _draw(self, video: Video, reference: int, rng: np.random.Generator) -> Clip | None:
-        objects = self._store.objects(video)
-        if not objects:
-            return None
-        chosen = list(range(len(objects)))
+    def _choose(self, video: Video, reference: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        chosen = list(range(len(self._store.objects(video))))
         # Differs: the public SeqFormer code passes over images with more instances; here 25 of them are drawn.
-        if len(objects) > MAX_INSTANCES:
-            chosen = sorted(rng.choice(len(objects), MAX_INSTANCES, replace=False).tolist())
-        image_13HW, masks_N1HW = self._store.frames(video, [0]), self._store.masks(video, [0])[chosen]
-        views = [(image_13HW, masks_N1HW)]
-        views += [self._warp(image_13HW, masks_N1HW, rng) for _ in range(self.frames - 1)]
-        views = [views[t] for t in rng.permutation(self.frames)]
-        frames_T3HW = torch.cat([frames for frames, _ in views])
-        masks_NTHW = torch.cat([masks for _, masks in views], dim=1)
-        labels = [self.split.labels[objects[n].category_id] for n in chosen]
-        return self._finish(video, [0] * self.frames, labels, frames_T3HW, masks_NTHW, rng)
+        if len(chosen) > MAX_INSTANCES:
+            chosen = sorted(rng.choice(len(chosen), MAX_INSTANCES, replace=False).tolist())
+        return [0] * self.frames, chosen
 
-    def _warp(
-        self, image_13HW: torch.Tensor, masks_N1HW: torch.Tensor, rng: np.random.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _load(self, video: Video, indices: list[int], chosen: list[int], rng: np.random.Generator) -> View:
+        image_13HW, masks_N1HW = self._store.clip(video, [0])
+        views = [(image_13HW, masks_N1HW[chosen])]
+        views += [self._warp(*views[0], rng) for _ in indices[1:]]
+        frames, masks = zip(*(views[t] for t in rng.permutation(len(views))), strict=True)
+        return torch.cat(frames), torch.cat(masks, dim=1)
+
+    def _warp(self, image_13HW: torch.Tensor, masks_N1HW: torch.Tensor, rng: np.random.Generator) -> View:
         """One warped copy; the area from outside of the image has the mean colour and no mask."""
         # Differs: the public SeqFormer code adds up to 40 of 255 instead of a factor, blurs a quarter of the copies by
         # 9 or 11 px, fills with black, and removes from a mask what another one covers.

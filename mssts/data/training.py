@@ -33,15 +33,13 @@ class JointClips:
         raise IndexError(index)
 
 
-def training_split(dataset: str, config: Config) -> str:
-    """The split that videos are drawn from: the local part of a user's dataset, unless the protocol is official."""
-    return "train" if is_generated(dataset) or config.data.protocol == "official" else f"{LOCAL}train"
-
-
 def training_clips(dataset: str, directory: Path, config: Config) -> ClipDataset | JointClips:
-    """Clips of videos; with `data.joint` also of COCO's images. Raises InputError."""
-    split = split_annotations(dataset, directory, training_split(dataset, config))
-    videos = ClipDataset(split, config.train.frames, config.data)
+    """Clips of videos; with `data.joint` also of COCO's images. Raises InputError.
+
+    The videos are those of the local part of a user's dataset, unless the protocol is official.
+    """
+    split = "train" if is_generated(dataset) or config.data.protocol == "official" else f"{LOCAL}train"
+    videos = ClipDataset(split_annotations(dataset, directory, split), config.train.frames, config.data)
     if not config.data.joint:
         return videos
     stills = read_coco(directory.parent, dataset, config.data.coco_map)

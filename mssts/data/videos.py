@@ -7,7 +7,7 @@ import torch
 from mssts.config import DataSection
 from mssts.data.augmentation import normalise, resize_frames, resized_size
 from mssts.data.datasets import VideoSplit
-from mssts.data.frames import read_image
+from mssts.data.frames import read_frame
 from mssts.ytvis.tracks import Video
 
 
@@ -28,9 +28,6 @@ def read_video(
     Raises:
         InputError: If an image is unreadable.
     """
-    frames, own_size = [], (video.height, video.width)
-    size = resized_size(*own_size, short_side, None)
-    for t in range(video.length):
-        frame_13HW = read_image(split.frame_path(video, t), *own_size, split.frame_name(video, t))[None]
-        frames.append(frame_13HW if size == own_size else resize_frames(frame_13HW, size))
-    return normalise(torch.cat(frames), data_config), own_size
+    size = resized_size(video.height, video.width, short_side, None)
+    frames = [resize_frames(read_frame(split, video, t), size) for t in range(video.length)]
+    return normalise(torch.stack(frames), data_config), (video.height, video.width)

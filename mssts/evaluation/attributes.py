@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mssts.evaluation.average_precision import metric
+from mssts.evaluation.average_precision import ap_metrics, none_if_nan
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, MatchRecords
 from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.tracks import Track, Video
@@ -121,15 +121,7 @@ def attribute_metrics(records: MatchRecords) -> dict[str, dict[str, float | int 
         if not name.startswith(ATTRIBUTE_VIEW):
             continue
         instances_V = records.pooled.positives_AV[view]
-        weights = (instances_V > 0).astype(float)[None]
-        values = {
-            "AP": metric(records.categories, view, weights, "AP"),
-            "AP75": metric(records.categories, view, weights, "AP75"),
-            "AP_agnostic": metric([records.pooled], view, weights, "AP"),
-        }
-        numbers = {key: None if np.isnan(value[0]) else float(value[0]) for key, value in values.items()}
-        result[name.removeprefix(ATTRIBUTE_VIEW)] = {
-            **numbers,
-            "instances": int(instances_V.sum()),
-        }
+        values = ap_metrics(records, view, (instances_V > 0).astype(float)[None])
+        numbers = {metric: none_if_nan(value[0]) for metric, value in values.items()}
+        result[name.removeprefix(ATTRIBUTE_VIEW)] = {**numbers, "instances": int(instances_V.sum())}
     return result

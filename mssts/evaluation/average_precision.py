@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mssts.evaluation.matching import IOU_THRESHOLDS, GroupRecords, MatchRecords
+from mssts.evaluation.matching import AREA_RANGES, IOU_THRESHOLDS, GroupRecords, MatchRecords
 
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
 _NEXT_POINT = np.append(RECALL_POINTS[1:], np.inf)
@@ -18,6 +18,7 @@ METRICS = (
     *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
     *("AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large"),
 )
+AP_METRICS = ("AP", "AP75", "AP_agnostic")
 THRESHOLD_SLICES = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 
 
@@ -120,21 +121,53 @@ def mean_over_categories(values: ArrayLike) -> np.ndarray:
     return np.divide(np.nansum(values_K, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
-def metric(groups: Sequence[GroupRecords], view: int, weights_RV: np.ndarray, name: str) -> np.ndarray:
-    """Compute one metric, averaged over groups, for each weighting of the videos.
+def none_if_nan(value: float) -> float | None:
+    """The value, or None where it is undefined."""
+    return None if np.isnan(value) else float(value)
+
+
+def ap_metrics(
+    records: MatchRecords, view: int, weights_RV: np.ndarray, names: Sequence[str] = AP_METRICS
+) -> dict[str, np.ndarray]:
+    """Compute AP metrics for each weighting of the videos.
 
     Args:
-        groups: `MatchRecords.categories`, or `[MatchRecords.pooled]` for the class-agnostic metric.
+        records: Match records of a run.
         view, weights_RV: As for `average_precision`.
-        name: AP, AP50, AP75, AR1, AR10 or AR100.
+        names: Of AP, AP50 and AP75 (averaged over categories), AP_agnostic, AP50_agnostic and AP75_agnostic (pooled).
 
     Returns:
-        (R,) float64 in 0..1, NaN where no instance counts.
+        {name: (R,) float64 in 0..1, NaN where no instance counts}.
     """
-    if name.startswith("AR"):
-        return mean_over_categories([average_recall(group, view, weights_RV, int(name[2:])) for group in groups])
-    precision_RT = mean_over_categories([average_precision(group, view, weights_RV) for group in groups])
-    return precision_RT[:, THRESHOLD_SLICES[name]].mean(axis=1)
+    precision_RT: dict[str, np.ndarray] = {}
+    values = {}
+    for name in names:
+        kind, _, agnostic = name.partition("_")
+        if agnostic not in precision_RT:
+            groups = [records.pooled] if agnostic else records.categories
+            precision_RT[agnostic] = mean_over_categories([average_precision(g, view, weights_RV) for g in groups])
+        values[name] = precision_RT[agnostic][:, THRESHOLD_SLICES[kind]].mean(axis=1)
+    return values
+
+
+def coco_values(records: MatchRecords, group: GroupRecords) -> dict[str, np.ndarray]:
+    """The values of one group that the COCO metrics average: AP at each of their thresholds, (n,), or AR, (1,)."""
+    weights = np.ones((1, len(records.video_ids)))
+    views = {area: records.views.index(area) for area in AREA_RANGES}
+    precision_T = {area: average_precision(group, view, weights)[0] for area, view in views.items()}
+    values = {}
+    for name in METRICS:
+        kind, _, area = name.partition("_")
+        if kind in THRESHOLD_SLICES:
+            values[name] = precision_T[area or "all"][THRESHOLD_SLICES[kind]]
+        else:
+            values[name] = average_recall(group, views[area or "all"], weights, int(kind[2:] or 100))
+    return values
+
+
+def mean_coco_metrics(values: Sequence[dict[str, np.ndarray]]) -> dict[str, float | None]:
+    """Average `coco_values` over groups; None where no instance counts (the reference evaluator prints -1)."""
+    return {name: none_if_nan(mean_over_categories([group[name] for group in values]).mean()) for name in METRICS}
 
 
 def coco_metrics(records: MatchRecords, groups: Sequence[GroupRecords]) -> dict[str, float | None]:
@@ -142,40 +175,9 @@ def coco_metrics(records: MatchRecords, groups: Sequence[GroupRecords]) -> dict[
 
     Args:
         records: Match records of a run.
-        groups: `records.categories`, one of them for the metrics of a category, or `[records.pooled]` for the
-            class-agnostic metrics.
+        groups: `records.categories`, or `[records.pooled]` for the class-agnostic metrics.
 
     Returns:
-        {name of `METRICS`: value in 0..1, or None where no instance counts (the reference evaluator prints -1)}.
+        {name of `METRICS`: value in 0..1, or None where no instance counts}.
     """
-    return _averaged(_values_per_group(records, groups))
-
-
-def overall_and_per_category(records: MatchRecords) -> tuple[dict[str, float | None], list[dict[str, float | None]]]:
-    """Compute `coco_metrics` over all categories and of each category, in one pass."""
-    values = _values_per_group(records, records.categories)
-    categories = range(len(records.categories))
-    return _averaged(values), [_averaged({name: of[k : k + 1] for name, of in values.items()}) for k in categories]
-
-
-def _values_per_group(records: MatchRecords, groups: Sequence[GroupRecords]) -> dict[str, np.ndarray]:
-    """For each COCO metric the values of K groups: (K, IoU thresholds to average) for AP, (K, 1) for AR."""
-    weights = np.ones((1, len(records.video_ids)))
-    precision_of: dict[str, np.ndarray] = {}
-    values = {}
-    for name in METRICS:
-        kind, _, area = name.partition("_")
-        view = records.views.index(area or "all")
-        if kind.startswith("AR"):
-            best = int(kind[2:] or 100)
-            values[name] = np.stack([average_recall(group, view, weights, best) for group in groups])
-        else:
-            if area not in precision_of:
-                precision_of[area] = np.stack([average_precision(group, view, weights)[0] for group in groups])
-            values[name] = precision_of[area][:, THRESHOLD_SLICES[kind]]
-    return values
-
-
-def _averaged(values: dict[str, np.ndarray]) -> dict[str, float | None]:
-    means = {name: float(mean_over_categories(value).mean()) for name, value in values.items()}
-    return {name: None if np.isnan(mean) else mean for name, mean in means.items()}
+    return mean_coco_metrics([coco_values(records, group) for group in groups])

@@ -20,13 +20,18 @@ out (AP of a category without any instance left is 1). The gains of different ki
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mssts.evaluation.average_precision import average_precision, average_precision_of_ranking, mean_over_categories
-from mssts.evaluation.matching import IOU_THRESHOLDS, MIN_OVERLAP, GroupRecords, MatchRecords, Overlaps
+from mssts.evaluation.average_precision import (
+    average_precision,
+    average_precision_of_ranking,
+    mean_over_categories,
+    none_if_nan,
+)
+from mssts.evaluation.matching import IOU_THRESHOLDS, MIN_OVERLAP, MatchRecords, Overlaps, joined
 from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.submission import Prediction
 
@@ -35,129 +40,119 @@ _CLASSIFICATION, _SEGMENTATION, _TRACKING, _SPURIOUS, _MISSED = range(len(KINDS)
 _RIGHT, _IGNORED = -1, -2
 
 
-@dataclass(frozen=True)
-class _BestOverlaps:
+def _best_overlaps(
+    truth: Annotations, predictions: Sequence[Prediction], overlaps: Overlaps
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each prediction the instances with the largest video IoU, crowds left out.
 
-    Attributes:
-        same_P: Position of the instance of the same category, -1 if there is none.
-        same_iou_P: Its IoU.
-        other_P: Position of the instance of another category, -1 if there is none.
-        other_iou_P: Its IoU.
+    Returns:
+        best_2P: Positions of the instance of the same category and of the one of another, -1 if there is none.
+        iou_2P: Their IoU.
         switches_P: Whether the prediction switches identity.
     """
-
-    same_P: np.ndarray
-    same_iou_P: np.ndarray
-    other_P: np.ndarray
-    other_iou_P: np.ndarray
-    switches_P: np.ndarray
-
-
-def _best_overlaps(truth: Annotations, predictions: Sequence[Prediction], overlaps: Overlaps) -> _BestOverlaps:
-    count = 1 + max((one.index for one in predictions), default=-1)
-    by_index = {one.index: one for one in predictions}
-    switches_P = np.zeros(count, dtype=bool)
-    found = _BestOverlaps(np.full(count, -1), np.zeros(count), np.full(count, -1), np.zeros(count), switches_P)
+    count = 1 + max((prediction.index for prediction in predictions), default=-1)
+    category_of = {prediction.index: prediction.category_id for prediction in predictions}
+    best_2P, iou_2P, switches_P = np.full((2, count), -1), np.zeros((2, count)), np.zeros(count, dtype=bool)
     for p, g, iou in zip(overlaps.prediction_P, overlaps.instance_P, overlaps.iou_P, strict=True):
         instance = truth.tracks[g]
-        if instance.crowd:
-            continue
-        same = instance.category_id == by_index[p].category_id
-        best_P, iou_P = (found.same_P, found.same_iou_P) if same else (found.other_P, found.other_iou_P)
-        if iou > iou_P[p]:
-            best_P[p], iou_P[p] = g, iou
-    for p, iou in enumerate(found.same_iou_P):
-        if 0 < iou < IOU_THRESHOLDS[-1]:
-            followed_T = overlaps.followed[p]
-            followed_T = followed_T[followed_T >= 0]
-            switches_P[p] = (followed_T != followed_T[:1]).any()
-    return found
-
-
-def _kinds(group: GroupRecords, t: int, best: _BestOverlaps) -> np.ndarray:
-    """Kind of each detection of a category at one threshold, or `_RIGHT` or `_IGNORED`, (N,)."""
-    threshold, p = IOU_THRESHOLDS[t], group.prediction_N
-    return np.select(
-        [
-            group.ignored_ATN[0, t],
-            group.matched_ATN[0, t],
-            best.same_iou_P[p] >= threshold,
-            best.other_iou_P[p] >= threshold,
-            (best.same_iou_P[p] >= MIN_OVERLAP) & best.switches_P[p],
-            best.same_iou_P[p] >= MIN_OVERLAP,
-        ],
-        [_IGNORED, _RIGHT, _SPURIOUS, _CLASSIFICATION, _TRACKING, _SEGMENTATION],
-        _SPURIOUS,
-    )
+        other = int(instance.category_id != category_of[p])
+        if not instance.crowd and iou > iou_2P[other, p]:
+            best_2P[other, p], iou_2P[other, p] = g, iou
+    for p in np.flatnonzero((iou_2P[0] > 0) & (iou_2P[0] < IOU_THRESHOLDS[-1])).tolist():
+        followed_T = overlaps.followed[p]
+        switches_P[p] = np.unique(followed_T[followed_T >= 0]).size > 1
+    return best_2P, iou_2P, switches_P
 
 
 @dataclass(frozen=True)
-class _AtThreshold:
-    """Detections and instances at one threshold.
+class _Errors:
+    """Detections of all categories, category after category, and instances, at one threshold.
 
     Attributes:
-        kinds_KN: Kinds of each category's detections.
-        target_KN: Position of the instance that an error is about.
-        found: Positions of the instances that are matched.
-        wanted: Positions of the instances that an error is about.
+        category_N: Position of the category of each detection.
+        score_N: Its score.
+        kind_N: Its kind, or `_RIGHT` or `_IGNORED`.
+        target_N: Position of the instance that an error of the first three kinds is about.
+        category_G: Position of the category of each instance.
+        found_G: Whether the instance is matched.
+        missed_K: Number of missed instances of each category.
+        positives_K: Number of instances of each category that count.
+        before_K: AP of each category.
     """
 
-    kinds_KN: list[np.ndarray]
-    target_KN: list[np.ndarray]
-    found: set[int]
-    wanted: set[int]
+    category_N: np.ndarray
+    score_N: np.ndarray
+    kind_N: np.ndarray
+    target_N: np.ndarray
+    category_G: np.ndarray
+    found_G: np.ndarray
+    missed_K: np.ndarray
+    positives_K: np.ndarray
+    before_K: np.ndarray
+
+    def repaired(self, kind: int) -> tuple[float, int]:
+        """AP after the repair of one kind of error, and the number of these errors."""
+        errors = np.flatnonzero(self.kind_N == kind)
+        moved = self._best_per_target(errors) if kind <= _TRACKING else errors[:0]
+        fewer_K = self.missed_K * (kind == _MISSED)
+        right_N, category_N = self.kind_N == _RIGHT, self.category_N.copy()
+        right_N[moved], category_N[moved] = True, self.category_G[self.target_N[moved]]
+        kept = np.flatnonzero((self.kind_N != kind) & (self.kind_N != _IGNORED))
+        ranking = np.concatenate([kept, moved])
+        ranking = ranking[np.argsort(-self.score_N[ranking], kind="stable")]
+        changed_K = fewer_K > 0
+        changed_K[self.category_N[errors]] = changed_K[category_N[moved]] = True
+        after_K = self.before_K.copy()
+        for k in np.flatnonzero(changed_K & ~np.isnan(self.before_K)):
+            right = right_N[ranking[category_N[ranking] == k]]
+            positives = self.positives_K[k] - fewer_K[k]
+            after_K[k] = average_precision_of_ranking(right, positives) if positives else 1.0
+        return float(mean_over_categories(after_K)), int(errors.size + fewer_K.sum())
+
+    def _best_per_target(self, errors: np.ndarray) -> np.ndarray:
+        """The error of highest score about each instance that is not matched."""
+        ranking = errors[np.argsort(-self.score_N[errors], kind="stable")]
+        targets, first = np.unique(self.target_N[ranking], return_index=True)
+        return ranking[first[~self.found_G[targets]]]
 
 
-def _at_threshold(truth: Annotations, records: MatchRecords, t: int, best: _BestOverlaps) -> _AtThreshold:
+def _errors_by_threshold(
+    truth: Annotations, predictions: Sequence[Prediction], records: MatchRecords, overlaps: Overlaps
+) -> Iterator[_Errors]:
+    crowd_G = np.array([instance.crowd for instance in truth.tracks], dtype=bool)
+    category_G = np.searchsorted(records.category_ids, [instance.category_id for instance in truth.tracks])
     position = {instance.id: g for g, instance in enumerate(truth.tracks)}
-    kinds_KN, target_KN = [], []
-    found, wanted = set(), set()
-    for group in records.categories:
-        kind_N, p = _kinds(group, t, best), group.prediction_N
-        target_N = np.where(kind_N == _CLASSIFICATION, best.other_P[p], best.same_P[p])
-        found |= {position[int(one)] for one in group.annotation_TN[t][kind_N == _RIGHT]}
-        wanted |= set(target_N[(kind_N >= _CLASSIFICATION) & (kind_N <= _TRACKING)].tolist())
-        kinds_KN.append(kind_N)
-        target_KN.append(target_N)
-    return _AtThreshold(kinds_KN, target_KN, found, wanted)
-
-
-def _repaired(
-    truth: Annotations, records: MatchRecords, at: _AtThreshold, before_K: np.ndarray, kind: int
-) -> tuple[float, int]:
-    """AP at a threshold after the repair of one kind of error, and their number. before_K: AP before the repair."""
-    category_position = {category: k for k, category in enumerate(records.category_ids)}
-    errors_KN = [kind_N == kind for kind_N in at.kinds_KN]
-    removed_K = np.array([errors_N.any() for errors_N in errors_KN])
-    added: list[list[float]] = [[] for _ in records.categories]
-    fewer_K = np.zeros(len(records.categories), dtype=int)
-    if kind == _MISSED:
-        for g, instance in enumerate(truth.tracks):
-            if not instance.crowd and g not in at.found and g not in at.wanted:
-                fewer_K[category_position[instance.category_id]] += 1
-    elif kind != _SPURIOUS:
-        moved = [
-            (score, target)
-            for group, errors_N, target_N in zip(records.categories, errors_KN, at.target_KN, strict=True)
-            for score, target in zip(group.score_N[errors_N], target_N[errors_N].tolist(), strict=True)
-        ]
-        claimed = set(at.found)
-        for score, target in sorted(moved, key=lambda entry: -entry[0]):
-            if target not in claimed:
-                claimed.add(target)
-                added[category_position[truth.tracks[target].category_id]].append(score)
-    after_K = before_K.copy()
-    for k, group in enumerate(records.categories):
-        if np.isnan(before_K[k]) or not (removed_K[k] or added[k] or fewer_K[k]):
-            continue
-        kept_N = (at.kinds_KN[k] != kind) & (at.kinds_KN[k] != _IGNORED)
-        score_N = np.concatenate([group.score_N[kept_N], added[k]])
-        right_N = np.concatenate([at.kinds_KN[k][kept_N] == _RIGHT, np.ones(len(added[k]), dtype=bool)])
-        positives = int(group.positives_AV[0].sum()) - fewer_K[k]
-        order = np.argsort(-score_N, kind="stable")
-        after_K[k] = average_precision_of_ranking(right_N[order], positives) if positives else 1.0
-    return float(mean_over_categories(after_K)), int(sum(one.sum() for one in errors_KN) + fewer_K.sum())
+    weights, groups = np.ones((1, len(records.video_ids))), records.categories
+    before_KT = np.stack([average_precision(group, 0, weights)[0] for group in groups])
+    positives_K = np.array([group.positives_AV[0].sum() for group in groups])
+    category_N = np.repeat(np.arange(len(groups)), [group.score_N.size for group in groups])
+    detections = joined(groups)
+    prediction_N = detections["prediction_N"]
+    best_2P, iou_2P, switches_P = _best_overlaps(truth, predictions, overlaps)
+    (same_N, other_N), (same_iou_N, other_iou_N) = best_2P[:, prediction_N], iou_2P[:, prediction_N]
+    for t, threshold in enumerate(IOU_THRESHOLDS):
+        kind_N = np.select(
+            [
+                detections["ignored_ATN"][0, t],
+                detections["matched_ATN"][0, t],
+                same_iou_N >= threshold,
+                other_iou_N >= threshold,
+                (same_iou_N >= MIN_OVERLAP) & switches_P[prediction_N],
+                same_iou_N >= MIN_OVERLAP,
+            ],
+            [_IGNORED, _RIGHT, _SPURIOUS, _CLASSIFICATION, _TRACKING, _SEGMENTATION],
+            _SPURIOUS,
+        )
+        target_N = np.where(kind_N == _CLASSIFICATION, other_N, same_N)
+        found_G = np.zeros(len(truth.tracks), dtype=bool)
+        found_G[[position[identifier] for identifier in detections["annotation_TN"][t, kind_N == _RIGHT].tolist()]] = (
+            True
+        )
+        missed_G = ~(crowd_G | found_G)
+        missed_G[target_N[(kind_N >= _CLASSIFICATION) & (kind_N <= _TRACKING)]] = False
+        missed_K = np.bincount(category_G[missed_G], minlength=len(groups))
+        score_N, before_K = detections["score_N"], before_KT[:, t]
+        yield _Errors(category_N, score_N, kind_N, target_N, category_G, found_G, missed_K, positives_K, before_K)
 
 
 def error_gains(
@@ -176,22 +171,17 @@ def error_gains(
     """
     if records.overlaps is None:
         raise ValueError("records without overlaps: use those that `match` returns")
-    best = _best_overlaps(truth, predictions, records.overlaps)
-    weights = np.ones((1, len(records.video_ids)))
-    before_KT = np.stack([average_precision(group, 0, weights)[0] for group in records.categories])
     gains = np.zeros((len(KINDS), len(IOU_THRESHOLDS)))
     counts = np.zeros_like(gains, dtype=int)
-    for t in range(len(IOU_THRESHOLDS)):
-        at = _at_threshold(truth, records, t, best)
-        before = float(mean_over_categories(before_KT[:, t]))
+    for t, errors in enumerate(_errors_by_threshold(truth, predictions, records, records.overlaps)):
+        before = float(mean_over_categories(errors.before_K))
         for kind in range(len(KINDS)):
-            after, counts[kind, t] = _repaired(truth, records, at, before_KT[:, t], kind)
+            after, counts[kind, t] = errors.repaired(kind)
             gains[kind, t] = after - before
-    defined = not np.isnan(gains).any()
     return {
         name: {
-            "AP50": float(gains[kind, 0]) if defined else None,
-            "AP": float(gains[kind].mean()) if defined else None,
+            "AP50": none_if_nan(gains[kind, 0]),
+            "AP": none_if_nan(gains[kind].mean()),
             "count": int(counts[kind, 0]),
         }
         for kind, name in enumerate(KINDS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mssts.core.files import sha256_file, write_json
 from mssts.data.datasets import expected_categories
 from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
-from mssts.evaluation.average_precision import coco_metrics, overall_and_per_category
+from mssts.evaluation.average_precision import coco_metrics, coco_values, mean_coco_metrics
 from mssts.evaluation.errors import error_gains
 from mssts.evaluation.matching import match
 from mssts.evaluation.records_file import write_records
@@ -55,15 +55,17 @@ def evaluate(
     truth = read_annotations(annotations, lenient=lenient, expected=expected)
     found = read_submission(predictions, truth, lenient)
     records = match(truth, found.predictions, challenge_attributes(truth))
-    overall, by_category = overall_and_per_category(records)
+    values = [coco_values(records, group) for group in records.categories]
     metrics = {
-        "overall": overall,
+        "overall": mean_coco_metrics(values),
         "class_agnostic": coco_metrics(records, [records.pooled]),
-        "per_category": dict(zip(truth.categories.values(), by_category, strict=True)),
+        "per_category": {
+            name: mean_coco_metrics([value]) for name, value in zip(truth.categories.values(), values, strict=True)
+        },
         "attributes": attribute_metrics(records),
         "errors": error_gains(truth, found.predictions, records),
         "warnings": [
-            {"file": file, "what": notice.what, "count": notice.count, "first": notice.first}
+            {"file": file, **vars(notice)}
             for file, notices in (("annotations", truth.notices), ("predictions", found.notices))
             for notice in notices
         ],

@@ -8,12 +8,12 @@ pooled (class-agnostic). A *view* defines which instances are ignored: by area r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
 
-from mssts.evaluation.video_iou import ratio, shared_and_united
+from mssts.evaluation.video_iou import video_iou
 from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.submission import MAX_DETECTIONS, Prediction
 from mssts.ytvis.tracks import Track
@@ -48,6 +48,18 @@ class GroupRecords:
     ignored_ATN: np.ndarray
     annotation_TN: np.ndarray
     positives_AV: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> GroupRecords:
+        """Records of the detections at the chosen positions, in their order."""
+        return replace(self, **{name: getattr(self, name)[..., chosen] for name in PER_DETECTION})
+
+
+PER_DETECTION = tuple(field.name for field in fields(GroupRecords) if field.name != "positives_AV")
+
+
+def joined(groups: Sequence[GroupRecords]) -> dict[str, np.ndarray]:
+    """The fields of the detections of some groups, group after group."""
+    return {name: np.concatenate([getattr(group, name) for group in groups], axis=-1) for name in PER_DETECTION}
 
 
 @dataclass(frozen=True)
@@ -87,33 +99,6 @@ class MatchRecords:
     categories: tuple[GroupRecords, ...]
     pooled: GroupRecords
     overlaps: Overlaps | None = None
-
-
-@dataclass(frozen=True)
-class _Views:
-    """Per view: whether an instance counts, and the area range outside which an unmatched detection is ignored."""
-
-    names: tuple[str, ...]
-    attributes: Mapping[int, Mapping[str, bool]]
-
-    def ignored_AI(self, instances: Sequence[Track]) -> np.ndarray:
-        """(A, I) bool: crowds everywhere, instances outside the area range or without the attribute."""
-        ignored = np.zeros((len(self.names), len(instances)), dtype=bool)
-        for i, instance in enumerate(instances):
-            for a, name in enumerate(self.names):
-                if name in AREA_RANGES:
-                    low, high = AREA_RANGES[name]
-                    counts = low <= instance.area <= high
-                else:
-                    counts = self.attributes[instance.id].get(name.removeprefix(ATTRIBUTE_VIEW), False)
-                ignored[a, i] = instance.crowd or not counts
-        return ignored
-
-    def outside_AP(self, predictions: Sequence[Prediction]) -> np.ndarray:
-        """(A, P) bool: predictions outside the area range; none in a view of an attribute."""
-        areas = np.array([prediction.area for prediction in predictions], dtype=np.float64)
-        low_A, high_A = np.transpose([AREA_RANGES.get(name, AREA_RANGES["all"]) for name in self.names])
-        return (areas < low_A[:, None]) | (areas > high_A[:, None])
 
 
 def match_greedily(
@@ -176,58 +161,40 @@ def _top_detections(score_P: np.ndarray, *keys: np.ndarray) -> tuple[np.ndarray,
     return order[rank < MAX_DETECTIONS], rank[rank < MAX_DETECTIONS]
 
 
-class _Assignments:
-    """Which instances the kept detections are matched to; arrays as in `GroupRecords`.
-
-    Args:
-        position_N: Positions of the detections in the list of predictions, video after video.
-        rank_N: Their ranks in their video and group.
-        outside_AP: Whether a prediction is outside of the area range of a view.
-    """
-
-    def __init__(self, position_N: np.ndarray, rank_N: np.ndarray, outside_AP: np.ndarray) -> None:
-        self.position_N, self.rank_N = position_N, rank_N
-        self.ignored_ATN = np.repeat(outside_AP[:, None, position_N], len(IOU_THRESHOLDS), axis=1)
-        self.matched_ATN = np.zeros_like(self.ignored_ATN)
-        self.annotation_TN = np.zeros(self.ignored_ATN.shape[1:], dtype=np.int64)
-
-    def match(
-        self, here: slice, iou_DG: np.ndarray, crowd_G: np.ndarray, id_G: np.ndarray, ignored_AG: np.ndarray
-    ) -> None:
-        """Match the detections `here`, which are of one video and by falling score, to its instances."""
-        if not iou_DG.size or iou_DG.max() < IOU_THRESHOLDS[0]:
-            return
-        matched_ATD = match_greedily(iou_DG, crowd_G, ignored_AG)
-        on_any_ATD = matched_ATD >= 0
-        on_ignored_ATD = on_any_ATD & ignored_AG[np.arange(len(ignored_AG))[:, None, None], matched_ATD]
-        found_ATD = on_any_ATD & (id_G[matched_ATD] != 0)  # [code] reads id 0 as no match (`lenient` only)
-        self.matched_ATN[..., here] = found_ATD & ~on_ignored_ATD
-        self.ignored_ATN[..., here] = on_ignored_ATD | (~found_ATD & self.ignored_ATN[..., here])
-        self.annotation_TN[:, here] = np.where(on_any_ATD[0], id_G[matched_ATD[0]], 0)
-
-    def records(self, chosen: np.ndarray, columns_P: Sequence[np.ndarray], positives_AV: np.ndarray) -> GroupRecords:
-        """Records of the chosen detections. columns_P: score, video and index of all predictions."""
-        score_P, video_P, index_P = columns_P
-        chosen = chosen[np.argsort(-score_P[self.position_N[chosen]], kind="stable")]
-        position_N = self.position_N[chosen]
-        return GroupRecords(
-            video_N=video_P[position_N].astype(np.int32),
-            rank_N=self.rank_N[chosen].astype(np.int32),
-            score_N=score_P[position_N],
-            prediction_N=index_P[position_N].astype(np.int32),
-            matched_ATN=self.matched_ATN[..., chosen],
-            ignored_ATN=self.ignored_ATN[..., chosen],
-            annotation_TN=self.annotation_TN[:, chosen],
-            positives_AV=positives_AV,
-        )
+def _match_video(
+    group: GroupRecords, here: slice, iou_DG: np.ndarray, crowd_G: np.ndarray, id_G: np.ndarray, ignored_AG: np.ndarray
+) -> None:
+    """Match the detections `here` of a group, which are of one video and by falling score, to its instances."""
+    if not iou_DG.size or iou_DG.max() < IOU_THRESHOLDS[0]:
+        return
+    matched_ATD = match_greedily(iou_DG, crowd_G, ignored_AG)
+    on_any_ATD = matched_ATD >= 0
+    on_ignored_ATD = on_any_ATD & ignored_AG[np.arange(len(ignored_AG))[:, None, None], matched_ATD]
+    found_ATD = on_any_ATD & (id_G[matched_ATD] != 0)  # [code] reads id 0 as no match (`lenient` only)
+    group.matched_ATN[..., here] = found_ATD & ~on_ignored_ATD
+    group.ignored_ATN[..., here] = on_ignored_ATD | (~found_ATD & group.ignored_ATN[..., here])
+    group.annotation_TN[:, here] = np.where(on_any_ATD[0], id_G[matched_ATD[0]], 0)
 
 
-def _indices(records: Sequence[Prediction] | Sequence[Track], truth: Annotations) -> tuple[np.ndarray, np.ndarray]:
-    """Position of the video (by ascending id) and of the category of each record."""
-    video_of = {video: v for v, video in enumerate(sorted(truth.videos))}
-    category_of = {category: k for k, category in enumerate(truth.categories)}
-    videos = np.array([video_of[one.video_id] for one in records], dtype=np.int64)
-    return videos, np.array([category_of[one.category_id] for one in records], dtype=np.int64)
+def _unmatched(predictions: Sequence[Prediction], truth: Annotations, outside_AN: np.ndarray) -> GroupRecords:
+    """Records of all predictions, in their order, before they are matched and ranked."""
+    ignored_ATN = np.repeat(outside_AN[:, None], len(IOU_THRESHOLDS), axis=1)
+    return GroupRecords(
+        video_N=np.searchsorted(sorted(truth.videos), [one.video_id for one in predictions]).astype(np.int32),
+        rank_N=np.zeros(len(predictions), dtype=np.int32),
+        score_N=np.array([one.score for one in predictions], dtype=np.float64),
+        prediction_N=np.array([one.index for one in predictions], dtype=np.int32),
+        matched_ATN=np.zeros_like(ignored_ATN),
+        ignored_ATN=ignored_ATN,
+        annotation_TN=np.zeros(ignored_ATN.shape[1:], dtype=np.int64),
+        positives_AV=np.zeros((len(outside_AN), len(truth.videos)), dtype=np.int32),
+    )
+
+
+def _outside(records: Sequence[Prediction] | Sequence[Track]) -> np.ndarray:
+    """(area ranges, records) bool, whether a record is outside of a range."""
+    area_N = np.array([record.area for record in records], dtype=np.float64)
+    return np.array([(area_N < low) | (area_N > high) for low, high in AREA_RANGES.values()])
 
 
 def _slices_of_videos(video_N: np.ndarray, videos: int) -> list[slice]:
@@ -236,25 +203,11 @@ def _slices_of_videos(video_N: np.ndarray, videos: int) -> list[slice]:
     return [slice(*ends) for ends in pairwise(borders)]
 
 
-def _positives(ignored_AI: np.ndarray, group_I: np.ndarray, video_I: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(groups, A, V) int32, number of instances that count; shape: number of groups and of videos."""
-    positives = np.zeros((shape[0], len(ignored_AI), shape[1]), dtype=np.int32)
-    for ignored_I, positives_KV in zip(ignored_AI, positives.swapaxes(0, 1), strict=True):
-        np.add.at(positives_KV, (group_I, video_I), ~ignored_I)
-    return positives
-
-
 def _followed(iou_DGT: np.ndarray, position_G: np.ndarray) -> np.ndarray:
     """(D, T) position of the instance that each detection follows in each frame, -1 for none."""
     if not iou_DGT.size:
         return np.full(iou_DGT.shape[::2], -1)
     return np.where(iou_DGT.max(axis=1) >= MIN_FOLLOWED_IOU, position_G[iou_DGT.argmax(axis=1)], -1)
-
-
-def _overlaps(parts: list[tuple[np.ndarray, ...]], followed: Mapping[int, np.ndarray]) -> Overlaps:
-    empty = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))
-    prediction_P, instance_P, iou_P = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
-    return Overlaps(prediction_P, instance_P, iou_P, followed)
 
 
 def match(
@@ -276,58 +229,65 @@ def match(
     Returns:
         Records with the views "all", "small", "medium", "large" and "attribute:<name>" for each name.
     """
-    attributes = attributes or {instance.id: {} for instance in truth.tracks}
+    attributes = attributes or {}
     names = sorted({name for flags in attributes.values() for name in flags})
-    views = _Views((*AREA_RANGES, *(f"{ATTRIBUTE_VIEW}{name}" for name in names)), attributes)
-    video_I, category_I = _indices(truth.tracks, truth)
-    video_P, category_P = _indices(predictions, truth)
-    ignored_AI, outside_AP = views.ignored_AI(truth.tracks), views.outside_AP(predictions)
-    crowd_I = np.array([one.crowd for one in truth.tracks], dtype=bool)
-    id_I = np.array([one.id for one in truth.tracks], dtype=np.int64)
-    score_P = np.array([one.score for one in predictions], dtype=np.float64)
-    index_P = np.array([one.index for one in predictions], dtype=np.int64)
+    category_ids = list(truth.categories)
+    crowd_I = np.array([track.crowd for track in truth.tracks], dtype=bool)
+    id_I = np.array([track.id for track in truth.tracks], dtype=np.int64)
+    video_I = np.searchsorted(sorted(truth.videos), [track.video_id for track in truth.tracks])
+    category_I = np.searchsorted(category_ids, [track.category_id for track in truth.tracks])
+    lacking_AI = [[not attributes[track.id].get(name, False) for track in truth.tracks] for name in names]
+    ignored_AI = crowd_I | np.array([*_outside(truth.tracks), *lacking_AI], dtype=bool)
+    outside_4P = _outside(predictions)  # the views of attributes are of any area, as the view "all"
+    unmatched = _unmatched(predictions, truth, np.concatenate([outside_4P, *[outside_4P[:1]] * len(names)]))
+    category_P = np.searchsorted(category_ids, [prediction.category_id for prediction in predictions])
 
-    per_category = _Assignments(*_top_detections(score_P, category_P, video_P), outside_AP)
+    position_N, rank_N = _top_detections(unmatched.score_N, category_P, unmatched.video_N)
+    per_category = replace(unmatched.take(position_N), rank_N=rank_N.astype(np.int32))
+    category_N = category_P[position_N]
     # A detection among the pooled hundred is among its category's hundred, at the position `pooled_N` of these.
-    pooled_N, rank_N = _top_detections(score_P[per_category.position_N], video_P[per_category.position_N])
-    pooled = _Assignments(per_category.position_N[pooled_N], rank_N, outside_AP)
+    pooled_N, rank_N = _top_detections(per_category.score_N, per_category.video_N)
+    pooled = replace(per_category.take(pooled_N), rank_N=rank_N.astype(np.int32))
     order_I = np.lexsort((category_I, video_I))
-    place_I = np.argsort(order_I)
+    rank_I = np.argsort(order_I)
     pooled_I = np.array(truth.pooled, dtype=np.int64)
     pooled_I = pooled_I[np.lexsort((category_I[pooled_I], video_I[pooled_I]))]
     overlaps: list[tuple[np.ndarray, ...]] = []
     followed: dict[int, np.ndarray] = {}
-    videos = [
-        _slices_of_videos(video, len(truth.videos))
-        for video in (video_P[per_category.position_N], video_P[pooled.position_N], video_I[order_I], video_I[pooled_I])
-    ]
-    for here, here_pooled, there, there_pooled in zip(*videos, strict=True):
-        position_D, position_G = per_category.position_N[here], order_I[there]
-        tracks = [predictions[p].masks for p in position_D], [truth.tracks[i].masks for i in position_G]
-        shared_DGT, united_DGT = shared_and_united(*tracks)
-        iou_DG = ratio(shared_DGT.sum(axis=2), united_DGT.sum(axis=2))
-        same_DG = category_P[position_D][:, None] == category_I[position_G]
-        per_category.match(here, iou_DG * same_DG, crowd_I[position_G], id_I[position_G], ignored_AI[:, position_G])
+    sorted_videos = per_category.video_N, pooled.video_N, video_I[order_I], video_I[pooled_I]
+    slices = [_slices_of_videos(video_N, len(truth.videos)) for video_N in sorted_videos]
+    for detections, pooled_detections, instances, pooled_instances in zip(*slices, strict=True):
+        index_D, position_G = per_category.prediction_N[detections].astype(np.int64), order_I[instances]
+        iou_DG, iou_DGT = video_iou(
+            [predictions[p].masks for p in position_N[detections]], [truth.tracks[i].masks for i in position_G]
+        )
+        same_DG = category_N[detections, None] == category_I[position_G]
+        truth_G = crowd_I[position_G], id_I[position_G], ignored_AI[:, position_G]
+        _match_video(per_category, detections, iou_DG * same_DG, *truth_G)
         rows, columns = np.nonzero(iou_DG >= MIN_OVERLAP)
-        overlaps.append((index_P[position_D][rows], position_G[columns], iou_DG[rows, columns]))
-        one = ~crowd_I[position_G]
-        followed_DT = _followed(ratio(shared_DGT[:, one], united_DGT[:, one]), position_G[one])
-        followed |= zip(index_P[position_D].tolist(), followed_DT, strict=True)
-        position_G = pooled_I[there_pooled]
-        iou_DG = iou_DG[pooled_N[here_pooled] - here.start][:, place_I[position_G] - there.start]
-        pooled.match(here_pooled, iou_DG, crowd_I[position_G], id_I[position_G], ignored_AI[:, position_G])
+        overlaps.append((index_D[rows], position_G[columns], iou_DG[rows, columns]))
+        single_G = ~crowd_I[position_G]
+        followed |= zip(index_D.tolist(), _followed(iou_DGT[:, single_G], position_G[single_G]), strict=True)
+        position_G = pooled_I[pooled_instances]
+        iou_DG = iou_DG[pooled_N[pooled_detections] - detections.start][:, rank_I[position_G] - instances.start]
+        truth_G = crowd_I[position_G], id_I[position_G], ignored_AI[:, position_G]
+        _match_video(pooled, pooled_detections, iou_DG, *truth_G)
 
-    positives_KAV = _positives(ignored_AI, category_I, video_I, (len(truth.categories), len(truth.videos)))
-    pooled_1AV = _positives(ignored_AI[:, pooled_I], 0 * pooled_I, video_I[pooled_I], (1, len(truth.videos)))
-    columns_P = (score_P, video_P, index_P)
+    def ranked(group: GroupRecords, instances: np.ndarray) -> GroupRecords:
+        counted = [video_I[instances[~ignored_I[instances]]] for ignored_I in ignored_AI]
+        positives_AV = [np.bincount(video_N, minlength=len(truth.videos)) for video_N in counted]
+        order = np.argsort(-group.score_N, kind="stable")
+        return replace(group.take(order), positives_AV=np.array(positives_AV, dtype=np.int32))
+
+    prediction_P, instance_P, iou_P = (np.concatenate(column) for column in zip(*overlaps, strict=True))
     return MatchRecords(
         tuple(sorted(truth.videos)),
-        tuple(truth.categories),
-        views.names,
+        tuple(category_ids),
+        (*AREA_RANGES, *(f"{ATTRIBUTE_VIEW}{name}" for name in names)),
         tuple(
-            per_category.records(np.flatnonzero(category_P[per_category.position_N] == k), columns_P, positives_AV)
-            for k, positives_AV in enumerate(positives_KAV)
+            ranked(per_category.take(np.flatnonzero(category_N == k)), np.flatnonzero(category_I == k))
+            for k in range(len(category_ids))
         ),
-        pooled.records(np.arange(pooled_N.size), columns_P, pooled_1AV[0]),
-        _overlaps(overlaps, followed),
+        ranked(pooled, pooled_I),
+        Overlaps(prediction_P, instance_P, iou_P, followed),
     )

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
-from mssts.evaluation.matching import GroupRecords, MatchRecords
-
-_PER_DETECTION = tuple(field.name for field in fields(GroupRecords) if field.name != "positives_AV")
+from mssts.evaluation.matching import PER_DETECTION, GroupRecords, MatchRecords, joined
 
 
 def write_records(path: Path, records: MatchRecords) -> None:
@@ -26,7 +23,6 @@ def write_records(path: Path, records: MatchRecords) -> None:
         records: What `match` returned.
     """
     groups = (*records.categories, records.pooled)
-    arrays = {name: np.concatenate([getattr(group, name) for group in groups], axis=-1) for name in _PER_DETECTION}
     with atomic_write(path, "wb") as file:
         np.savez_compressed(
             file,
@@ -36,7 +32,7 @@ def write_records(path: Path, records: MatchRecords) -> None:
             views=np.array(records.views),
             group_sizes=np.array([group.video_N.size for group in groups], dtype=np.int64),
             positives=np.stack([group.positives_AV for group in groups]),
-            **arrays,
+            **joined(groups),
         )
 
 
@@ -51,7 +47,7 @@ def read_records(path: Path) -> MatchRecords:
     try:
         with np.load(path, allow_pickle=False) as stored:
             ends = np.cumsum(stored["group_sizes"])[:-1]
-            columns = [np.split(stored[name], ends, axis=-1) for name in _PER_DETECTION]
+            columns = [np.split(stored[name], ends, axis=-1) for name in PER_DETECTION]
             groups = [GroupRecords(*group) for group in zip(*columns, stored["positives"], strict=True)]
             return MatchRecords(
                 tuple(stored["video_ids"].tolist()),

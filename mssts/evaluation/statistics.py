@@ -20,10 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mssts.core.errors import InputError
-from mssts.evaluation.average_precision import THRESHOLD_SLICES, average_precision, mean_over_categories
+from mssts.evaluation.average_precision import AP_METRICS, ap_metrics
 from mssts.evaluation.matching import MatchRecords
 
-RESAMPLED_METRICS = ("AP", "AP75", "AP_agnostic")
 MIN_SEEDS = 6  # the fewest with which the sign-flip test can reach 5 %: 2 / 2**5 > 0.05 >= 2 / 2**6
 _MAX_SEEDS = 20  # 2**20 sign patterns are enumerated
 _REPLICATES_AT_ONCE = 256
@@ -63,7 +62,7 @@ def bootstrap_over_videos(
     replicates: int,
     generator: np.random.Generator,
     confidence: float = 0.95,
-    metrics: Sequence[str] = RESAMPLED_METRICS,
+    metrics: Sequence[str] = AP_METRICS,
 ) -> dict[str, BootstrapInterval]:
     """Paired bootstrap over videos of the difference second - first, without matching again.
 
@@ -73,7 +72,7 @@ def bootstrap_over_videos(
         replicates: Number of resamples. Every run is evaluated on the same resampled videos.
         generator: Random generator that draws the resamples.
         confidence: Probability mass of the interval.
-        metrics: Which of `RESAMPLED_METRICS`.
+        metrics: Names as for `ap_metrics`.
 
     Returns:
         For each metric the difference and its percentile interval.
@@ -111,23 +110,11 @@ def _differences(
     first: Sequence[MatchRecords], second: Sequence[MatchRecords], weights_RV: np.ndarray, metrics: Sequence[str]
 ) -> np.ndarray:
     """(metrics, R) differences second - first of the means over runs."""
-    means = [np.mean([_metric_values(run, weights_RV, metrics) for run in runs], axis=0) for runs in (first, second)]
+    means = []
+    for runs in (first, second):
+        values = [ap_metrics(run, run.views.index("all"), weights_RV, metrics) for run in runs]
+        means.append(np.mean([list(of_run.values()) for of_run in values], axis=0))
     return means[1] - means[0]
-
-
-def _metric_values(records: MatchRecords, weights_RV: np.ndarray, metrics: Sequence[str]) -> np.ndarray:
-    """(metrics, R) values of some of `RESAMPLED_METRICS`."""
-    view = records.views.index("all")
-    if "AP" in metrics or "AP75" in metrics:
-        precision_RT = mean_over_categories([average_precision(one, view, weights_RV) for one in records.categories])
-    return np.stack(
-        [
-            average_precision(records.pooled, view, weights_RV).mean(axis=1)
-            if name == "AP_agnostic"
-            else precision_RT[:, THRESHOLD_SLICES[name]].mean(axis=1)
-            for name in metrics
-        ]
-    )
 
 
 def sign_flip_p_value(differences: Sequence[float]) -> float:

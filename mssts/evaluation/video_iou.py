@@ -10,16 +10,16 @@ from pycocotools import mask as coco_mask
 from mssts.ytvis.masks import TrackMasks
 
 
-def shared_and_united(
-    predicted: Sequence[TrackMasks], annotated: Sequence[TrackMasks]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels in the intersection and in the union of each predicted and each annotated track of one video.
+def video_iou(predicted: Sequence[TrackMasks], annotated: Sequence[TrackMasks]) -> tuple[np.ndarray, np.ndarray]:
+    """IoU of each predicted and each annotated track of one video [code: YouTube-VIS evaluation].
 
     Frames are paired as in the reference evaluator: the shorter track ends both, and two masks of different sizes count
-    as empty (both happen with `lenient` only).
+    as empty (both happen with `lenient` only). The numbers of pixels are exact integers.
 
     Returns:
-        Two arrays (P, G, T) int64, by frame; T is the length of the longest track.
+        (P, G) float64 in 0..1, sum of intersections / sum of unions: a frame in which only one of the two is present
+        adds to the union; 0 where both are empty in every frame. (P, G, T) float64, the IoU of each frame; T is the
+        length of the longest track.
     """
     frames = max((track.areas_T.size for track in (*predicted, *annotated)), default=0)
     shared_PGT = np.zeros((len(predicted), len(annotated), frames), dtype=np.int64)
@@ -36,23 +36,11 @@ def shared_and_united(
             if first.irregular is not None or second.irregular is not None:
                 for t, masks in enumerate(zip(first.run_lengths(), second.run_lengths(), strict=False)):
                     shared_PGT[p, g, t], united_PGT[p, g, t] = _irregular_pixels(*masks)
-    return shared_PGT, united_PGT
+    return _ratio(shared_PGT.sum(axis=2), united_PGT.sum(axis=2)), _ratio(shared_PGT, united_PGT)
 
 
-def ratio(shared: np.ndarray, united: np.ndarray) -> np.ndarray:
-    """IoU in 0..1, float64; 0 where nothing is united."""
+def _ratio(shared: np.ndarray, united: np.ndarray) -> np.ndarray:
     return np.divide(shared, united, out=np.zeros(shared.shape), where=united > 0)
-
-
-def video_iou(predicted: Sequence[TrackMasks], annotated: Sequence[TrackMasks]) -> np.ndarray:
-    """IoU of each predicted and each annotated track of one video [code: YouTube-VIS evaluation].
-
-    Returns:
-        (P, G) float64 in 0..1: sum of intersections / sum of unions. A frame in which only one of the two is present
-        adds to the union; 0 where both are empty in every frame. The numbers of pixels are exact integers.
-    """
-    shared_PGT, united_PGT = shared_and_united(predicted, annotated)
-    return ratio(shared_PGT.sum(axis=2), united_PGT.sum(axis=2))
 
 
 class _Outlines:

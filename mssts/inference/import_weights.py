@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,15 +15,14 @@ from mssts.core.checkpoint import save_checkpoint
 from mssts.core.errors import InputError
 from mssts.data.categories import CORRECTED, coco_map
 from mssts.data.datasets import entry
-from mssts.inference.public_names import import_public, our_names
+from mssts.inference.public_names import import_public, internal_names
 from mssts.models import build_model
 from mssts.models.heads import PRIOR_LOGIT
 
 KEEP, DROP = "keep", "drop"
 YTVIS_LOGITS, COCO_LOGITS = 42, 91  # [code] logit = category id; 0 and, of YouTube-VIS, 41 are no category
-ILLEGAL = ""  # name of a logit that stands for no category: prediction never emits it
+NO_CATEGORY = ""  # name of a logit that stands for no category: prediction never emits it
 
-_CLASS_HEAD = re.compile(r"class_heads\.\d+\.(weight|bias)")
 _BACKBONES = {  # a public entry and its shape that identify a backbone
     "swin_l": ("detr.backbone.0.body.layers.2.blocks.17.norm1.weight", (768,)),
     "resnet101": ("detr.backbone.0.body.layer3.22.conv2.weight", (256, 256, 3, 3)),
@@ -55,18 +52,23 @@ def import_weights(source: Path, output: Path, class_head: str = KEEP, dataset: 
     config = _config(public)
     classes = len(public.get("detr.class_embed.0.bias", range(YTVIS_LOGITS)))
     categories = _categories(classes, dataset, source)
-    _check(public, config, backbone, classes, source)
-    weights = {name: tensor.clone() for name, tensor in import_public(public).items()}
+    with torch.device("meta"):
+        model = build_model(config.model, backbone, classes)
+    try:
+        converted = _convert(public, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()})
+    except InputError as error:
+        raise InputError(f"{source}: does not match a SeqFormer model with backbone {backbone}; {error}") from None
+    weights = {name: tensor.clone() for name, tensor in converted.items()}
+    heads = [name for name in weights if name.startswith("class_heads.")]
     if class_head == DROP:
-        weights = {name: tensor for name, tensor in weights.items() if not _CLASS_HEAD.fullmatch(name)}
+        weights = {name: tensor for name, tensor in weights.items() if name not in heads}
     elif class_head != KEEP:
         rows = _rows(classes, dataset, class_head)
-        weights = {n: _remapped(t, rows) if _CLASS_HEAD.fullmatch(n) else t for n, t in weights.items()}
+        weights |= {name: _remapped(weights[name], rows) for name in heads}
         categories = list(entry(class_head).categories)
     content = {"model": weights, "backbone": backbone, "categories": [list(category) for category in categories]}
     save_checkpoint(output, content | {"config": configuration.canonical(config)})
-    dropped = [name for name in public if not our_names(name)]
-    return dropped + ([name for name in public if "class_embed" in name] if class_head == DROP else [])
+    return [n for n in public if not internal_names(n) or (class_head == DROP and "class_embed" in n)]
 
 
 def read_public(source: Path) -> dict[str, Tensor]:
@@ -78,7 +80,10 @@ def read_public(source: Path) -> dict[str, Tensor]:
             content = torch.load(source, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{source}: damaged, or more than tensors and plain values ({reason}). Get it anew.") from None
+        raise InputError(
+            f"{source}: cannot be loaded: damaged, or it contains objects other than tensors and plain values "
+            f"({reason}). Download it again."
+        ) from None
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         keys = ", ".join(map(str, content))[:200] if isinstance(content, dict) else type(content).__name__
@@ -90,7 +95,7 @@ def _backbone(public: dict[str, Tensor], source: Path) -> str:
     for backbone, (name, shape) in _BACKBONES.items():
         if name in public and tuple(public[name].shape) == shape:
             return backbone
-    raise InputError(f"{source}: found no backbone that is known; expected one of {', '.join(_BACKBONES)}.")
+    raise InputError(f"{source}: unknown backbone; expected a checkpoint with one of {', '.join(_BACKBONES)}.")
 
 
 def _config(public: dict[str, Tensor]) -> Config:
@@ -105,44 +110,41 @@ def _config(public: dict[str, Tensor]) -> Config:
     return Config.model_validate(tree)
 
 
-def _check(public: dict[str, Tensor], config: Config, backbone: str, classes: int, source: Path) -> None:
-    problems = list(_problems(public, config, backbone, classes))
-    if problems:
-        shown = "\n".join(f"  {problem}" for problem in problems[:20])
-        more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise InputError(f"{source}: {len(problems)} problem(s) as a {backbone} checkpoint:\n{shown}{more}")
-
-
-def _problems(public: dict[str, Tensor], config: Config, backbone: str, classes: int) -> Iterator[str]:
-    with torch.device("meta"):
-        expected = {k: tuple(v.shape) for k, v in build_model(config.model, backbone, classes).state_dict().items()}
-    given: dict[str, tuple[str, Tensor]] = {}
+def _convert(public: dict[str, Tensor], expected: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Public entries under our names, which must have these shapes. Raises an InputError that lists all problems."""
+    problems: list[str] = []
+    converted: dict[str, Tensor] = {}
+    sources: dict[str, str] = {}
     for name, tensor in public.items():
         try:
-            ours = import_public({name: tensor})
+            entries = import_public({name: tensor})
         except InputError as error:
-            yield str(error)
+            problems.append(str(error))
             continue
-        for key, value in ours.items():
+        for key, value in entries.items():
             if key not in expected:
-                yield f"{name}: does not belong to this model"
+                problems.append(f"{name}: does not belong to this model")
             elif tuple(value.shape) != expected[key]:
-                yield f"{name}: found shape {tuple(tensor.shape)}; our {key} has {expected[key]}"
-            if key in given and not torch.equal(given[key][1], value):
-                yield f"{name}: differs from {given[key][0]}, which should be the same tensor"
-            given[key] = (name, value)
-    for key in expected.keys() - given.keys():
-        yield f"nothing for our {key}"
+                problems.append(f"{name}: found shape {tuple(tensor.shape)}; expected {expected[key]} for {key}")
+            if key in sources and not torch.equal(converted[key], value):
+                problems.append(f"{name}: differs from {sources[key]}, which should be the same tensor")
+            sources[key] = name
+        converted |= entries
+    problems += [f"missing: no entry of the file gives {key}" for key in expected if key not in sources]
+    if problems:
+        more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
+        raise InputError("\n  ".join([f"{len(problems)} problem(s):", *problems[:20], *more]))
+    return converted
 
 
 def _categories(classes: int, dataset: str, source: Path) -> list[tuple[int, str]]:
-    """(id, name) of each public logit; ILLEGAL where it stands for no category."""
+    """(id, name) of each public logit; NO_CATEGORY where it stands for no category."""
     if classes not in (YTVIS_LOGITS, COCO_LOGITS):
         raise InputError(f"{source}: found {classes} class logits, expected {YTVIS_LOGITS} or {COCO_LOGITS} (COCO).")
     names = dict(entry(dataset).categories)
     if classes == COCO_LOGITS:
         names = {number: f"COCO category {number}" for number in range(1, classes)}
-    return [(number, names.get(number, ILLEGAL)) for number in range(classes)]
+    return [(number, names.get(number, NO_CATEGORY)) for number in range(classes)]
 
 
 def _rows(classes: int, dataset: str, target: str) -> list[list[int]]:

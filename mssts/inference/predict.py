@@ -121,17 +121,17 @@ def video_results(
         config: Section `predict`.
     """
     classes = len(categories)
-    # Differs: the public code also emits 0 and 41, which are no categories, if their logits are among the best.
+    # Differs: public SeqFormer also emits 0 and 41, which are no categories, if their logits are among the best.
     illegal_K = torch.tensor([not name for _, name in categories], device=prediction.logits.device)
     scores = prediction.logits[0].sigmoid().masked_fill(illegal_K, -1.0).flatten()
     best = scores.argsort(descending=True, stable=True)[: config.top_k]
     best = best[scores[best] >= 0]
-    # Differs: the public code computes the masks of all queries after every layer; here only those of the chosen ones.
+    # Differs: public SeqFormer computes the masks of all queries after every layer; here only those of the chosen ones.
     queries, inverse = torch.unique(best // classes, return_inverse=True)
     logits = prediction.mask_logits(-1, 0, queries)
     masks = original_masks(logits, input_size, original_size, config.mask_threshold)
     encoded = [encode_track(track) for track in masks]
-    # Differs: the public code omits results without any mask, and the masks of scores below 0.001.
+    # Differs: the public SeqFormer code omits results without any mask, and the masks of scores below 0.001.
     return [
         {
             "video_id": video_id,
@@ -158,8 +158,8 @@ def original_masks(
         (N, T, H, W) uint8.
     """
     resize = torch.nn.functional.interpolate
-    # Differs: the public code stretches the grid at stride 4 over the whole video, although the grid extends beyond the
-    # right and bottom edge of the input where 8 does not divide its size; here that margin is cropped first.
+    # Differs: public SeqFormer stretches the grid at stride 4 over the whole video, although the grid extends beyond
+    # the right and bottom edge of the input where 8 does not divide its size; here that margin is cropped first.
     logits = resize(logits_NTHW, scale_factor=4.0, mode="bilinear", align_corners=False)
     logits = logits[..., : input_size[0], : input_size[1]]
     if tuple(input_size) != tuple(original_size):

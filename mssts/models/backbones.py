@@ -12,6 +12,7 @@ import transformers  # lazy: a model's own module is loaded when it is used, whi
 from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
+from torchvision.ops import Conv2dNormActivation
 
 from mssts.core.errors import InputError
 
@@ -35,23 +36,14 @@ class Backbone:
 
 
 class Tiny(nn.Module):
-    """A stem and four residual blocks, each at half the resolution, with trained batch norm [ours]."""
+    """For small frames: a stem and four residual blocks that halve the resolution, with trained batch norm [ours]."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, widths[0], 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(inplace=True),
-        )
+        self.stem = Conv2dNormActivation(3, widths[0], 3, stride=2)
         self.blocks = nn.ModuleList(
-            BasicBlock(
-                before,
-                after,
-                stride=2,
-                downsample=nn.Sequential(nn.Conv2d(before, after, 1, stride=2, bias=False), nn.BatchNorm2d(after)),
-            )
-            for before, after in itertools.pairwise(widths)
+            BasicBlock(i, o, 2, Conv2dNormActivation(i, o, 1, stride=2, activation_layer=None))
+            for i, o in itertools.pairwise(widths)
         )
         self.to(memory_format=torch.channels_last)  # a third faster on a CPU
 
@@ -63,11 +55,6 @@ class Tiny(nn.Module):
             features = block(features)
             maps.append(features)
         return maps[1:]
-
-
-def tiny(weights: str | None) -> nn.Module:
-    """A backbone for small frames. There are no ImageNet weights."""
-    return Tiny((16, 24, 48, 64, 96))
 
 
 def resnet(name: str) -> Callable[[str | None], nn.Module]:
@@ -82,8 +69,8 @@ def resnet(name: str) -> Callable[[str | None], nn.Module]:
             out_indices=(2, 3, 4),
         )
         model = freeze_batch_norm_2d(model)
-        for frozen in (model["conv1"], model["layer1"]):
-            frozen.requires_grad_(False)
+        model["conv1"].requires_grad_(False)
+        model["layer1"].requires_grad_(False)
         return model
 
     return build
@@ -118,7 +105,7 @@ def swin_l(weights: str | None) -> nn.Module:
 
 
 BACKBONES: dict[str, Backbone] = {
-    "tiny": Backbone((48, 64, 96), tiny, has_weights=False),
+    "tiny": Backbone((48, 64, 96), lambda weights: Tiny((16, 24, 48, 64, 96)), has_weights=False),
     "resnet50": Backbone((512, 1024, 2048), resnet("resnet50")),
     "resnet101": Backbone((512, 1024, 2048), resnet("resnet101")),
     "swin_l": Backbone((384, 768, 1536), swin_l),
@@ -148,6 +135,6 @@ def build_backbone(name: str, weights: str | None, seed: int) -> nn.Module:
                 raise
             reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"backbone {name}: ImageNet weights {wanted!r} cannot be loaded ({reason}). Be online once, or set "
-                "pretrain.backbone_weights to a local file (ResNet) or folder (Swin)."
+                f"backbone {name}: ImageNet weights {wanted!r} cannot be loaded ({reason}). Connect to the internet "
+                "once to download them, or set pretrain.backbone_weights to a local file (ResNet) or folder (Swin)."
             ) from None

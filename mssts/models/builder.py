@@ -9,15 +9,13 @@ from mssts.config import ModelSection
 from mssts.core.errors import InputError
 from mssts.models.backbones import BACKBONES, build_backbone
 from mssts.models.decoder import Decoder, DecoderLayer
-from mssts.models.deformable_attention import DeformableAttention
 from mssts.models.encoder import DeformableBranch, Encoder, EncoderLayer
-from mssts.models.heads import BoxHead, ClassHead, MaskParameterHead
+from mssts.models.heads import ClassHead, MaskParameterHead
 from mssts.models.initialisation import initialise
 from mssts.models.input_projection import InputProjection
-from mssts.models.layers import FeedForward, SelfAttention
 from mssts.models.mask_features import MaskFeatures
 from mssts.models.model import MsStsVis
-from mssts.models.ms_sts import InterScaleAttention, IntraScaleAttention, MsSts, OwnFrame, ScaleAttention, WholeClip
+from mssts.models.ms_sts import InterScaleAttention, IntraScaleAttention, MsSts, ScaleAttention
 from mssts.models.position import TokenGeometry
 from mssts.models.registry import BLOCKS, BRANCHES
 from mssts.models.temporal import TemporalAttention
@@ -47,7 +45,7 @@ def build_model(
     _check(config, backbone)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     seed = int(torch.randint(2**62, (), generator=generator, device="cpu"))
-    channels, dropout = config.hidden_dim, config.dropout
+    channels, temporal = config.hidden_dim, config.decoder.temporal
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for draws in the constructors of registered parts; `initialise` replaces the others
@@ -58,45 +56,28 @@ def build_model(
             encoder=Encoder(
                 [
                     EncoderLayer(
-                        branches=nn.ModuleDict(
-                            {
-                                "deformable": DeformableBranch(
-                                    DeformableAttention(channels, config.heads, config.levels, config.points),
-                                    nn.Linear(channels, channels),
-                                ),
-                                **_ms_sts(config),
-                                **BRANCHES.build(config.encoder.branches, config),
-                            }
-                        ),
-                        feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
-                        channels=channels,
-                        dropout=dropout,
+                        config,
+                        branches={
+                            "deformable": DeformableBranch(config),
+                            **_ms_sts(config),
+                            **BRANCHES.build(config.encoder.branches, config),
+                        },
                     )
                     for _ in range(config.encoder.layers)
                 ]
             ),
             decoder=Decoder(
+                config,
                 [
                     DecoderLayer(
-                        instance_self_attention=SelfAttention(channels, config.heads, dropout),
-                        box_self_attention=SelfAttention(channels, config.heads, dropout),
-                        temporal=TemporalAttention(
-                            channels, config.decoder.temporal.width, config.decoder.temporal.heads
-                        )
-                        if config.decoder.temporal.enabled
+                        config,
+                        temporal=TemporalAttention(channels, temporal.width, temporal.heads)
+                        if temporal.enabled
                         else nn.Identity(),
-                        blocks=nn.ModuleDict(BLOCKS.build(config.decoder.blocks, config)),
-                        cross_attention=DeformableAttention(channels, config.heads, config.levels, config.points),
-                        instance_feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
-                        box_feed_forward=FeedForward(channels, config.feedforward_dim, dropout),
-                        channels=channels,
-                        dropout=dropout,
+                        blocks=BLOCKS.build(config.decoder.blocks, config),
                     )
                     for _ in range(config.decoder.layers)
                 ],
-                box_heads=[BoxHead(channels) for _ in range(config.decoder.layers)],
-                queries=config.queries,
-                channels=channels,
             ),
             class_heads=[ClassHead(channels, classes) for _ in range(config.decoder.layers)],
             mask_parameter_head=MaskParameterHead(channels, config.mask_dim),
@@ -111,14 +92,12 @@ def _ms_sts(model: ModelSection) -> dict[str, nn.Module]:
     config = model.encoder.ms_sts
     if not config.enabled:
         return {}
-    sizes = (config.width, config.heads, config.feedforward_dim, model.dropout)
     stages: dict[str, ScaleAttention] = {}
     if config.intra_scale:
-        stages["intra_scale"] = IntraScaleAttention(*sizes)
+        stages["intra_scale"] = IntraScaleAttention(config, model.dropout)
     if config.inter_scale:
-        stages["inter_scale"] = InterScaleAttention(*sizes)
-    reach = OwnFrame() if config.own_frame_only else WholeClip()
-    return {"ms_sts": MsSts(model.hidden_dim, config.width, reach, stages)}
+        stages["inter_scale"] = InterScaleAttention(config, model.dropout)
+    return {"ms_sts": MsSts(model.hidden_dim, config.width, config.own_frame_only, stages)}
 
 
 def _check(config: ModelSection, backbone: str) -> None:
@@ -135,6 +114,6 @@ def _check(config: ModelSection, backbone: str) -> None:
         ("model.decoder.temporal.width", temporal.width, temporal.heads),
     ):
         if width % heads:
-            raise InputError(f"{key}: found {width}, expected a multiple of its {heads} heads")
+            raise InputError(f"{key}: found {width}, expected a multiple of the number of heads, {heads}")
     if ms_sts.enabled and not (ms_sts.intra_scale or ms_sts.inter_scale):
-        raise InputError("model.encoder.ms_sts: intra_scale and inter_scale are both off; set enabled to false instead")
+        raise InputError("model.encoder.ms_sts: intra_scale and inter_scale are both false; set enabled to false")

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mssts.config import ModelSection
 from mssts.models.deformable_attention import DeformableAttention
 from mssts.models.heads import BoxHead
 from mssts.models.layers import FeedForward, SelfAttention, module_list
@@ -21,29 +22,19 @@ class DecoderLayer(nn.Module):
         blocks: Registered blocks, see `mssts.models.registry`.
     """
 
-    def __init__(
-        self,
-        instance_self_attention: SelfAttention,
-        box_self_attention: SelfAttention,
-        temporal: nn.Module,
-        blocks: nn.ModuleDict,
-        cross_attention: DeformableAttention,
-        instance_feed_forward: FeedForward,
-        box_feed_forward: FeedForward,
-        channels: int,
-        dropout: float,
-    ) -> None:
+    def __init__(self, config: ModelSection, temporal: nn.Module, blocks: dict[str, nn.Module]) -> None:
         super().__init__()
-        self.instance_self_attention = instance_self_attention
-        self.box_self_attention = box_self_attention
+        channels, dropout = config.hidden_dim, config.dropout
+        self.instance_self_attention = SelfAttention(channels, config.heads, dropout)
+        self.box_self_attention = SelfAttention(channels, config.heads, dropout)
         self.temporal = temporal
-        self.blocks = blocks
-        self.cross_attention = cross_attention
+        self.blocks = nn.ModuleDict(blocks)
+        self.cross_attention = DeformableAttention(config)
         self.instance_projection = nn.Linear(channels, channels)
         self.box_projection = nn.Linear(channels, channels)
         self.frame_weights = nn.Linear(channels, 1)
-        self.instance_feed_forward = instance_feed_forward
-        self.box_feed_forward = box_feed_forward
+        self.instance_feed_forward = FeedForward(channels, config.feedforward_dim, dropout)
+        self.box_feed_forward = FeedForward(channels, config.feedforward_dim, dropout)
         self.instance_norms = module_list(nn.LayerNorm(channels) for _ in range(3))
         self.box_norms = module_list(nn.LayerNorm(channels) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
@@ -81,7 +72,7 @@ class DecoderLayer(nn.Module):
         boxes = self.box_norms[1](boxes + self.dropout(self.box_projection(sampled_BTNC)))
         boxes = self.box_norms[2](boxes + self.box_feed_forward(boxes))
 
-        # Differs: the public code projects each frame, then takes the mean, which is the same: the weights sum to 1.
+        # Differs: public SeqFormer projects each frame, then takes the mean, which is the same: the weights sum to 1.
         frame_weights_BTN1 = self.frame_weights(boxes).softmax(1)
         pooled_BNC = self.instance_projection((frame_weights_BTN1 * sampled_BTNC).sum(1))
         instances = self.instance_norms[1](instances + self.dropout(pooled_BNC))
@@ -95,12 +86,12 @@ class DecoderLayer(nn.Module):
 class Decoder(nn.Module):
     """Learned queries, decoder layers, and boxes that are refined after each layer."""
 
-    def __init__(self, layers: list[DecoderLayer], box_heads: list[BoxHead], queries: int, channels: int) -> None:
+    def __init__(self, config: ModelSection, layers: list[DecoderLayer]) -> None:
         super().__init__()
-        self.query_embedding = nn.Parameter(torch.zeros(queries, 2 * channels))
-        self.reference_points = nn.Linear(channels, 2)
+        self.query_embedding = nn.Parameter(torch.zeros(config.queries, 2 * config.hidden_dim))
+        self.reference_points = nn.Linear(config.hidden_dim, 2)
         self.layers = module_list(layers)
-        self.box_heads = module_list(box_heads)
+        self.box_heads = module_list(BoxHead(config.hidden_dim) for _ in layers)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Standard normal queries; Xavier reference points; the first box head starts with small boxes [code]."""
@@ -128,15 +119,11 @@ class Decoder(nn.Module):
         references = self.reference_points(positions_NC).sigmoid().expand(B, T, -1, -1)
         outputs = []
         for layer, box_head in zip(self.layers, self.box_heads, strict=True):
-            on_levels = references[:, :, :, None] * _for_references(layout.grid.valid_ratios_BL2, references)
-            instances_BNC, boxes_BTNC = layer(instances_BNC, boxes_BTNC, positions_NC, on_levels, memory_BTSC, layout)
+            ratios = layout.grid.valid_ratios_BL2[:, None, None].repeat(1, 1, 1, 1, references.shape[-1] // 2)
+            scaled = references[:, :, :, None] * ratios
+            instances_BNC, boxes_BTNC = layer(instances_BNC, boxes_BTNC, positions_NC, scaled, memory_BTSC, layout)
             logits = inverse_sigmoid(references)
             refined = (box_head(boxes_BTNC) + F.pad(logits, (0, 4 - logits.shape[-1]))).sigmoid()
             outputs.append((instances_BNC, refined, references[..., :2]))
             references = refined.detach()
         return outputs
-
-
-def _for_references(ratios_BL2: Tensor, references: Tensor) -> Tensor:
-    """Valid ratios for points (x, y) or boxes (x, y, w, h), (B, 1, 1, L, 2 or 4)."""
-    return ratios_BL2[:, None, None].repeat(1, 1, 1, 1, references.shape[-1] // 2)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mssts.config import ModelSection
 from mssts.models.position import TokenLayout
 from mssts.ops.attention import DeformableSampling
 
@@ -17,11 +18,12 @@ class DeformableAttention(nn.Module):
     There is no output projection: the decoder applies two different ones to the same sampled features.
     """
 
-    def __init__(self, channels: int, heads: int, levels: int, points: int) -> None:
+    def __init__(self, config: ModelSection) -> None:
         super().__init__()
-        self.heads, self.levels, self.points = heads, levels, points
-        self.sampling_offsets = nn.Linear(channels, heads * levels * points * 2)
-        self.attention_weights = nn.Linear(channels, heads * levels * points)
+        channels, self.heads, self.levels, self.points = config.hidden_dim, config.heads, config.levels, config.points
+        samples = self.heads * self.levels * self.points
+        self.sampling_offsets = nn.Linear(channels, samples * 2)
+        self.attention_weights = nn.Linear(channels, samples)
         self.value_projection = nn.Linear(channels, channels)
         self.sample = DeformableSampling()
 

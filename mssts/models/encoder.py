@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mssts.config import ModelSection
 from mssts.models.deformable_attention import DeformableAttention
 from mssts.models.layers import FeedForward, module_list
 from mssts.models.position import TokenLayout
@@ -12,10 +13,10 @@ from mssts.models.position import TokenLayout
 class DeformableBranch(nn.Module):
     """Deformable self-attention of the tokens within each frame [code]."""
 
-    def __init__(self, attention: DeformableAttention, output_projection: nn.Linear) -> None:
+    def __init__(self, config: ModelSection) -> None:
         super().__init__()
-        self.attention = attention
-        self.output_projection = output_projection
+        self.attention = DeformableAttention(config)
+        self.output_projection = nn.Linear(config.hidden_dim, config.hidden_dim)
 
     def forward(self, tokens_BTSC: Tensor, layout: TokenLayout) -> Tensor:
         """(B, T, S, C) -> (B, T, S, C)."""
@@ -26,13 +27,13 @@ class DeformableBranch(nn.Module):
 class EncoderLayer(nn.Module):
     """Sum of parallel branches, residual, norm, feed-forward, residual, norm [fig] [code]."""
 
-    def __init__(self, branches: nn.ModuleDict, feed_forward: FeedForward, channels: int, dropout: float) -> None:
+    def __init__(self, config: ModelSection, branches: dict[str, nn.Module]) -> None:
         super().__init__()
-        self.branches = branches
-        self.dropout = nn.Dropout(dropout)
-        self.norm1 = nn.LayerNorm(channels)
-        self.feed_forward = feed_forward
-        self.norm2 = nn.LayerNorm(channels)
+        self.branches = nn.ModuleDict(branches)
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm1 = nn.LayerNorm(config.hidden_dim)
+        self.feed_forward = FeedForward(config.hidden_dim, config.feedforward_dim, config.dropout)
+        self.norm2 = nn.LayerNorm(config.hidden_dim)
 
     def forward(self, tokens_BTSC: Tensor, layout: TokenLayout) -> Tensor:
         """(B, T, S, C) -> (B, T, S, C)."""

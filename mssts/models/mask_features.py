@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,12 +15,8 @@ class MaskFeatures(nn.Module):
     def __init__(self, channels: int, mask_channels: int) -> None:
         super().__init__()
         self.merge = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(3))
-        self.reduce = nn.ModuleList(
-            [
-                nn.Conv2d(channels, channels // 4, 3, padding=1),
-                nn.Conv2d(channels // 4, mask_channels, 3, padding=1),
-            ]
-        )
+        widths = pairwise((channels, channels // 4, mask_channels))
+        self.reduce = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in widths)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Kaiming uniform weights (a = 1), zero biases [code]."""

@@ -121,7 +121,9 @@ class MsStsVis(nn.Module):
         """
         _check(frames_BT3HW, padding_mask)
         clips = frames_BT3HW.shape[:2]
-        padding_BHW = _first_padding(padding_mask)
+        padding_BHW = None  # also where the mask is False everywhere: the same result, faster
+        if padding_mask is not None and bool(padding_mask.any()):
+            padding_BHW = padding_mask[:, 0]
 
         features = self.backbone(frames_BT3HW.flatten(0, 1))
         levels = [level.unflatten(0, clips) for level in self.input_projection(features)]
@@ -154,12 +156,7 @@ def _check(frames: Tensor, padding: Tensor | None) -> None:
         raise InputError(f"frames: found shape {tuple(frames.shape)}, expected (clips, frames, 3, height, width)")
     expected = (*frames.shape[:2], *frames.shape[3:])
     if padding is not None and tuple(padding.shape) != expected:
-        raise InputError(f"padding mask: found shape {tuple(padding.shape)}, expected {expected} to fit the frames")
-
-
-def _first_padding(padding_BTHW: Tensor | None) -> Tensor | None:
-    """Padding of the first frames; None if nothing is padded, which gives the same result faster."""
-    return padding_BTHW[:, 0] if padding_BTHW is not None and bool(padding_BTHW.any()) else None
+        raise InputError(f"padding mask: found shape {tuple(padding.shape)}, expected {expected} as the frames have")
 
 
 def _sizes(frames: Tensor, padding_BHW: Tensor | None) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mssts.config import MsStsSection
 from mssts.models.layers import FeedForward, merge_heads, split_heads
 from mssts.models.observable import ObservableAttention
 from mssts.models.position import Shapes, TokenLayout, frame_encoding
@@ -26,15 +27,15 @@ class ScaleAttention(nn.Module):
 
     observable: Sequence[ObservableAttention]
 
-    def __init__(self, width: int, heads: int, feedforward_dim: int, dropout: float) -> None:
+    def __init__(self, config: MsStsSection, dropout: float) -> None:
         super().__init__()
-        self.heads = heads
+        width, self.heads = config.width, config.heads
         self.norm1 = nn.LayerNorm(width)
         self.input_projection = nn.Linear(width, 3 * width)
         self.output_projection = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         self.norm2 = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width, feedforward_dim, dropout)
+        self.feed_forward = FeedForward(width, config.feedforward_dim, dropout)
 
     def forward(self, x_BSTD: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
         """(B, S, T, D) -> (B, S, T, D)."""
@@ -53,8 +54,8 @@ class IntraScaleAttention(ScaleAttention):
     A padded location is padded in every frame, so that no valid token ever attends to one.
     """
 
-    def __init__(self, width: int, heads: int, feedforward_dim: int, dropout: float) -> None:
-        super().__init__(width, heads, feedforward_dim, dropout)
+    def __init__(self, config: MsStsSection, dropout: float) -> None:
+        super().__init__(config, dropout)
         self.attend = ScaledDotProduct()
         self.observable = [ObservableAttention(self.attend)]
 
@@ -70,8 +71,8 @@ class InterScaleAttention(ScaleAttention):
     linear, and this order is cheaper. The coarsest scale attends to itself only.
     """
 
-    def __init__(self, width: int, heads: int, feedforward_dim: int, dropout: float) -> None:
-        super().__init__(width, heads, feedforward_dim, dropout)
+    def __init__(self, config: MsStsSection, dropout: float) -> None:
+        super().__init__(config, dropout)
         self.attend_pair = ScaledDotProduct()
         self.attend_coarsest = ScaledDotProduct()
         self.observable = [
@@ -92,44 +93,14 @@ class InterScaleAttention(ScaleAttention):
         coarser_keys, coarser_values = split_heads(coarser.flatten(0, 1), 2, self.heads)
         pair = self.attend_pair(queries, torch.cat([keys, coarser_keys], 2), torch.cat([values, coarser_values], 2))
         coarsest = self.attend_coarsest(*split_heads(projected_BSTE[:, fine:].flatten(0, 1), 3, self.heads))
-        return torch.cat([_by_clip(pair, clips), _by_clip(coarsest, clips)], 1)
+        return torch.cat([merge_heads(level).unflatten(0, (clips, -1)) for level in (pair, coarsest)], 1)
 
     def _coarser(self, projected: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
         """Keys and values of the next coarser scale at each location of all but the coarsest, (B, S', T, 2D)."""
         sizes = [height * width for height, width in shapes]
         levels = projected[..., projected.shape[-1] // 3 :].split(sizes, 1)
         paddings = [None] * len(sizes) if padding_BS is None else padding_BS.split(sizes, 1)
-        coarser = [
-            resample(levels[level + 1], shapes[level + 1], shapes[level], paddings[level + 1])
-            for level in range(len(sizes) - 1)
-        ]
-        return torch.cat(coarser, 1)
-
-
-class WholeClip(nn.Module):
-    """Every frame may attend to every frame of its clip."""
-
-    def gather(self, x_BTSD: Tensor, padding_BS: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Tokens beside those that they may attend to: (B, T, S, D) -> (B, S, T, D), padding unchanged."""
-        return x_BTSD.transpose(1, 2).contiguous(), padding_BS
-
-    def scatter(self, x_BSTD: Tensor, clips: int) -> Tensor:
-        """Inverse of `gather`, (B, S, T, D) -> (B, T, S, D)."""
-        return x_BSTD.transpose(1, 2)
-
-
-class OwnFrame(nn.Module):
-    """Capacity control: each frame becomes a clip of one frame, so that none attends to another [ours]."""
-
-    def gather(self, x_BTSD: Tensor, padding_BS: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(B, T, S, D) -> (B*T, S, 1, D), padding repeated for each frame."""
-        frames = x_BTSD.shape[1]
-        padding = None if padding_BS is None else padding_BS.repeat_interleave(frames, 0)
-        return x_BTSD.flatten(0, 1)[:, :, None], padding
-
-    def scatter(self, x_BSTD: Tensor, clips: int) -> Tensor:
-        """Inverse of `gather`, (B*T, S, 1, D) -> (B, T, S, D)."""
-        return x_BSTD[:, :, 0].unflatten(0, (clips, -1))
+        return torch.cat(list(map(resample, levels[1:], shapes[1:], shapes, paddings[1:])), 1)
 
 
 class MsSts(nn.Module):
@@ -138,16 +109,14 @@ class MsSts(nn.Module):
     Args:
         channels: C of the tokens.
         width: D inside the module.
-        reach: Which frames may attend to each other.
+        own_frame_only: Capacity control: no frame attends to another [ours].
         stages: Intra-scale attention, then inter-scale attention, or one of them.
     """
 
-    def __init__(
-        self, channels: int, width: int, reach: WholeClip | OwnFrame, stages: dict[str, ScaleAttention]
-    ) -> None:
+    def __init__(self, channels: int, width: int, own_frame_only: bool, stages: dict[str, ScaleAttention]) -> None:
         super().__init__()
         self.narrow = nn.Linear(channels, width)
-        self.reach = reach
+        self.own_frame_only = own_frame_only
         self.stages = nn.ModuleDict(stages)
         self.widen = nn.Linear(width, channels)
 
@@ -158,17 +127,21 @@ class MsSts(nn.Module):
 
     def forward(self, tokens_BTSC: Tensor, layout: TokenLayout) -> Tensor:
         """(B, T, S, C) -> (B, T, S, C)."""
-        B, T, _, C = tokens_BTSC.shape
+        B, T, S, C = tokens_BTSC.shape
         frames_T1C = frame_encoding(T, C, tokens_BTSC.device)[:, None]
         x_BTSD = self.narrow(tokens_BTSC + layout.encodings_B1SC + frames_T1C)
-        x_BSTD, padding_BS = self.reach.gather(x_BTSD, layout.padding_BS)
+        padding_BS = layout.padding_BS
+        if self.own_frame_only:  # each frame becomes a clip of one frame
+            x_BTSD = x_BTSD.flatten(0, 1)[:, None]
+            padding_BS = None if padding_BS is None else padding_BS.repeat_interleave(T, 0)
+        x_BSTD = x_BTSD.transpose(1, 2).contiguous()
         for stage in self.stages.values():
             x_BSTD = stage(x_BSTD, layout.shapes, padding_BS)
-        return self.widen(self.reach.scatter(x_BSTD, B))
+        return self.widen(x_BSTD.transpose(1, 2).reshape(B, T, S, -1))
 
     def observable_attention(self) -> Sequence[ObservableAttention]:
         """The attention of all stages; none where it is confined to the token's own frame."""
-        stages = [] if isinstance(self.reach, OwnFrame) else self.stages.values()
+        stages = [] if self.own_frame_only else self.stages.values()
         return [declared for stage in stages for declared in cast(ScaleAttention, stage).observable]
 
 
@@ -186,8 +159,3 @@ def _bilinear(maps_BPK: Tensor, shape: tuple[int, int], finer: tuple[int, int]) 
     maps_BKHW = maps_BPK.unflatten(1, shape).permute(0, 3, 1, 2)
     resized = F.interpolate(maps_BKHW, size=finer, mode="bilinear", align_corners=False)
     return resized.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def _by_clip(attended: Tensor, clips: int) -> Tensor:
-    """(B*S, M, T, d) -> (B, S, T, M*d)."""
-    return merge_heads(attended).unflatten(0, (clips, -1))

@@ -33,7 +33,7 @@ def generalized_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     hull_first = torch.minimum(boxes_a[..., :2], boxes_b[..., :2])
     hull_last = torch.maximum(boxes_a[..., 2:], boxes_b[..., 2:])
     hull = (hull_last - hull_first).clamp(min=0).prod(-1)
-    # Differs: the public code adds 1e-7 to the area of the hull here.
+    # Differs: the public SeqFormer code adds 1e-7 to the area of the hull here.
     return intersection / union - (hull - union) / hull
 
 

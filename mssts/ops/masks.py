@@ -32,7 +32,7 @@ def dynamic_masks(features_TCHW: Tensor, centres_Tn2: Tensor, parameters_nP: Ten
     Returns:
         (n, T, H, W).
     """
-    # Differs: the public code stores the offsets of each instance and convolves group by group; the result is the same.
+    # Differs: public SeqFormer stores the offsets of each instance and convolves group by group, to the same result.
     T, C, H, W = features_TCHW.shape
     n = parameters_nP.shape[0]
     weight1, weight2, weight3, bias1, bias2, bias3 = parameters_nP.split(_split_sizes(C), -1)

@@ -39,7 +39,7 @@ MEASURES = (
     *(Measure(ALL_INSTANCES, metric) for metric in ("AP", "AP75", "AP_agnostic")),
     *(Measure(attribute, "AP") for attribute in ATTRIBUTES),
 )
-_TOLERANCE = 1e-4  # percent points between a metrics.json and its match records
+_TOLERANCE = 1e-4  # percentage points between a metrics.json and its match records
 _COLUMNS = [
     *("dataset", "split", "backbone", "subset", "metric", "variant", "seeds"),
     *("difference", "low", "high", "p", "p_holm"),
@@ -47,7 +47,7 @@ _COLUMNS = [
 
 
 class Interval(NamedTuple):
-    """A mean paired difference and its 95 % bootstrap interval over videos, in percent points."""
+    """A mean paired difference and its 95 % bootstrap interval over videos, in percentage points."""
 
     mean: float
     low: float

@@ -15,6 +15,7 @@ from pathlib import Path
 from mssts.core.errors import InputError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS)
 NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc")
 DEAD_WORKER = "DataLoader worker"
 
@@ -77,18 +78,19 @@ class TrainingProgress:
         return f"{self.run}: step {self.step}"
 
     @property
-    def kept(self) -> str:
+    def saved_state(self) -> str:
         """What can be resumed from, as part of a message."""
         if not self.saved:
             return "no resume checkpoint had been written yet"
-        return f"the last good checkpoint, of step {self.saved}, is kept in {self.output / 'resume.pt'}"
+        return f"the last resume checkpoint (step {self.saved}) is kept in {self.output / 'resume.pt'}"
 
     def non_finite(self, names: list[str]) -> NonFinite:
         """Return the failure to raise when the losses or predictions called `names` are not finite."""
         where = f"on videos {list(self.videos)}" if self.videos else "on another device"
+        check = ", or check the annotations of these videos" if self.videos else ""
         return NonFinite(
-            f"{self}: {', '.join(names)} not finite {where}; {self.kept}. Lower the learning rate or the loss "
-            f"weights, or check these videos' annotations; the same command again would come to the same step."
+            f"{self}: {', '.join(names)} not finite {where}; {self.saved_state}. Lower the learning rate or the loss "
+            f"weights{check}. Without a change, the same command fails at the same step again."
         )
 
 
@@ -101,27 +103,27 @@ def reraise_with_advice(progress: TrainingProgress) -> Iterator[None]:
         raise
     except (MemoryError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
+        number = error.errno if isinstance(error, OSError) else None
         if isinstance(error, MemoryError) or any(mark in reason for mark in NO_MEMORY):
             raise OutOfMemory(
-                f"{progress}: out of memory ({reason}); {progress.kept}. Lower execution.clips_per_device (the total "
-                "batch stays), set execution.checkpoint_encoder to true or use more devices; then data.max_long_side "
-                "or the number of frames, which change the result. Then run the same command again."
+                f"{progress}: out of memory ({reason}); {progress.saved_state}. Lower execution.clips_per_device (the "
+                "total batch stays the same), set execution.checkpoint_encoder to true, or use more devices. If that "
+                "is not enough, lower data.max_long_side or the number of frames, which changes the result. Then run "
+                "the same command again."
             ) from None
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
+        if number in NO_SPACE:
             raise NoSpace(
-                f"{progress}: no space left to write in {progress.output} ({reason}); {progress.kept}. Free some space "
-                "or raise the limit, then run the same command again."
+                f"{progress}: no space left to write in {progress.output} ({reason}); {progress.saved_state}. Free "
+                "space or raise the quota, then run the same command again."
             ) from None
-        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or (
-            isinstance(error, OSError) and error.errno == errno.EROFS
-        ):
+        if number in NOT_WRITABLE:
             raise InputError(
-                f"{progress.output}: cannot be written ({reason}). Give this user the right to write there, or choose "
-                "another directory; then run the same command again."
+                f"{progress.output}: cannot be written ({reason}). Give this user write permission, or choose another "
+                "directory; then run the same command again."
             ) from None
         if DEAD_WORKER in reason:
             raise DeadWorker(
-                f"{progress}: a process that prepares batches died ({reason}); {progress.kept}. If the system killed "
-                "it for memory, lower execution.workers. Then run the same command again."
+                f"{progress}: a data-loader worker process died ({reason}); {progress.saved_state}. If the system "
+                "killed it for memory, lower execution.workers. Then run the same command again."
             ) from None
         raise

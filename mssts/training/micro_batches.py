@@ -50,7 +50,7 @@ class MicroBatches:
         if clips == 0 or batch_clips % (clips * devices):
             raise InputError(
                 f"ablations: execution: found batch_clips {batch_clips} on {devices} devices with clips_per_device "
-                f"{execution.clips_per_device}; expected a batch that divides by devices * nodes * clips_per_device."
+                f"{execution.clips_per_device}; expected a multiple of devices * nodes * clips_per_device."
             )
         firsts = range(0, batch_clips, clips)
         return cls(clips, tuple(firsts[rank::devices]), len(firsts))
@@ -79,11 +79,8 @@ class RunningStatistics:
     """
 
     def __init__(self, model: nn.Module, fabric: Fabric, micro_batches: MicroBatches) -> None:
-        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-        if micro_batches.total == 1:
-            norms = []
-        buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
-        self._buffers = [buffer for buffer in buffers if buffer is not None]
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm)] if micro_batches.total > 1 else []
+        self._buffers = [b for norm in norms for b in (norm.running_mean, norm.running_var) if b is not None]
         self._counts = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
         self._fabric = fabric
         self._total = micro_batches.total
@@ -93,11 +90,11 @@ class RunningStatistics:
         """Wrap all micro-batches of one step."""
         self._start = [buffer.clone() for buffer in self._buffers]
         self._sums = [torch.zeros_like(buffer) for buffer in self._buffers]
-        counted = [count + 1 for count in self._counts]
+        new_counts = [count + 1 for count in self._counts]
         yield
         for buffer, total in zip(self._buffers, self._sums, strict=True):
             buffer.copy_(all_reduce_sum(self._fabric, total) / self._total)
-        for count, after in zip(self._counts, counted, strict=True):
+        for count, after in zip(self._counts, new_counts, strict=True):
             count.copy_(after)
 
     @contextmanager

@@ -54,5 +54,5 @@ def rate_factor(step: int, config: OptimisationSection) -> float:
     if config.schedule == "cosine":
         progress = (step - warmup_steps) / max(1, config.steps - warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * progress))
-    # Differs: the public code drops the rate after whole epochs; here the drops are at fractions of the steps.
+    # Differs: public SeqFormer drops the rate after whole epochs; here the drops are at fractions of the steps.
     return 0.1 ** sum(step >= round(fraction * config.steps) for fraction in config.drop_fractions)

@@ -16,17 +16,7 @@ from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.coco import uses_coco
 from mssts.data.prepare import read_fingerprint
 
-IDENTITY = (
-    "dataset",
-    "backbone",
-    "variant",
-    "seed",
-    "config_digest",
-    "data_fingerprint",
-    "coco_fingerprint",
-    "initial_checkpoint_sha256",
-    "parameters",
-)
+NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "steps")  # may differ when a run is resumed
 
 
 @dataclass(frozen=True)
@@ -71,13 +61,7 @@ def run_record(run: TrainingRun, data: Path, init: Path | None, parameters: int)
         init: Checkpoint that the run starts from.
         parameters: Number of the model's parameters.
     """
-    record = {
-        "scale": run.scale,
-        "dataset": run.dataset,
-        "backbone": run.backbone,
-        "variant": run.variant,
-        "seed": run.seed,
-        "pretrain_seed": run.pretrain_seed,
+    record = {key: value for key, value in vars(run).items() if key not in ("stage", "config")} | {
         "config": json.loads(configuration.canonical(run.config, configuration.RECORDED)),
         "config_digest": configuration.digest(run.config, run.stage),
         "commit": commit(),
@@ -93,12 +77,13 @@ def run_record(run: TrainingRun, data: Path, init: Path | None, parameters: int)
 
 def identity(record: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a record that must be equal for a resume checkpoint to be used."""
-    return {key: record[key] for key in IDENTITY if key in record}
+    return {key: value for key, value in record.items() if key not in NO_IDENTITY}
 
 
 def resumed_commit(before: str, now: str) -> str:
     """Return the commit of a resumed run: "first..last", with a warning, if the code changed in between."""
     if before.split("..")[-1] == now:
         return before
-    print(f"warning: a run that commit {before} began is resumed by commit {now}; run.json names both", file=sys.stderr)
+    warning = f"this run was started at commit {before} and is resumed at commit {now}; run.json records both"
+    print(f"warning: {warning}", file=sys.stderr)
     return f"{before}..{now}"

@@ -26,10 +26,8 @@ from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
 
 NEWEST, PREVIOUS, INCOMING = "resume.pt", "resume-previous.pt", "resume-incoming.pt"
-WRITTEN = (NEWEST, PREVIOUS, INCOMING, "checkpoint.pt", "run.json", "cost.json")
-MAGIC = b"mssts resume sha256 "
-HEADER = len(MAGIC) + 65
-STOPPING = (signal.SIGTERM, signal.SIGUSR1)
+FILES = (NEWEST, PREVIOUS, INCOMING, "checkpoint.pt", "run.json", "cost.json")
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class ResumeFiles:
@@ -43,7 +41,7 @@ class ResumeFiles:
     def __init__(self, output: Path, identity: dict[str, Any]) -> None:
         self._output = output
         self._identity = json.dumps(identity, sort_keys=True)
-        for name in WRITTEN:  # temporary files of a process that was killed while writing
+        for name in FILES:  # temporary files of a process that was killed while writing
             for path in output.glob(f".{name}.*"):
                 path.unlink(missing_ok=True)
 
@@ -53,7 +51,7 @@ class ResumeFiles:
         torch.save(state | {"identity": self._identity}, buffer)
         payload = buffer.getbuffer()
         with atomic_write(self._output / INCOMING, "wb") as file:
-            file.write(MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n")
+            file.write(_header(payload))
             file.write(payload)
         if (self._output / NEWEST).exists():
             os.replace(self._output / NEWEST, self._output / PREVIOUS)
@@ -68,12 +66,13 @@ class ResumeFiles:
             try:
                 state = _read(path)
             except InputError as error:
-                print(f"warning: {error} The one before it is used, if there is one.", file=sys.stderr)
+                print(f"warning: {error} The previous resume checkpoint is used if there is one.", file=sys.stderr)
                 path.unlink(missing_ok=True)
                 continue
             if state["identity"] == self._identity:
                 return state
-            print(f"warning: {path}: of another configuration, dataset or start; not used", file=sys.stderr)
+            other = "belongs to another configuration, dataset or initial checkpoint; ignored"
+            print(f"warning: {path}: {other}", file=sys.stderr)
         return None
 
     def clear(self) -> None:
@@ -82,12 +81,15 @@ class ResumeFiles:
             (self._output / name).unlink(missing_ok=True)
 
 
+def _header(payload: bytes | memoryview) -> bytes:
+    return f"mssts resume sha256 {hashlib.sha256(payload).hexdigest()}\n".encode()
+
+
 def _read(path: Path) -> dict[str, Any]:
-    content = memoryview(path.read_bytes())
-    header = bytes(content[:HEADER])
-    payload = content[HEADER:]
-    if not header.startswith(MAGIC) or header[len(MAGIC) : -1] != hashlib.sha256(payload).hexdigest().encode():
-        raise InputError(f"{path}: damaged: its content does not have the checksum that it was written with.")
+    with path.open("rb") as file:
+        header, payload = file.readline(len(_header(b""))), file.read()
+    if header != _header(payload):
+        raise InputError(f"{path}: damaged: the checksum does not match the content.")
     try:
         return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, ValueError) as error:
@@ -109,7 +111,7 @@ def stop_requests() -> Iterator[StopRequest]:
     def ask(_number: int, _frame: FrameType | None) -> None:
         request.asked = True
 
-    before = {number: signal.signal(number, ask) for number in STOPPING}
+    before = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
     try:
         yield request
     finally:

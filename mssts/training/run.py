@@ -122,13 +122,15 @@ def load_shared_weights(model: MsStsVis, init: Path, categories: Categories) -> 
     content = load_checkpoint(init)
     weights = content["model"]
     own = model.state_dict(keep_vars=True)
-    # Differs: the public code always keeps the initial class head, except in joint training; here the names decide.
+    # Differs: the public SeqFormer code always starts with a new class head, in joint training never; here it
+    # depends on whether the categories are the same.
     if [tuple(category) for category in content["categories"]] != list(categories):
         heads = {id(weight) for head in model.class_heads for weight in head.parameters()}
         weights = {name: weight for name, weight in weights.items() if id(own.get(name)) not in heads}
     wrong = sorted(name for name, weight in weights.items() if name not in own or own[name].shape != weight.shape)
     if wrong:
-        raise InputError(f"{init}: {len(wrong)} weights do not fit this model, first {wrong[:3]}. Pre-train again.")
+        found = f"{len(wrong)} weights have another shape than in this model or are missing"
+        raise InputError(f"{init}: {found}, the first are {wrong[:3]}. Run the pre-training again.")
     model.load_state_dict(weights, strict=False)
 
 

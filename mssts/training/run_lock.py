@@ -43,16 +43,22 @@ def run_lock(directory: Path, watch_seconds: float = WATCH_SECONDS) -> Iterator[
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / NAME
     with _lock(path) as file:
-        owner = _read_owner(file)
-        if owner and owner.get("host") != socket.gethostname() and _is_touched(file, watch_seconds):
-            raise _taken(path, owner)
+        owner, host = _read_owner(file), socket.gethostname()
+        if owner and owner.get("host") != host and _has_heartbeat(file, watch_seconds):
+            raise _locked_error(path, owner)
         if owner:
-            print(f"warning: {path}: stale, {_describe(owner)} is gone; this process takes over", file=sys.stderr)
-        record = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
+            stale = f"stale lock of {_describe(owner)}, which no longer runs; taking it over"
+            print(f"warning: {path}: {stale}", file=sys.stderr)
+        record = {"pid": os.getpid(), "host": host, "started": time.strftime("%Y-%m-%d %H:%M:%S")}
         file.truncate(0)
         file.write(json.dumps(record).encode())
         ended = threading.Event()
-        heartbeat = threading.Thread(target=_touch, args=(file, ended), daemon=True)
+
+        def touch() -> None:
+            while not ended.wait(TOUCH_SECONDS):
+                os.utime(file.fileno())
+
+        heartbeat = threading.Thread(target=touch, daemon=True)
         heartbeat.start()
         try:
             yield
@@ -108,7 +114,7 @@ def _lock(path: Path) -> FileIO:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # the system chooses which
             with file:
-                raise _taken(path, _read_owner(file)) from None
+                raise _locked_error(path, _read_owner(file)) from None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
@@ -123,29 +129,23 @@ def _read_owner(file: FileIO) -> dict[str, Any]:
     return owner if isinstance(owner, dict) else {}
 
 
-def _is_touched(file: FileIO, seconds: float) -> bool:
+def _has_heartbeat(file: FileIO, seconds: float) -> bool:
     """Whether the file's time changes within so many seconds."""
     before = os.fstat(file.fileno()).st_mtime_ns
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        time.sleep(min(1.0, seconds / 10))
+    for _ in range(20):
+        time.sleep(seconds / 20)
         if os.fstat(file.fileno()).st_mtime_ns != before:
             return True
     return False
 
 
-def _touch(file: FileIO, ended: threading.Event) -> None:
-    while not ended.wait(TOUCH_SECONDS):
-        os.utime(file.fileno())
-
-
 def _describe(owner: dict[str, Any]) -> str:
-    return f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')},"
+    return f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')}"
 
 
-def _taken(path: Path, owner: dict[str, Any]) -> InputError:
-    who = _describe(owner) if owner else "another process"
+def _locked_error(path: Path, owner: dict[str, Any]) -> InputError:
+    who, host = (_describe(owner), owner.get("host")) if owner else ("another process", "its machine")
     return InputError(
-        f"{path}: {who} is training this run right now. Wait for it, or end it (kill {owner.get('pid', 'PID')} there), "
+        f"{path}: {who}, is running this training. Wait for it, or stop it (kill {owner.get('pid', 'PID')} on {host}), "
         "then run the same command again."
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 from tqdm import tqdm
 
 from mssts.config import Config, OptimisationSection
@@ -50,8 +50,8 @@ class Generators:
     @classmethod
     def from_seed(cls, stage: str, seed: int) -> Generators:
         """Derive the generators from the stage, "pretrain" or "train", and the seed of the run."""
-        words = np.random.SeedSequence([int.from_bytes(stage.encode(), "big"), seed]).generate_state(4, np.uint64)
-        model, adversary, clips, dropout = (int(word) >> 1 for word in words)
+        seeds = np.random.SeedSequence([int.from_bytes(stage.encode(), "big"), seed]).generate_state(4, np.uint64)
+        model, adversary, clips, dropout = (int(value) >> 1 for value in seeds)
         return cls(torch.Generator().manual_seed(model), torch.Generator().manual_seed(adversary), clips, dropout)
 
 
@@ -143,8 +143,8 @@ class Trainer:
                     save(step + 1)
                     if stopping:
                         raise Preempted(
-                            f"{self.progress.run}: asked to stop; everything up to step {step + 1} is saved in "
-                            f"{self.progress.output / 'resume.pt'}. The same command again continues from there."
+                            f"{self.progress.run}: stopped by a signal; step {step + 1} is saved in "
+                            f"{self.progress.output / 'resume.pt'}. Run the same command again to continue."
                         )
 
     def step(self, step: int, batches: list[Batch]) -> tuple[dict[str, float], float]:
@@ -163,6 +163,7 @@ class Trainer:
             group["lr"] = rate * factor
         instances = torch.tensor(matched_instances(batches, self._queries), dtype=torch.float64)
         total_instances = all_reduce_sum(self.fabric, instances).item()
+        # Differs: the public SeqFormer code also counts instances that are left without a query.
         num_boxes = max(total_instances, 1.0) / self.fabric.world_size  # DDP averages the gradients over the devices
 
         self._optimizer.zero_grad(set_to_none=True)
@@ -190,8 +191,7 @@ class Trainer:
         """Add the gradients of one micro-batch; return its losses, those of the last decoder layer."""
         share = 1 / len(self._micro_batches.own)
         output = self._network(batch.frames_BT3HW, batch.padding_mask_BTHW)
-        finite = {"class logits": output.logits.isfinite(), "boxes": output.boxes.isfinite()}
-        self._require_finite({name: bool(values.all()) for name, values in finite.items()})  # the matching needs it
+        self._require_finite({"class logits": output.logits, "boxes": output.boxes})  # the matching needs it
         terms, matches = self._criterion(output, batch, num_boxes)
         loss = self._criterion.total(terms)
         if self._adversary:
@@ -201,12 +201,12 @@ class Trainer:
         if self._adversary:
             terms["loss_discriminator"] = self._adversary.discriminator_backward(batch, output, matches, share)
         losses = {name: term.detach().reshape(-1)[-1].item() for name, term in ({"loss": loss} | terms).items()}
-        self._require_finite({name: math.isfinite(value) for name, value in losses.items()})
+        self._require_finite(losses)
         return losses
 
-    def _require_finite(self, finite: dict[str, bool]) -> None:
-        if not all(finite.values()):
-            raise self.progress.non_finite([name for name, is_finite in finite.items() if not is_finite])
+    def _require_finite(self, found: Mapping[str, Tensor | float]) -> None:
+        if names := [name for name, values in found.items() if not torch.as_tensor(values).isfinite().all()]:
+            raise self.progress.non_finite(names)
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights, optimizers of model and discriminator, and the loss scale of fp16; equal on every device."""

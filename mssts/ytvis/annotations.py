@@ -1,7 +1,8 @@
 """Annotation files in YouTube-VIS format, and COCO-style stills: the one reader, used by every stage.
 
 A file gets the same verdict from every stage. What a stage needs beyond the format is a parameter of
-`read_annotations`: ground truth, the files of the frames, certain categories.
+`read_annotations`: ground truth, the files of the frames, certain categories. Only stages that read frames need
+`file_names`; `length` is enough for the others.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from mssts.ytvis.json_input import (
     read_json,
     take_all,
 )
-from mssts.ytvis.masks import Polygons, TrackMasks, named_size
+from mssts.ytvis.masks import Polygons, TrackMasks
 from mssts.ytvis.problems import Notice, Problems
 from mssts.ytvis.tracks import Track, Video, check_frames, checked_masks
 
@@ -345,8 +346,7 @@ class _Reader:
             if entry is None or entry == [] or entry == {}:  # empty: how some converters write an absent object
                 masks.append(None)
                 continue
-            named = named_size(entry) if self.problems.lenient else None
-            mask, problem = run_length.from_annotation(entry, *(named or size))
+            mask, problem = run_length.from_annotation(entry, *size)
             if problem:
                 self.problems.add(where, f"{layout.entry(frame)}: {problem}")
             masks.append(mask)

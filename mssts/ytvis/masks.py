@@ -116,8 +116,7 @@ class TrackMasks:
             joined = np.flatnonzero(starts[1:] == stops[:-1])  # a run over the border of two columns
             edges = np.stack([np.delete(starts, joined + 1), np.delete(stops, joined)], axis=1).ravel()
             runs = np.diff(edges, prepend=0, append=height * width)
-            mask = {"size": [height, width], "counts": runs if runs[-1] else runs[:-1]}
-            masks.append(run_length.compressed(mask) if present else None)
+            masks.append(run_length.compress(runs if runs[-1] else runs[:-1], height, width) if present else None)
         return tuple(masks)
 
 
@@ -139,7 +138,7 @@ class Polygons:
 
     def draw(self) -> TrackMasks:
         """The masks of the object."""
-        masks, _ = read_track([run_length.draw_polygons(self._polygons, *self._size)], *self._size)
+        masks = read_track([run_length.draw_polygons(self._polygons, *self._size)], *self._size)
         assert masks is not None
         return masks
 
@@ -149,7 +148,7 @@ class Polygons:
         return self.draw().mean_area
 
 
-def read_track(frames: Sequence[Any], height: int, width: int) -> tuple[TrackMasks | None, list[tuple[int, str]]]:
+def read_track(frames: Sequence[Any], height: int, width: int) -> TrackMasks | None:
     """Read and check the masks of one object.
 
     Args:
@@ -158,34 +157,14 @@ def read_track(frames: Sequence[Any], height: int, width: int) -> tuple[TrackMas
         width: Width of the video in pixels.
 
     Returns:
-        (masks, []), or (None, a pair of frame and message for each mask with a problem).
+        The masks; None if one has a `run_length.mask_problem`.
     """
-    tracks = read_tracks([frames], height, width)
-    if tracks:
-        return tracks[0], []
-    found = [(frame, _problem(mask, [height, width])) for frame, mask in enumerate(frames) if mask is not None]
-    problems = [(frame, problem) for frame, problem in found if problem]
-    assert problems, "masks without a problem were refused"
-    return None, problems
-
-
-def _problem(mask: Any, size: list[int]) -> str | None:
-    """Message about a run-length mask of the given height and width; None if nothing is wrong."""
-    return run_length.mask_problem(mask, size) or run_length.counts_problem(run_length.counts_of(mask), *size)
-
-
-def read_tracks(frames_BT: Sequence[Sequence[Any]], height: int, width: int) -> list[TrackMasks] | None:
-    """`read_track` for B objects of one video, faster together than one by one; None if one has a problem."""
-    if _compiled is not None:
-        tracks = [_read_compiled(frames, height, width) for frames in frames_BT]
-        complete = [track for track in tracks if track is not None]
-        if len(complete) == len(tracks):
-            return complete
-    return _read_with_numpy(frames_BT, height, width)
+    masks = _read_compiled(frames, height, width) if _compiled is not None else None
+    return masks or _read_with_numpy(frames, height, width)
 
 
 def _read_compiled(frames: Sequence[Any], height: int, width: int) -> TrackMasks | None:
-    """`read_track` by the compiled reader, without messages; None also for plain runs that are an array."""
+    """`read_track` by the compiled reader, which refuses some valid masks too."""
     assert _compiled is not None
     row_type = _row_type(height)
     found = _compiled.read_track(frames, height, width, row_type.itemsize)
@@ -199,67 +178,36 @@ def _read_compiled(frames: Sequence[Any], height: int, width: int) -> TrackMasks
     return TrackMasks(np.frombuffer(areas), np.frombuffer(present, bool), size, left, top_TX, bottom_TX, further_4N)
 
 
-def _read_with_numpy(frames_BT: Sequence[Sequence[Any]], height: int, width: int) -> list[TrackMasks] | None:
-    """`read_tracks` by numpy."""
-    present_BT = np.array([[mask is not None for mask in frames] for frames in frames_BT], dtype=bool)
-    masks = [mask for frames in frames_BT for mask in frames if mask is not None]
-    if any(run_length.mask_problem(mask, [height, width]) for mask in masks):
-        return None
-    runs = run_length.read_runs([run_length.counts_of(mask) for mask in masks])
-    return None if runs is None else _intervals_of_runs(*runs, present_BT, height, width)
-
-
 def _row_type(height: int) -> np.dtype:
     return np.dtype(np.int16 if height < 2**15 else np.int32)
 
 
-def _intervals_of_runs(
-    zeros_N: np.ndarray, ones_N: np.ndarray, rows_M: np.ndarray, present_BT: np.ndarray, height: int, width: int
-) -> list[TrackMasks] | None:
-    """Masks of objects from the runs of their M masks; None if these do not cover the frames exactly."""
-    masks, pixels = len(rows_M), height * width
-    lengths_N = zeros_N + ones_N
-    # Counted through the pixels of all masks. A sum that overflows becomes negative first.
-    stops_N = np.cumsum(lengths_N, dtype=np.int32 if (masks + 1) * pixels < 2**31 else np.int64)
-    ends_M = np.cumsum(rows_M)
-    covered = np.array_equal(stops_N[ends_M - 1], pixels * np.arange(1, masks + 1))
-    if not covered or min(part.min(initial=0) for part in (zeros_N, ones_N, lengths_N, stops_N)) < 0:
+def _read_with_numpy(frames: Sequence[Any], height: int, width: int) -> TrackMasks | None:
+    """`read_track` by numpy."""
+    masks = [mask for mask in frames if mask is not None]
+    runs = run_length.read_runs(masks, height, width)
+    if runs is None:
         return None
-    areas_BT = np.zeros(present_BT.shape)
-    areas_BT[present_BT] = np.add.reduceat(ones_N, ends_M - rows_M)
-    filled = np.flatnonzero(ones_N > 0)
-    column_N, top_N, bottom_N = _intervals(stops_N.take(filled), ones_N.take(filled), height)
-    again = np.flatnonzero(column_N[1:] == column_N[:-1]) + 1
-    mask_N, x_N = np.divmod(column_N[again], width)
-    track_M, frame_M = np.nonzero(present_BT)
-    further_4N = np.array([frame_M[mask_N], x_N, top_N[again], bottom_N[again]], dtype=np.int32)
-    borders = np.searchsorted(track_M[mask_N], np.arange(len(present_BT) + 1))
-    if again.size:
-        column_N, top_N, bottom_N = (np.delete(part, again) for part in (column_N, top_N, bottom_N))
-    rows = np.zeros((2, masks * width), dtype=_row_type(height))
-    top_X, bottom_X = rows
-    column_N = column_N.astype(np.intp)  # assignment is several times faster with this type
-    top_X[column_N], bottom_X[column_N] = top_N.astype(rows.dtype), bottom_N.astype(rows.dtype)
-    rows_2MX, last_B = rows.reshape(2, masks, width), np.cumsum(present_BT.sum(axis=1))
-    tracks = []
-    for b, present_T in enumerate(present_BT):
-        left, (top_TX, bottom_TX) = _outline(rows_2MX[:, last_B[b] - present_T.sum() : last_B[b]], present_T)
-        further = further_4N[:, borders[b] : borders[b + 1]]
-        tracks.append(TrackMasks(areas_BT[b], present_T, (height, width), left, top_TX, bottom_TX, further))
-    return tracks
-
-
-def _outline(rows_2MX: np.ndarray, present_T: np.ndarray) -> tuple[int, np.ndarray]:
-    """The first of the X columns that an object touches, and its rows of these, (2, T, X), 0 where it is absent."""
-    touched = np.flatnonzero(rows_2MX[1].any(axis=0))
+    present_T = np.array([mask is not None for mask in frames], dtype=bool)
+    found, absent = iter(runs), np.array([height * width, 0])
+    runs_T = [next(found) if present else absent for present in present_T]
+    areas_T = np.array([runs_N[1::2].sum() for runs_N in runs_T], dtype=np.float64)
+    runs_N = np.concatenate(runs_T)
+    filled = np.flatnonzero(runs_N[1::2])
+    column_N, top_N, bottom_N = _intervals(np.cumsum(runs_N)[1::2][filled], runs_N[1::2][filled], height)
+    uppermost_N = np.diff(column_N, prepend=-1) > 0
+    further_4N = np.array([*np.divmod(column_N, width), top_N, bottom_N], dtype=np.int32)[:, ~uppermost_N]
+    rows_2X = np.zeros((2, len(frames) * width), dtype=_row_type(height))
+    rows_2X[:, column_N[uppermost_N]] = top_N[uppermost_N], bottom_N[uppermost_N]
+    rows_2TX = rows_2X.reshape(2, len(frames), width)
+    touched = np.flatnonzero(rows_2TX[1].any(axis=0))
     left, right = (int(touched[0]), int(touched[-1]) + 1) if touched.size else (0, 0)
-    outline_2TX = np.zeros((2, present_T.size, right - left), dtype=rows_2MX.dtype)
-    outline_2TX[:, present_T] = rows_2MX[:, :, left:right]
-    return left, outline_2TX
+    top_TX, bottom_TX = rows_2TX[..., left:right].copy()
+    return TrackMasks(areas_T, present_T, (height, width), left, top_TX, bottom_TX, further_4N)
 
 
 def _intervals(stops_N: np.ndarray, ones_N: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Column (counted through all masks), first row and row after the last of each run, split where columns end."""
+    """Column (counted through all frames), first row and row after the last of each run, split where columns end."""
     starts_N = stops_N - ones_N
     column_N = starts_N // height
     top_N = starts_N - column_N * height
@@ -274,27 +222,13 @@ def _intervals(stops_N: np.ndarray, ones_N: np.ndarray, height: int) -> tuple[np
     return column_N, top_N, bottom_N
 
 
-def read_irregular_track(
-    frames: Sequence[Any], size: tuple[int, int]
-) -> tuple[TrackMasks | None, list[tuple[int, str]]]:
-    """As `read_track`, for any number of frames and masks of any size: that which a mask names. size: of the video."""
-    sizes = [named_size(mask) or list(size) for mask in frames]
-    found = [(t, _problem(mask, sizes[t])) for t, mask in enumerate(frames) if mask is not None]
-    problems = [(t, problem) for t, problem in found if problem]
-    if problems:
-        return None, problems
+def irregular_track(frames: Sequence[Any], sizes: Sequence[Sequence[int]], size: tuple[int, int]) -> TrackMasks:
+    """Masks without a problem, of any number and of the given sizes. size: of the video."""
     masks = [
-        None if mask is None else run_length.compressed({"size": sizes[t], "counts": mask["counts"]})
-        for t, mask in enumerate(frames)
+        None if mask is None else run_length.compressed({"size": list(own), "counts": mask["counts"]})
+        for mask, own in zip(frames, sizes, strict=True)
     ]
     areas_T = np.array([0.0 if mask is None else float(coco_mask.area(mask)) for mask in masks])
     present_T = np.array([mask is not None for mask in masks], dtype=bool)
     no_rows_TX, no_intervals_4N = np.zeros((len(masks), 0), dtype=np.int16), np.zeros((4, 0), dtype=np.int32)
-    return TrackMasks(areas_T, present_T, size, 0, no_rows_TX, no_rows_TX, no_intervals_4N, tuple(masks)), []
-
-
-def named_size(segmentation: Any) -> list[int] | None:
-    """The valid `size` that a run-length mask names, else None."""
-    size = segmentation.get("size") if isinstance(segmentation, dict) else None
-    valid = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
-    return size if valid else None
+    return TrackMasks(areas_T, present_T, size, 0, no_rows_TX, no_rows_TX, no_intervals_4N, tuple(masks))

@@ -9,7 +9,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from mssts.ytvis.json_input import (
     read_bytes,
     take_all,
 )
-from mssts.ytvis.masks import TrackMasks, read_tracks
+from mssts.ytvis.masks import TrackMasks
 from mssts.ytvis.problems import Notice, Problems
 from mssts.ytvis.tracks import check_frames, checked_masks
 
@@ -41,7 +40,6 @@ RULES = (
     "the run lengths cover the frame",
     "at least one prediction (the reference evaluator ends with an error on none)",
 )
-_TRACKS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -173,14 +171,8 @@ def _parse(records: Iterable[Any], annotations: Annotations, problems: Problems)
 
 def _predictions(records: Iterable[Any], annotations: Annotations, problems: Problems) -> list[Prediction]:
     """The valid ones of the records; problems and notices are recorded."""
-    predictions = []
-    for video_id, of_video in groupby(enumerate(records), key=_video_id):
-        while batch := list(islice(of_video, _TRACKS_AT_ONCE)):
-            tracks = _masks([record for _, record in batch], video_id, annotations)
-            for (index, record), masks in zip(batch, tracks, strict=True):
-                prediction = _prediction(record, index, annotations, masks, problems)
-                if prediction is not None:
-                    predictions.append(prediction)
+    found = (_prediction(record, index, annotations, problems) for index, record in enumerate(records))
+    predictions = [prediction for prediction in found if prediction is not None]
     per_group = Counter((one.video_id, one.category_id) for one in predictions)
     for (video_id, category_id), count in sorted(per_group.items()):
         if count > MAX_DETECTIONS:
@@ -189,24 +181,8 @@ def _predictions(records: Iterable[Any], annotations: Annotations, problems: Pro
     return predictions
 
 
-def _video_id(entry: tuple[int, Any]) -> Any:
-    return entry[1].get("video_id") if isinstance(entry[1], dict) else None
-
-
-def _masks(records: list[Any], video_id: Any, annotations: Annotations) -> list[TrackMasks] | list[None]:
-    """Masks of records of one video, read together; None for each of them if one has to be read by itself."""
-    video = annotations.videos.get(video_id) if is_integer(video_id) else None
-    if video is not None:
-        frames = [record.get("segmentations") for record in records]
-        if all(isinstance(one, list) and len(one) == video.length for one in frames):
-            return read_tracks(frames, video.height, video.width) or [None] * len(records)
-    return [None] * len(records)
-
-
-def _prediction(
-    record: Any, index: int, annotations: Annotations, masks: TrackMasks | None, problems: Problems
-) -> Prediction | None:
-    """One prediction; None after recording what is wrong. masks: those of the record if they are read already."""
+def _prediction(record: Any, index: int, annotations: Annotations, problems: Problems) -> Prediction | None:
+    """One prediction; None after recording what is wrong."""
     where, before = f"[{index}]", len(problems.lines)
     problem = missing_keys(record, KEYS)
     if problem:
@@ -232,7 +208,7 @@ def _prediction(
         if empty:
             problems.notice(where, "empty entries that are not null: read as null", empty)
         frames = [mask or None for mask in frames]
-    masks = masks or checked_masks(frames, video, where, problems, VIDEOS.entry)
+    masks = checked_masks(frames, video, where, problems, VIDEOS.entry)
     if masks is None:
         return None
     return Prediction(index, video_id, category_id, float(score), masks.mean_area, masks)

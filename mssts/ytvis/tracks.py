@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mssts.ytvis.masks import Polygons, TrackMasks, read_irregular_track, read_track
+from mssts.ytvis import run_length
+from mssts.ytvis.masks import Polygons, TrackMasks, irregular_track, read_track
 from mssts.ytvis.problems import Problems
 
 SHORT = "tracks that have not one entry per frame: cut to the shorter of two tracks when these are compared"
@@ -85,12 +86,26 @@ def checked_masks(
         key: Gives the key of a frame's mask, for messages.
     """
     size = (video.height, video.width)
-    masks, found = read_track(frames, *size) if len(frames) == video.length else (None, [])
-    if masks is None and problems.lenient:
-        masks, found = read_irregular_track(frames, size)
-        others = sum(mask is not None and tuple(mask["size"]) != size for mask in masks.irregular or ()) if masks else 0
-        if others:
-            problems.notice(where, OTHER_SIZE, others)
-    for frame, problem in found:
-        problems.add(where, f"{key(frame)}: {problem}")
-    return masks
+    masks = read_track(frames, *size) if len(frames) == video.length else None
+    if masks is not None:
+        return masks
+    sizes = [_named_size(mask) or size if problems.lenient else size for mask in frames]
+    before = len(problems.lines)
+    for frame, mask in enumerate(frames):
+        problem = run_length.mask_problem(mask, *sizes[frame]) if mask is not None else None
+        if problem is not None:
+            problems.add(where, f"{key(frame)}: {problem}")
+    if len(problems.lines) > before:
+        return None
+    assert problems.lenient, "masks without a problem were refused"
+    others = sum(mask is not None and tuple(own) != size for mask, own in zip(frames, sizes, strict=True))
+    if others:
+        problems.notice(where, OTHER_SIZE, others)
+    return irregular_track(frames, sizes, size)
+
+
+def _named_size(mask: Any) -> list[int] | None:
+    """The valid `size` that a run-length mask names, else None."""
+    size = mask.get("size") if isinstance(mask, dict) else None
+    valid = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    return size if valid else None

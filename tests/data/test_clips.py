@@ -167,7 +167,7 @@ def test_crowds_are_dropped_and_a_clip_without_an_instance_is_drawn_again(train,
     tracks = [dataclasses.replace(t, crowd=crowd) for t, crowd in zip(annotations.tracks, crowds, strict=True)]
     dataset = clips(tracks)
     assert {dataset.clip(index, generator(index)).video_id for index in range(len(dataset))} == {kept}
-    with pytest.raises(InputError, match=r"train\.json: 100 clips in a row show no instance"):
+    with pytest.raises(InputError, match=r"train\.json: 100 consecutive clips contain no instance"):
         clips(track for track in tracks if track.video_id != kept).clip(0, generator())
 
 

@@ -49,7 +49,7 @@ def test_all_known_layouts_give_the_same_split(tmp_path, layout):
 def numbered(videos: int, categories) -> Annotations:
     """Annotations of videos v0.. of one object each; categories: number of a video -> category id."""
     records = {n: Video(n, 4, 4, 1, (f"v{n}/0.jpg",)) for n in range(videos)}
-    masks, _ = read_track([None], 4, 4)
+    masks = read_track([None], 4, 4)
     tracks = tuple(Track(n + 1, n, categories(n), False, 0.0, None, masks) for n in range(videos))
     names = dict(entry("ytvis2019").categories)
     return Annotations(Path("train.json"), records, names, tracks, (), tuple(range(videos)))

@@ -22,7 +22,7 @@ def bright_square(tmp_path):
     mask[20:44, 30:60] = 1
     Image.fromarray(np.where(mask[..., None] > 0, 250, 60).repeat(3, -1).astype(np.uint8)).save(tmp_path / "0.png")
     rle = coco_mask.encode(mask)
-    masks, _ = read_track([rle], 64, 96)
+    masks = read_track([rle], 64, 96)
     tracks = tuple(Track(n, 1, 1, False, masks.mean_area, None, masks) for n in range(1, 31))
     videos = {1: Video(1, 64, 96, 1, ("0.png",))}
     annotations = Annotations(tmp_path / "s.json", videos, {1: "disc"}, tracks, (), tuple(range(30)))

@@ -112,7 +112,7 @@ def test_annotations_with_other_categories_than_coco_are_refused(tmp_path):
     write_coco(tmp_path, COCO_NAMES | {18: "cat", 17: "dog"})
     with pytest.raises(InputError, match="id 17 is 'dog', expected 'cat'"):
         read_coco(tmp_path, "ytvis2019")
-    with pytest.raises(InputError, match="no map from COCO"):
+    with pytest.raises(InputError, match="no mapping from COCO"):
         read_coco(tmp_path, "ovis")
 
 

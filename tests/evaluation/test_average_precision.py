@@ -6,9 +6,10 @@ import pytest
 from mssts.evaluation.average_precision import (
     RECALL_POINTS,
     _recall_points_reached,
+    ap_metrics,
     average_precision,
     average_recall,
-    metric,
+    mean_over_categories,
 )
 from mssts.evaluation.matching import match_greedily
 
@@ -178,13 +179,16 @@ def test_a_video_with_weight_two_equals_the_video_written_twice(random_case):
             written.predictions += [{**p, "video_id": new} for p in case.predictions if p["video_id"] == old]
         again = written.records()
         ones = np.ones((1, len(copies)))
-        for name in ("AP", "AP50", "AP75", "AR1", "AR100"):
-            for groups, groups_again in (
-                (records.categories, again.categories),
-                ([records.pooled], [again.pooled]),
-            ):
-                weighted = metric(groups, 0, weights, name)
-                np.testing.assert_allclose(weighted, metric(groups_again, 0, ones, name), atol=1e-12)
+        names = ("AP", "AP50", "AP75", "AP_agnostic", "AP50_agnostic", "AP75_agnostic")
+        weighted, unweighted = ap_metrics(records, 0, weights, names), ap_metrics(again, 0, ones, names)
+        for name in names:
+            np.testing.assert_allclose(weighted[name], unweighted[name], atol=1e-12)
+        for best in (1, 100):
+            for groups, groups_again in ((records.categories, again.categories), ([records.pooled], [again.pooled])):
+                weighted_K = [average_recall(group, 0, weights, best) for group in groups]
+                unweighted_K = [average_recall(group, 0, ones, best) for group in groups_again]
+                found, expected = mean_over_categories(weighted_K), mean_over_categories(unweighted_K)
+                np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_weightings_do_not_influence_each_other(random_case):

@@ -9,7 +9,7 @@ import torch
 
 from mssts.config import ABLATIONS, Config, read_yaml
 from mssts.core.errors import InputError
-from mssts.inference.public_names import import_public, our_names
+from mssts.inference.public_names import import_public, internal_names
 from mssts.models import build_model, count_parameters
 from mssts.models.backbones import build_backbone
 
@@ -92,19 +92,19 @@ def test_whole_swin_model_takes_the_public_entries_and_runs_on_odd_sizes():
 
 def test_joint_projection_of_swin_is_cut_into_query_key_value():
     entry = "detr.backbone.0.body.layers.2.blocks.5.attn.qkv.bias"
-    names = our_names(entry)
+    names = internal_names(entry)
     assert [name.rsplit(".", 2)[-2] for name in names] == ["q_proj", "k_proj", "v_proj"]
     ours = import_public({entry: torch.arange(6)})
     assert [ours[name].tolist() for name in names] == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_public_entries_of_unused_layers_are_dropped_by_name():
-    assert our_names("detr.transformer.encoder.layers.3.self_attn.output_proj_box.weight") == ()
-    assert our_names("detr.backbone.0.body.norm0.bias") == ()
+    assert internal_names("detr.transformer.encoder.layers.3.self_attn.output_proj_box.weight") == ()
+    assert internal_names("detr.backbone.0.body.norm0.bias") == ()
 
 
 def test_both_public_names_of_a_box_head_mean_the_same():
-    assert our_names("detr.bbox_embed.4.layers.2.bias") == our_names(
+    assert internal_names("detr.bbox_embed.4.layers.2.bias") == internal_names(
         "detr.transformer.decoder.bbox_embed.4.layers.2.bias"
     )
 

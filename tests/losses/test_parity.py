@@ -11,7 +11,7 @@ import torch
 
 from mssts.config import ABLATIONS, Config, read_yaml
 from mssts.core.records import Batch, Instances
-from mssts.inference.public_names import import_public, our_names
+from mssts.inference.public_names import import_public, internal_names
 from mssts.losses import Criterion
 from mssts.models import build_model
 from tests.models.data import fill
@@ -69,7 +69,7 @@ def test_every_gradient_norm_equals_the_public_one(step):
     gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
     norms, named = {}, set()
     for public in EXPECTED["grad_norms"]:
-        ours = our_names(public)
+        ours = internal_names(public)
         named.update(ours)
         norms[public] = torch.cat([gradients[name].flatten() for name in ours]).norm().item()
     assert named == set(gradients)  # the same parameters are trained

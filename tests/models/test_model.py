@@ -94,7 +94,7 @@ def test_contributions_add_the_published_size_at_the_paper_scale():
     [
         ({}, "resnet51", "resnet51.*resnet50"),
         ({"levels": 2}, "tiny", "model.levels: found 2"),
-        ({"heads": 5}, "tiny", "model.hidden_dim: found 32.*5 heads"),
+        ({"heads": 5}, "tiny", "model.hidden_dim: found 32.*heads, 5"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(changes, backbone, message):

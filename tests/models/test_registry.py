@@ -125,7 +125,7 @@ def test_complexity_counts_own_parts(ablations):
         ({"loss.terms": {"own": {}}}, "loss.terms: found 'own', which is not registered"),
         ({"model.encoder.branches": {"own": 8}}, "model.encoder.branches.own: found 8"),
         ({"model.encoder.branches": 8}, "model.encoder.branches: found 8"),
-        ({"model.encoder.branches": {}}, "found {}, which is the baseline's own value"),
+        ({"model.encoder.branches": {}}, "found {}, which equals the baseline's value"),
         ({"model.encoder.branches.own.width": 8}, "model.encoder.branches.own.width: unknown key"),
         ({"model.encoder.branchs": {}}, "unknown key; did you mean 'branches'?"),
     ],

@@ -136,7 +136,7 @@ def test_trainings_that_slurm_asks_to_stop_save_themselves_and_are_started_again
             ask(driver, slurm, jobs[-1])
         code, said = driver.ended()
     assert code == 0, said[-8000:]
-    saved = [int(step) for step in re.findall(r"error: .* asked to stop; everything up to step (\d+) is saved", said)]
+    saved = [int(step) for step in re.findall(r"error: .* stopped by a signal; step (\d+) is saved", said)]
     assert 10 <= min(saved) < max(saved) < STEPS, said[-8000:]
     assert trained(directory) == undisturbed
 

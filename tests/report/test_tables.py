@@ -13,7 +13,7 @@ from mssts.core.csv_files import decimals
 from mssts.core.errors import InputError
 from mssts.core.files import read_json, write_json
 from mssts.evaluation.attributes import attribute_metrics
-from mssts.evaluation.average_precision import metric
+from mssts.evaluation.average_precision import ap_metrics
 from mssts.report.conclusions import conclusions
 from mssts.report.formats import escape_latex, latex, markdown, mean_and_deviation, signed
 from mssts.report.parts import Table
@@ -82,11 +82,11 @@ def test_ap_of_an_attribute_is_that_of_the_evaluation_also_with_false_alarms_in_
     records = replace(records, categories=(group,), pooled=group)
     occluded = restrict_to_subset(records, "occlusion")
     assert occluded.video_ids == (1, 2, 3, 4)
-    own = metric(occluded.categories, 0, np.ones((1, 4)), "AP")[0]
+    own = ap_metrics(occluded, 0, np.ones((1, 4)))["AP"][0]
     assert own == attribute_metrics(records)["occlusion"]["AP"] == pytest.approx(76 / 101)
     weights = np.ones((1, fake_runs.VIDEOS))
     whole = restrict_to_subset(records, "all")
-    assert metric(whole.categories, 0, weights, "AP") == metric(records.categories, 0, weights, "AP")
+    assert ap_metrics(whole, 0, weights)["AP"] == ap_metrics(records, 0, weights)["AP"]
     assert restrict_to_subset(records, "fog") is None
 
 
@@ -154,7 +154,7 @@ def test_a_result_of_an_older_checkpoint_is_refused(fake_study: Path) -> None:
 def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
     valid = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid"
     (valid / "matches.npz").write_bytes((valid.parent / "control/matches.npz").read_bytes())
-    with pytest.raises(InputError, match=r"matches\.npz and metrics.json give different values"):
+    with pytest.raises(InputError, match=r"matches\.npz and metrics\.json give different values"):
         differences(runs_of())
 
 

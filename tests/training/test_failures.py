@@ -134,6 +134,6 @@ def test_a_worker_that_dies_is_reported_as_such():
             os.kill(child.pid, signal.SIGKILL)
 
     threading.Thread(target=kill).start()
-    told = r"a process that prepares batches died.*execution\.workers"
+    told = r"a data-loader worker process died.*execution\.workers"
     with pytest.raises(DeadWorker, match=told), reraise_with_advice(TrainingProgress("run", Path("there"))):
         next(iter(ClipLoader(SlowClips(), 1, 4, 0, 32, workers=1)))

@@ -113,7 +113,7 @@ def test_a_checkpoint_of_another_configuration_is_not_used(train, workplace, cap
     scale = workplace / "ablations/scales/smoke.yaml"
     scale.write_text(scale.read_text().replace("learning_rate: 1.0e-3,", "learning_rate: 1.1e-3,"))
     assert contents(train("run")) == contents(train("fresh"))
-    assert "of another configuration" in capsys.readouterr().err
+    assert "belongs to another configuration" in capsys.readouterr().err
 
 
 def test_a_training_resumes_to_the_same_bytes_under_other_execution_settings(train, whole, workplace):
@@ -132,7 +132,7 @@ def test_files_dated_in_the_future_do_no_harm(train, whole, workplace):
 def test_a_checkpoint_that_does_not_fit_the_disk_keeps_the_last_good_one(train, whole, workplace, file_size_limit):
     interrupted(train, workplace, "run", 1)
     before = (workplace / "run/resume.pt").read_bytes()
-    with file_size_limit(len(before) // 2), pytest.raises(NoSpace, match=r"no space left.*last good checkpoint"):
+    with file_size_limit(len(before) // 2), pytest.raises(NoSpace, match=r"no space left.*last resume checkpoint"):
         train("run")
     assert (workplace / "run/resume.pt").read_bytes() == before
     assert contents(train("run")) == whole

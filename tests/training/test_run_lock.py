@@ -59,7 +59,7 @@ def test_the_lock_of_a_killed_owner_is_taken_over_and_said_to_be_stale(tmp_path,
     holder.wait()
     with run_lock(tmp_path):
         pass
-    assert f"stale, process {holder.pid}" in capsys.readouterr().err
+    assert f"stale lock of process {holder.pid}" in capsys.readouterr().err
     assert not (tmp_path / "run.lock").exists()
 
 
@@ -69,7 +69,7 @@ def test_a_lock_left_by_another_machine_is_taken_over_when_nobody_touches_it(tmp
     os.utime(tmp_path / "run.lock", (future, future))
     with run_lock(tmp_path, watch_seconds=0.3):
         pass
-    assert "stale, process 4 on elsewhere" in capsys.readouterr().err
+    assert "stale lock of process 4 on elsewhere" in capsys.readouterr().err
 
 
 def test_a_lock_that_another_machine_goes_on_touching_is_respected(tmp_path):

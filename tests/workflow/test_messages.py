@@ -40,9 +40,9 @@ def test_a_missing_dataset_is_refused_with_where_to_get_it_and_where_to_put_it(s
 
 def test_an_unknown_dataset_is_refused_with_the_known_ones(snakemake, sources):
     changed_study(sources, "datasets: [synthvis]", "datasets: [sinthvis]")
-    assert "dataset 'sinthvis': unknown; known: synthvis" in message(snakemake, sources)
+    assert "dataset 'sinthvis': unknown; expected one of synthvis" in message(snakemake, sources)
 
 
 def test_a_split_that_the_dataset_lacks_is_named(snakemake, sources):
     changed_study(sources, "splits: [valid, control]", "splits: [valid, test]")
-    assert "synthvis has no 'test'; it has train, valid, control" in message(snakemake, sources)
+    assert "synthvis has no 'test'; expected one of train, valid, control" in message(snakemake, sources)

@@ -117,7 +117,7 @@ def test_a_local_split_is_refused_under_the_official_protocol(snakemake, sources
     study = sources / "ablations/studies/paper-2019-official.yaml"
     study.write_text(study.read_text().replace("splits: []", "splits: [local_valid]"))
     run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2019-official")
-    assert run.returncode != 0 and "belong to the videos that data.protocol: official trains on" in run.stdout
+    assert run.returncode != 0 and "are part of the training videos of data.protocol: official" in run.stdout
 
 
 @pytest.mark.long

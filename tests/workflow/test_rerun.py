@@ -1,4 +1,4 @@
-"""What a change makes necessary again, and what it must not: the table of the README, by dry run."""
+"""What a change makes necessary again, and what it must not: the table of docs/getting-started.md, by dry run."""
 
 from __future__ import annotations
 

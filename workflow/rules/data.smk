@@ -6,6 +6,8 @@ rule prepare:
         parts=[paths.DATA / "{dataset}" / f"{LOCAL}{part}.json" for part in ("train", "valid", "split")],
     log:
         "logs/prepare_{dataset}.log",
+    wildcard_constraints:
+        dataset="(?!coco/)[a-z0-9_-]+",
     priority: 200
     conda:
         CONDA

@@ -10,11 +10,11 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
@@ -64,15 +64,14 @@ def generate(synthetic_config: SyntheticSection, dataset: str, output: Path) -> 
         raise InputError(f"dataset {dataset!r}: cannot be generated. Get it from {dataset_entry.source}.")
     height, width = synthetic_config.height, synthetic_config.width
     if not MIN_SIDE <= height <= width:
-        raise InputError(
-            f"data.synthetic: found height {height}, width {width}; expected {MIN_SIDE} <= height <= width."
-        )
-    output = Path(output)
+        found = f"height {height}, width {width}"
+        raise InputError(f"data.synthetic: found {found}; expected {MIN_SIDE} <= height <= width.")
     _check_replaceable(output, dataset)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:
         root = Path(temporary) / "new"
-        _write_dataset(synthetic_config, dataset, dataset_entry, dataset_entry.seeds, root)
+        summaries = _write_splits(synthetic_config, dataset_entry, dataset_entry.seeds, root)
+        write_json(root / FINGERPRINT, {"dataset": dataset, "fingerprint": fingerprint(root), "splits": summaries})
         if output.exists():
             output.rename(Path(temporary) / "old")
         root.rename(output)
@@ -105,50 +104,43 @@ def _check_replaceable(output: Path, dataset: str) -> None:
         )
 
 
-def _write_dataset(
-    synthetic_config: SyntheticSection, dataset: str, dataset_entry: DatasetEntry, seeds: dict[str, int], root: Path
-) -> None:
+def _write_splits(
+    synthetic_config: SyntheticSection, dataset_entry: DatasetEntry, seeds: dict[str, int], root: Path
+) -> dict[str, Any]:
+    """Write images and annotations of all splits; return {split: what it holds}."""
     counts = {
         "train": synthetic_config.train_videos,
         "valid": synthetic_config.valid_videos,
         "control": synthetic_config.control_videos,
         STILLS: synthetic_config.still_images,
     }
-    summaries = {}
-    with tqdm(total=sum(counts.values()), desc=f"generate {dataset}", unit="video", mininterval=1) as progress:
+    title, summaries = dataset_entry.title, {}
+    with tqdm(total=sum(counts.values()), desc=f"generate {title}", unit="video", mininterval=1) as progress:
         for split, count in counts.items():
             annotation_file, image_root = dataset_entry.splits[split]
-            videos = (_draw(split, seeds[split], index, synthetic_config) for index in range(count))
-            content = _write_videos(videos, root / image_root, progress.update)
-            content["categories"] = [{"id": i, "name": name} for i, name in dataset_entry.categories]
-            content["info"] = {"description": f"{dataset_entry.title}, split {split}", "attributes": ATTRIBUTES}
+            records, annotations = [], []
+            for index in range(count):
+                video = _draw(split, index, np.random.default_rng([seeds[split], index]), synthetic_config)
+                for name, encoded in video.files:
+                    path = root / image_root / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(encoded)
+                records.append(video.record)
+                annotations += video.annotations
+                progress.update()
+            content = {
+                "images" if split == STILLS else "videos": records,
+                "annotations": [{"id": n} | annotation for n, annotation in enumerate(annotations, 1)],
+                "categories": [{"id": n, "name": name} for n, name in dataset_entry.categories],
+                "info": {"description": f"{title}, split {split}", "attributes": ATTRIBUTES},
+            }
             (root / annotation_file).write_text(json.dumps(content, sort_keys=True) + "\n", encoding="utf-8")
             summaries[split] = _summary(content)
-    write_json(root / FINGERPRINT, {"dataset": dataset, "fingerprint": fingerprint(root), "splits": summaries})
+    return summaries
 
 
-def _write_videos(videos: Iterable[_Video], image_root: Path, advance: Callable[[], object]) -> dict[str, Any]:
-    """Write the frames of videos or still images; return the content of their annotation file without categories.
-
-    `advance` is called after each of them.
-    """
-    image_root.mkdir(parents=True)
-    content: dict[str, Any] = {"annotations": []}
-    for video in videos:
-        for name, encoded in video.files:
-            path = image_root / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(encoded)
-        content.setdefault("images" if "file_name" in video.record else "videos", []).append(video.record)
-        for annotation in video.annotations:
-            content["annotations"].append({"id": len(content["annotations"]) + 1} | annotation)
-        advance()
-    return content
-
-
-def _draw(split: str, seed: int, index: int, synthetic_config: SyntheticSection) -> _Video:
+def _draw(split: str, index: int, rng: Generator, synthetic_config: SyntheticSection) -> _Video:
     """Draw and encode one video or still image of a split."""
-    rng = np.random.default_rng([seed, index])
     size = synthetic_config.height, synthetic_config.width
     if split == STILLS:
         return _as_still(_encode(index, still_scene(rng, index, *size), rng))
@@ -158,7 +150,7 @@ def _draw(split: str, seed: int, index: int, synthetic_config: SyntheticSection)
     return _encode(index, video_scene(rng, index, *size), rng)
 
 
-def _encode(index: int, scene: Scene, rng: np.random.Generator, repeats: int = 1) -> _Video:
+def _encode(index: int, scene: Scene, rng: Generator, repeats: int = 1) -> _Video:
     """Render and encode a video in which the frames of the scene are repeated `repeats` times."""
     rendering = render(scene, rng)
     frames = [_jpeg(frame_HW3) for frame_HW3 in rendering.frames_THW3] * repeats
@@ -191,15 +183,10 @@ def _as_still(video: _Video) -> _Video:
     """Turn a video of one frame into a still image with COCO-style annotations."""
     [(_, encoded)] = video.files
     name = f"{video.record['id'] - 1:05d}.jpg"
+    frame_keys = {"segmentation": "segmentations", "bbox": "bboxes", "area": "areas"}
     annotations = [
-        {
-            "image_id": item["video_id"],
-            "category_id": item["category_id"],
-            "iscrowd": item["iscrowd"],
-            "segmentation": item["segmentations"][0],
-            "bbox": item["bboxes"][0],
-            "area": item["areas"][0],
-        }
+        {"image_id": item["video_id"], "category_id": item["category_id"], "iscrowd": item["iscrowd"]}
+        | {key: item[values][0] for key, values in frame_keys.items()}
         for item in video.annotations
     ]
     record = {key: video.record[key] for key in ("id", "height", "width")} | {"file_name": name}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
 SQRT3 = float(np.sqrt(3.0))
 OCCLUDER_OPACITY = 0.96
@@ -146,7 +147,7 @@ def _unit_areas() -> list[float]:
 _UNIT_AREAS = _unit_areas()
 
 
-def render(scene: Scene, rng: np.random.Generator) -> Rendering:
+def render(scene: Scene, rng: Generator) -> Rendering:
     """Render a scene.
 
     Args:
@@ -247,7 +248,7 @@ def _surface(texture: Texture, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _value_noise(
-    rng: np.random.Generator, height: int, width: int, cell: float, offsets_T2: np.ndarray, channels: int
+    rng: Generator, height: int, width: int, cell: float, offsets_T2: np.ndarray, channels: int
 ) -> np.ndarray:
     """Draw one field of smooth noise, seen through a moving window.
 
@@ -284,7 +285,7 @@ def _cells(size: int, start: float, cell: float) -> tuple[np.ndarray, np.ndarray
     return index, fraction * fraction * (3 - 2 * fraction)
 
 
-def _background(scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def _background(scene: Scene, rng: Generator) -> np.ndarray:
     """Textured background (T, 3, H, W)."""
     size, offsets_T2 = (scene.height, scene.width), scene.background_offsets_T2
     image = 0.16 * _value_noise(rng, *size, 22.0, offsets_T2, 3)
@@ -293,7 +294,7 @@ def _background(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def _fog(rng: np.random.Generator, frames: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _fog(rng: Generator, frames: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Opacity and grey level (T, 1, H, W) of fog that is drawn anew for every frame."""
     still = np.zeros((1, 2))
     opacities, greys = [], []

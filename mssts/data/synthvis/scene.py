@@ -11,20 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.random import Generator
 
 from mssts.data.synthvis.render import SHAPES, Scene, Texture, Track
 
 LENGTHS = (4, 8)
 NOISE = 0.02
-# Of 20 consecutive videos: 3 foggy, 3 occluded, 1 both, 13 clean. Interleaved, so that any part of a split is mixed.
-_FOGGY, _OCCLUDED = frozenset({2, 8, 15, 18}), frozenset({5, 11, 15, 17})
-# Of 20 consecutive videos: 16 of the configured size, 2 in portrait format, 1 taller, 1 square.
-_PORTRAIT, _TALLER, _SQUARE = frozenset({3, 12}), frozenset({7}), frozenset({16})
 
 
 @dataclass(frozen=True)
 class _Style:
-    """How the objects of one kind of video move.
+    """One kind of video, and how the objects in it move.
 
     Attributes:
         speed: Lowest and highest speed in px per frame.
@@ -32,27 +29,34 @@ class _Style:
         border: Probability that the object moves along the border of the frame and is cut by it.
         fast: Probability of fast motion.
         leave: Probability that the object leaves the frame and returns.
+        fog: Whether the video is foggy.
+        occluded: Whether occluders pass in front of the objects.
     """
 
     speed: tuple[float, float]
     scale: float
     aspect: float
     border: float
-    fast: float
-    leave: float
+    fast: float = 0.0
+    leave: float = 0.0
+    fog: bool = False
+    occluded: bool = False
 
 
-_CLEAN_STYLE = _Style((1.5, 3.2), scale=0.36, aspect=0.38, border=0.25, fast=0.3, leave=0.12)
-_FOG_STYLE = _Style((0.7, 1.4), scale=0.28, aspect=0.30, border=0.15, fast=0.0, leave=0.0)
-_OCCLUDER_STYLE = _Style((1.0, 2.6), scale=0.28, aspect=0.30, border=0.15, fast=0.0, leave=0.0)
+_CLEAN = _Style((1.5, 3.2), scale=0.36, aspect=0.38, border=0.25, fast=0.3, leave=0.12)
+_FOGGY = _Style((0.7, 1.4), scale=0.28, aspect=0.30, border=0.15, fog=True)
+_OCCLUDED = _Style((1.0, 2.6), scale=0.28, aspect=0.30, border=0.15, occluded=True)
+# Of 20 consecutive videos: 3 foggy, 3 occluded, 1 both, 13 clean. Interleaved, so that any part of a split is mixed.
+_STYLES = dict.fromkeys((2, 8, 18), _FOGGY) | dict.fromkeys((5, 11, 17), _OCCLUDED)
+_STYLES[15] = replace(_FOGGY, occluded=True)
 
 
-def draw_length(rng: np.random.Generator) -> int:
+def draw_length(rng: Generator) -> int:
     """Draw the number of frames of a video."""
     return int(rng.integers(LENGTHS[0], LENGTHS[1] + 1))
 
 
-def video_scene(rng: np.random.Generator, index: int, height: int, width: int) -> Scene:
+def video_scene(rng: Generator, index: int, height: int, width: int) -> Scene:
     """Draw the scene of a video.
 
     Args:
@@ -60,12 +64,10 @@ def video_scene(rng: np.random.Generator, index: int, height: int, width: int) -
         index: Index of the video in its split; it decides on fog, occluders and the frame format.
         height, width: Configured frame size in px.
     """
-    fog, occluded = index % 20 in _FOGGY, index % 20 in _OCCLUDED
-    style = _FOG_STYLE if fog else _OCCLUDER_STYLE if occluded else _CLEAN_STYLE
-    return _scene(rng, draw_length(rng), _frame_size(index, height, width), style, fog, occluded)
+    return _scene(rng, draw_length(rng), _frame_size(index, height, width), _STYLES.get(index % 20, _CLEAN))
 
 
-def still_scene(rng: np.random.Generator, index: int, height: int, width: int, noise: float = NOISE) -> Scene:
+def still_scene(rng: Generator, index: int, height: int, width: int, noise: float = NOISE) -> Scene:
     """Draw a clean scene of one frame, for a still image or for a video that repeats the frame.
 
     Args:
@@ -74,46 +76,34 @@ def still_scene(rng: np.random.Generator, index: int, height: int, width: int, n
         height, width: Configured frame size in px.
         noise: Standard deviation of the pixel noise. With 0, a repetition of the frame adds no information.
     """
-    return _scene(rng, 1, _frame_size(index, height, width), _CLEAN_STYLE, noise=noise)
+    return _scene(rng, 1, _frame_size(index, height, width), _CLEAN, noise)
 
 
 def _frame_size(index: int, height: int, width: int) -> tuple[int, int]:
     """(height, width) in px of video `index` of a split, mostly the configured size."""
-    if index % 20 in _PORTRAIT:
-        return width, height
-    if index % 20 in _TALLER:
-        return height * 9 // 8, width
-    if index % 20 in _SQUARE:
-        return height * 5 // 4, height * 5 // 4
-    return height, width
+    # Of 20 consecutive videos: 16 of the configured size, 2 in portrait format, 1 taller, 1 square.
+    portrait, taller, square = (width, height), (height * 9 // 8, width), (height * 5 // 4, height * 5 // 4)
+    return {3: portrait, 12: portrait, 7: taller, 16: square}.get(index % 20, (height, width))
 
 
-def _scene(
-    rng: np.random.Generator,
-    frames: int,
-    size: tuple[int, int],
-    style: _Style,
-    fog: bool = False,
-    occluded: bool = False,
-    noise: float = NOISE,
-) -> Scene:
+def _scene(rng: Generator, frames: int, size: tuple[int, int], style: _Style, noise: float = NOISE) -> Scene:
     colour_3 = rng.uniform(0.25, 0.75, 3)
     count = int(rng.choice([1, 2, 3], p=[0.3, 0.4, 0.3]))
     starts = _spread_starts(rng, count, size)
-    tracks = [_track(rng, start, frames, size, style, colour_3, occluded) for start in starts]
+    tracks = [_track(rng, start, frames, size, style, colour_3) for start in starts]
     if rng.random() < 0.06:
         tracks.append(_crowd(rng, frames, size, style, colour_3))
     drift = _direction(rng) * rng.uniform(0.0, 1.2)
-    return Scene(*size, tracks, np.arange(frames)[:, None] * drift, colour_3, fog, noise)
+    return Scene(*size, tracks, np.arange(frames)[:, None] * drift, colour_3, style.fog, noise)
 
 
-def _direction(rng: np.random.Generator) -> np.ndarray:
+def _direction(rng: Generator) -> np.ndarray:
     """Unit vector (x, y) of random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     return np.array([np.cos(angle), np.sin(angle)])
 
 
-def _spread_starts(rng: np.random.Generator, count: int, size: tuple[int, int]) -> list[np.ndarray]:
+def _spread_starts(rng: Generator, count: int, size: tuple[int, int]) -> list[np.ndarray]:
     """Starting points (x, y) in px that keep apart: each is the candidate of twelve farthest from the earlier ones."""
     height, width = size
     starts: list[np.ndarray] = []
@@ -124,7 +114,7 @@ def _spread_starts(rng: np.random.Generator, count: int, size: tuple[int, int]) 
     return starts
 
 
-def _texture(rng: np.random.Generator, background_3: np.ndarray) -> Texture:
+def _texture(rng: Generator, background_3: np.ndarray) -> Texture:
     """Texture whose first colour differs from the background's."""
     colours = rng.uniform(0.05, 0.95, (8, 3))
     first = colours[int(np.linalg.norm(colours - background_3, axis=1).argmax())]
@@ -134,7 +124,7 @@ def _texture(rng: np.random.Generator, background_3: np.ndarray) -> Texture:
     return Texture(np.stack([first, second]), pattern, float(frequency), float(direction), float(phase))
 
 
-def _half_axes(rng: np.random.Generator, frames: int, short_side: int, style: _Style) -> np.ndarray:
+def _half_axes(rng: Generator, frames: int, short_side: int, style: _Style) -> np.ndarray:
     """Half axes (T, 2) in px, either constant or changing in size or aspect ratio."""
     ramp = np.linspace(0.0, 1.0, frames)
     radius = rng.uniform(0.19, 0.27) * short_side * np.ones(frames)
@@ -156,7 +146,7 @@ def _reflect(path: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def _centres(
-    rng: np.random.Generator, start: np.ndarray, radius: float, frames: int, size_2: np.ndarray, style: _Style
+    rng: Generator, start: np.ndarray, radius: float, frames: int, size_2: np.ndarray, style: _Style
 ) -> np.ndarray:
     """Centres (T, 2) in px of an object with that largest half axis; size_2: (width, height) of the frame."""
     velocity = _direction(rng) * rng.uniform(*style.speed)
@@ -175,9 +165,7 @@ def _centres(
     return _reflect(start + velocity * np.arange(frames)[:, None], low, high)
 
 
-def _excursion(
-    rng: np.random.Generator, start: np.ndarray, radius: float, frames: int, size_2: np.ndarray
-) -> np.ndarray:
+def _excursion(rng: Generator, start: np.ndarray, radius: float, frames: int, size_2: np.ndarray) -> np.ndarray:
     """Centres (T, 2) in px of an object that leaves through the nearest border and returns."""
     side = int(np.concatenate([start, size_2 - start]).argmin())
     outside = start.copy()
@@ -190,25 +178,19 @@ def _excursion(
 
 
 def _track(
-    rng: np.random.Generator,
-    start: np.ndarray,
-    frames: int,
-    size: tuple[int, int],
-    style: _Style,
-    background_3: np.ndarray,
-    occluded: bool,
+    rng: Generator, start: np.ndarray, frames: int, size: tuple[int, int], style: _Style, background_3: np.ndarray
 ) -> Track:
     category = int(rng.integers(len(SHAPES)))
     half_axes_T2 = _half_axes(rng, frames, min(size), style)
     centres_T2 = _centres(rng, start, float(half_axes_T2.max()), frames, np.array(size[::-1], float), style)
     angles_T = np.deg2rad(rng.uniform(-20, 20) + rng.uniform(-3, 3) * np.arange(frames))
-    occluder = _draw_occluder(rng, centres_T2, half_axes_T2, occluded)
+    occluder = _draw_occluder(rng, centres_T2, half_axes_T2, style.occluded)
     members_M3 = np.array([[0.0, 0.0, 1.0]])
     return Track(category, centres_T2, half_axes_T2, angles_T, members_M3, _texture(rng, background_3), *occluder)
 
 
 def _draw_occluder(
-    rng: np.random.Generator, centres_T2: np.ndarray, half_axes_T2: np.ndarray, occluded: bool
+    rng: Generator, centres_T2: np.ndarray, half_axes_T2: np.ndarray, occluded: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames that an occluder passes, and its ellipse, which is off the centre of the object.
 
@@ -226,11 +208,10 @@ def _draw_occluder(
     return occluded_T, np.concatenate([centres_T2 + jitter_T2, axes_T2], axis=1)
 
 
-def _crowd(
-    rng: np.random.Generator, frames: int, size: tuple[int, int], style: _Style, background_3: np.ndarray
-) -> Track:
+def _crowd(rng: Generator, frames: int, size: tuple[int, int], style: _Style, background_3: np.ndarray) -> Track:
     """A group of small objects of one category that is annotated as one crowd region, farthest from the camera."""
-    track = _track(rng, _spread_starts(rng, 1, size)[0], frames, size, style, background_3, False)
+    style = replace(style, occluded=False)
+    track = _track(rng, _spread_starts(rng, 1, size)[0], frames, size, style, background_3)
     centres_52 = np.array([[-0.65, -0.5], [0.6, -0.6], [0.0, 0.1], [-0.6, 0.65], [0.65, 0.6]])
     centres_52 += rng.uniform(-0.08, 0.08, centres_52.shape)
     members_53 = np.insert(centres_52, 2, 0.36, axis=1)

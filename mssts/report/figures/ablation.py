@@ -42,7 +42,7 @@ def figure(runs: StudyRuns) -> Figure:
             text, bold = _heading(runs, benchmark), {"fontweight": "bold", "fontsize": 8.5}
             heading = axis.annotate(text, (0, 1), (0, 18), "axes fraction", "offset points", **bold)
             heading.set_in_layout(False)  # it may extend over the panels beside its own
-    figure.supxlabel("difference to the baseline (percent points), 95 % interval over videos", fontsize=8.5)
+    figure.supxlabel("difference to the baseline (percentage points), 95 % interval over videos", fontsize=8.5)
     return figure
 
 

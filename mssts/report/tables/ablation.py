@@ -15,7 +15,7 @@ from mssts.study.differences import MEASURES, Difference, Measure, read_differen
 from mssts.study.runs import ALL_INSTANCES, StudyRuns
 
 NOTE = (
-    "Mean paired difference to the baseline over training seeds, in percent points, "
+    "Mean paired difference to the baseline over training seeds, in percentage points, "
     "with the 95 % paired bootstrap interval over videos."
 )
 TEST_NOTE = "Two-sided exact sign-flip test over seeds: p, and p after Holm's correction over the variants."
