@@ -30,7 +30,10 @@ def write_document(runs: StudyRuns, output: Path) -> None:
     data = report_data(runs)
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        shutil.copytree(runs.folder, root, dirs_exist_ok=True)
+        for section in data["sections"]:
+            for path in (part["path"] for part in section["parts"] if part.get("path")):
+                (root / path).parent.mkdir(exist_ok=True)
+                shutil.copy(runs.folder / path, root / path)
         (root / "data.json").write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
         shutil.copy(TEMPLATE, root / "report.typ")
         try:

@@ -12,7 +12,7 @@ from mssts.report.formats import interval_text
 from mssts.report.parts import KEYS, Sentences, Table
 from mssts.study import differences as study_differences
 from mssts.study.differences import MEASURES, Difference, Measure, read_differences
-from mssts.study.runs import ALL_INSTANCES, StudyRuns
+from mssts.study.runs import StudyRuns
 
 NOTE = (
     "Mean paired difference to the baseline over training seeds, in percentage points, "
@@ -42,11 +42,7 @@ def _wide(runs: StudyRuns, found: list[Difference], cell: Callable[[Difference],
         key = (*one.benchmark, runs.study.titles[one.variant], str(one.seeds))
         rows.setdefault(key, {})[one.measure] = cell(one) if one.seeds else NOT_RUN
     cells = [[*key, *(values[measure] for measure in columns)] for key, values in rows.items()]
-    return pd.DataFrame(cells, columns=[*KEYS, *map(_heading, columns)])
-
-
-def _heading(measure: Measure) -> str:
-    return f"Δ{measure.metric}" if measure.subset == ALL_INSTANCES else f"Δ{measure.metric} {measure.subset}"
+    return pd.DataFrame(cells, columns=[*KEYS, *(f"Δ{measure.title}" for measure in columns)])
 
 
 def _interval_cell(difference: Difference) -> str:
