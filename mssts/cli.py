@@ -20,8 +20,6 @@ from mssts.core.files import read_json
 from mssts.study.paths import RESULTS, report_dir
 from mssts.study.resolve import load_study
 from mssts.study.runs import read_runs
-from mssts.study.server_scores import FILE as SERVER_SCORES
-from mssts.study.server_scores import read_server_scores
 from mssts.training.failures import RunFailure
 
 if TYPE_CHECKING:
@@ -39,17 +37,21 @@ app = typer.Typer(
 mlflow_app = typer.Typer(help="Mirror the runs to MLflow.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(mlflow_app, name="mlflow")
 
-StudyName = Annotated[str, typer.Option(help="Name of a file in ablations/studies, without .yaml.")]
+STUDY_HELP = "Name of a file in ablations/studies, without .yaml."
+Study = Annotated[str, typer.Option(help=STUDY_HELP)]
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help=STUDY_HELP)]
 Dataset = Annotated[str, typer.Option(help="Name of the dataset.")]
 Backbone = Annotated[str, typer.Option(help="Name of the backbone.")]
 Seed = Annotated[int, typer.Option(min=1, help="Seed of the run, from 1.")]
 Data = Annotated[Path, typer.Option(help="Directory of the dataset.")]
 Split = Annotated[str, typer.Option(help="Name of the split, e.g. valid.")]
 Output = Annotated[Path, typer.Option(help="File or directory to write.")]
+Checkpoint = Annotated[Path, typer.Option(help="File checkpoint.pt of a run, or an imported checkpoint.")]
+ClassHead = Annotated[str, typer.Option(help="keep, drop, or a dataset: one logit per category, matched by name.")]
 
 
 @app.command()
-def generate(study: StudyName, dataset: Dataset, output: Output) -> None:
+def generate(study: Study, dataset: Dataset, output: Output) -> None:
     """Generate a synthetic dataset (SynthVIS) at the study's scale."""
     from mssts.data.synthvis import generate as synthvis
 
@@ -67,14 +69,15 @@ def prepare(dataset: Dataset, data: Data) -> None:
         print(f"{data}: fingerprint {stage.prepare_coco(data)['fingerprint']}.")
         return
     record = stage.prepare(dataset, data)
-    sides = f"{len(record['train'])} videos to train on, {len(record['valid'])} held out"
-    print(f"{data}: {sides}; digest of the split {record['digest'][:12]}.")
+    videos = f"{len(record['train'])} training and {len(record['valid'])} held-out videos"
+    print(f"{data}: local split with {videos} (digest {record['digest'][:12]}).")
     for name, found in record["exceptions"].items():
-        print(f"fewer than {VIDEOS_PER_SIDE} videos on a side: {name} (train {found['train']}, valid {found['valid']})")
+        where = f"in one part of the local split (train {found['train']}, valid {found['valid']})"
+        print(f"warning: category {name}: fewer than {VIDEOS_PER_SIDE} videos {where}")
 
 
 @app.command()
-def pretrain(study: StudyName, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output) -> None:
+def pretrain(study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output) -> None:
     """Train the baseline on still images: the checkpoint that all variants start from."""
     from mssts.training import run as stage
 
@@ -84,7 +87,7 @@ def pretrain(study: StudyName, dataset: Dataset, backbone: Backbone, seed: Seed,
 
 @app.command()
 def train(
-    study: StudyName,
+    study: Study,
     dataset: Dataset,
     backbone: Backbone,
     variant: Annotated[str, typer.Option(help="Name of a variant of the study.")],
@@ -113,15 +116,8 @@ def _callbacks(study: str) -> list[Callback]:
 
 
 @app.command()
-def predict(
-    study: StudyName,
-    checkpoint: Annotated[Path, typer.Option(help="checkpoint.pt of a run.")],
-    data: Data,
-    dataset: Dataset,
-    split: Split,
-    output: Output,
-) -> None:
-    """Predict every video of a split: the official submission list, and the same list zipped beside it."""
+def predict(study: Study, checkpoint: Checkpoint, data: Data, dataset: Dataset, split: Split, output: Output) -> None:
+    """Predict every video of a split. Writes a submission in the official format as JSON, and zipped beside it."""
     from mssts.inference import predict as stage
 
     stage.predict(load_study(study).baseline, checkpoint, data, dataset, split, output)
@@ -131,37 +127,34 @@ def predict(
 def import_weights(
     file: Annotated[Path, typer.Argument(help="Public SeqFormer checkpoint (.pth with an entry `model`).")],
     output: Output,
-    class_head: Annotated[
-        str, typer.Option(help="keep, drop, or a dataset: one logit for each of its categories, by name.")
-    ] = "keep",
-    dataset: Annotated[str, typer.Option(help="Dataset whose category ids the public logits are.")] = "ytvis2019",
+    class_head: ClassHead = "keep",
+    dataset: Annotated[str, typer.Option(help="Dataset whose category ids index the public logits.")] = "ytvis2019",
 ) -> None:
-    """Turn a public SeqFormer checkpoint into one of ours: every entry is used, or named as dropped."""
+    """Convert a public SeqFormer checkpoint. Every entry is either used or reported as dropped."""
     from mssts.inference import import_weights as stage
 
     dropped = stage.import_weights(file, output, class_head, dataset)
     for name in dropped:
         print(f"dropped: {name}")
-    print(f"{output}: written; {len(dropped)} public entries that never act, or that you dropped, are left out.")
+    print(f"{output}: written. {len(dropped)} entries of the public checkpoint are not used (listed above).")
 
 
 @app.command("server-scores")
-def server_scores(study: StudyName) -> None:
+def server_scores(study: Study) -> None:
     """Print the official scores that were entered by hand in server_scores.yaml."""
     from mssts.report.tables.server_scores import score_table
+    from mssts.study import server_scores as stage
 
-    scores = [score for score in read_server_scores() if score.study == load_study(study).name]
+    scores = [score for score in stage.read_server_scores() if score.study == load_study(study).name]
     if scores:
         print(score_table(scores).markdown(), end="")
     else:
-        print(f"No score has been entered for study {study} in {SERVER_SCORES}.")
+        print(f"No score has been entered for study {study} in {stage.FILE}.")
 
 
 @app.command()
-def plan(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a file in ablations/studies, without .yaml.")],
-) -> None:
-    """Print what a study costs: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""
+def plan(study: StudyArgument) -> None:
+    """Estimate the cost of a study: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""
     from mssts.study import plan as stage
 
     print(stage.plan(load_study(study), load_baseline()))
@@ -169,9 +162,9 @@ def plan(
 
 @app.command("check-submission")
 def check_submission(
-    file: Annotated[Path, typer.Argument(help="Submission as JSON, or zipped; ours or of any other method.")],
+    file: Annotated[Path, typer.Argument(help="Submission of any method: JSON, or a zip with results.json.")],
     data: Data,
-    dataset: Annotated[str | None, typer.Option(help="Name of the dataset; default: of its directory.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the dataset; default: that of its directory.")] = None,
     split: Split = "valid",
 ) -> None:
     """Check a submission against every rule of the YouTube-VIS format."""
@@ -186,17 +179,14 @@ def check_submission(
     for note in notes:
         print(f"note: {note}")
     if problems:
-        listed = "\n".join(f"  {problem}" for problem in problems)
-        raise InputError(f"{file}: {len(problems)} problem(s):\n{listed}")
-    print(f"{file}: ready to submit; {len(stage.RULES)} rules checked:")
-    for rule in stage.RULES:
-        print(f"  {rule}")
+        raise InputError("\n  ".join([f"{file}: {len(problems)} problem(s):", *problems]))
+    print("\n  ".join([f"{file}: ready to submit; {len(stage.RULES)} rules checked:", *stage.RULES]))
 
 
 @app.command()
 def evaluate(
     annotations: Annotated[Path, typer.Option(help="Ground truth in YouTube-VIS format.")],
-    predictions: Annotated[Path, typer.Option(help="Submission list: ours, or any other method's results.json.")],
+    predictions: Annotated[Path, typer.Option(help="Submission of any method: results.json, or a zip with it.")],
     output: Output,
     split: Annotated[str | None, typer.Option(help="Name of the split, for the record.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset whose categories the ground truth must have.")] = None,
@@ -206,7 +196,7 @@ def evaluate(
         bool, typer.Option("--lenient", help="Accept what the reference evaluator silently accepts; count each case.")
     ] = False,
 ) -> None:
-    """Measure a submission list: AP, AR and per-challenge numbers, with the match records beside them."""
+    """Evaluate a submission: AP, AR and AP per challenge. Writes metrics.json, and matches.npz beside it."""
     from mssts.evaluation import evaluate as stage
 
     record = read_json(run) if run else None
@@ -222,7 +212,7 @@ def evaluate(
 
 
 @app.command()
-def complexity(study: StudyName) -> None:
+def complexity(study: Study) -> None:
     """Write the parameters of the study's models and the FLOPs of a clip."""
     from mssts.study import complexity as stage
     from mssts.study.complexity_file import FILE
@@ -231,7 +221,7 @@ def complexity(study: StudyName) -> None:
 
 
 @app.command()
-def tables(study: StudyName) -> None:
+def tables(study: Study) -> None:
     """Write the study's tables as CSV, Markdown and LaTeX."""
     from mssts.report.tables import write_tables
 
@@ -239,7 +229,7 @@ def tables(study: StudyName) -> None:
 
 
 @app.command()
-def figures(study: StudyName) -> None:
+def figures(study: Study) -> None:
     """Draw the study's figures; the tables must have been written."""
     from mssts.report.figures import write_figures
 
@@ -247,7 +237,7 @@ def figures(study: StudyName) -> None:
 
 
 @app.command()
-def attention(study: StudyName) -> None:
+def attention(study: Study) -> None:
     """Draw the study's attention maps, baseline against MS-STS."""
     from mssts.report.figures.attention import write_attention
     from mssts.study.attention_panels import compare_attention
@@ -256,7 +246,7 @@ def attention(study: StudyName) -> None:
 
 
 @app.command()
-def document(study: StudyName, output: Output) -> None:
+def document(study: Study, output: Output) -> None:
     """Typeset the study's report as one PDF; the tables must have been written."""
     from mssts.report.document import write_document
 
@@ -269,14 +259,14 @@ def document(study: StudyName, output: Output) -> None:
 
 @app.command("stop-trainings")
 def stop_trainings() -> None:
-    """Ask the trainings that still run on this machine after a crash of the workflow to save and stop."""
+    """Stop the trainings that are still running on this machine, for example after a crash; they save their state."""
     from mssts.training.run_lock import stop_owners
 
-    print(f"{stop_owners(RESULTS)} trainings were running; they have saved their state and stopped")
+    print(f"stopped {stop_owners(RESULTS)} running trainings; their state is saved")
 
 
 @mlflow_app.command("init")
-def mlflow_init(study: StudyName) -> None:
+def mlflow_init(study: Study) -> None:
     """Create the local store and the study's experiment; safe to repeat."""
     load_study(study)
     if _mlflow_is_on():
@@ -286,14 +276,14 @@ def mlflow_init(study: StudyName) -> None:
 
 
 @mlflow_app.command("sync")
-def mlflow_sync(study: StudyName) -> None:
-    """Send MLflow what it lacks of a study's finished runs, from their own files; safe to repeat."""
+def mlflow_sync(study: Study) -> None:
+    """Send to MLflow what is missing from a study's finished runs, read from their files. Safe to repeat."""
     from mssts.study.mlflow_mirror import sync
 
-    there, complete = sync(study, load_study(study).spec)
-    print(f"{complete} of {there} trainings and evaluations of study {study} are complete in MLflow")
-    if complete < there:
-        raise InputError("MLflow stopped answering in between. Sync again when it is back.")
+    total, complete = sync(study, load_study(study).spec)
+    print(f"{complete} of {total} trainings and evaluations of study {study} are complete in MLflow")
+    if complete < total:
+        raise InputError("MLflow stopped responding during the sync. Run the command again when it is available.")
 
 
 def main() -> None:

@@ -30,22 +30,15 @@ def write_document(runs: StudyRuns, output: Path) -> None:
     data = report_data(runs)
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        for section in data["sections"]:
-            for path in (part["path"] for part in section["parts"] if part.get("path")):
-                (root / path).parent.mkdir(exist_ok=True)
-                shutil.copy(runs.folder / path, root / path)
+        shutil.copytree(runs.folder, root, dirs_exist_ok=True)
         (root / "data.json").write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
         shutil.copy(TEMPLATE, root / "report.typ")
-        content = _typeset(root)
+        try:
+            content = typst.compile(root / "report.typ", root=root, ignore_system_fonts=True, timestamp=0)
+        except typst.TypstError as error:
+            raise InputError(f"{TEMPLATE}: typst: {error}") from None
     with atomic_write(output, "wb") as file:
         file.write(content)
-
-
-def _typeset(root: Path) -> bytes:
-    try:
-        return typst.compile(root / "report.typ", root=root, ignore_system_fonts=True, timestamp=0)
-    except typst.TypstError as error:
-        raise InputError(f"{TEMPLATE}: typst: {error}") from None
 
 
 def report_data(runs: StudyRuns) -> dict[str, Any]:
@@ -82,9 +75,8 @@ def _check_tables(runs: StudyRuns) -> None:
 def _facts(runs: StudyRuns) -> list[tuple[str, str]]:
     spec, titles = runs.study.spec, runs.study.titles
     done = sum(run.record is not None for run in runs.runs)
-    seeds = ", ".join(map(str, spec.seeds))
     return [
-        ("Matrix", f"{', '.join(spec.datasets)}; {', '.join(spec.backbones)}; seeds {seeds}"),
+        ("Matrix", f"{', '.join(spec.datasets)}; {', '.join(spec.backbones)}; seeds {', '.join(map(str, spec.seeds))}"),
         ("Variants", ", ".join(titles[variant] for variant in spec.variants)),
         ("Scale, splits", f"{spec.scale}; {', '.join(spec.splits)}"),
         ("Expected", spec.expect),
@@ -94,14 +86,13 @@ def _facts(runs: StudyRuns) -> list[tuple[str, str]]:
 
 
 def _warnings(runs: StudyRuns) -> list[str]:
-    warnings = []
     missing = sum(result.metrics is None for result in runs.results)
-    if missing:
-        warnings.append(f"{missing} of {len(runs.results)} results are missing and print “{NOT_RUN}”.")
-    other = [run.name for run in runs.runs if run.record and run.record["commit"] != runs.commit]
-    if other:
-        warnings.append(f"{plural(len(other), 'run')} made at another commit: {', '.join(other)}.")
-    changed = sum(1 for run in runs.runs if run.record and "+" in run.record["commit"])
-    if changed:
-        warnings.append(f"{plural(changed, 'run')} with uncommitted changes (marked +changed).")
-    return warnings
+    commits = {run.name: run.record["commit"] for run in runs.runs if run.record}
+    other = [name for name, commit in commits.items() if commit != runs.commit]
+    changed = sum("+" in commit for commit in commits.values())
+    warnings = {
+        f"{missing} of {len(runs.results)} results are missing and print “{NOT_RUN}”.": missing,
+        f"{plural(len(other), 'run')} made at another commit: {', '.join(other)}.": len(other),
+        f"{plural(changed, 'run')} with uncommitted changes (marked +changed).": changed,
+    }
+    return [text for text, count in warnings.items() if count]

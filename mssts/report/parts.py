@@ -1,19 +1,23 @@
-"""Tables and sentences of a report, as Markdown, as LaTeX and for the document's template."""
+"""Tables and sentences of a report, as Markdown, as LaTeX and for the document's template, and their common cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from string import ascii_lowercase
 from typing import Any, Literal
 
 import pandas as pd
 
-from mssts.core.csv_files import NO_VALUE
+from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals
 from mssts.data.datasets import LOCAL
 from mssts.report.formats import escape_latex, latex, markdown
+from mssts.study.runs import ALL_INSTANCES, METRICS, Benchmark, Evaluated, External, Result, StudyRuns
 
 EXTERNAL = "external method"
+KEYS = ["Dataset", "Split", "Backbone", "Variant", "Seeds"]
+"""First columns of the tables with a row for each variant."""
 
 
 def benchmark_heading(dataset: str, split: str, backbone: str) -> str:
@@ -94,3 +98,22 @@ class Sentences:
     def document(self) -> dict[str, Any]:
         """Title and sentences."""
         return {"kind": "sentences", "title": self.title, "sentences": self.sentences}
+
+
+def rows_by_variant(runs: StudyRuns) -> Iterator[tuple[list[str], Benchmark, list[Result]]]:
+    """Cells of `KEYS`, benchmark and evaluated results over seeds of each variant, the pre-trained one first."""
+    for benchmark, (variant, title) in product(runs.benchmarks(), runs.study.titles.items()):
+        if results := runs.select(*benchmark, variant):
+            present = [result for result in results if result.metrics is not None]
+            seeds = str(len(present)) if len(present) == len(results) else f"{len(present)} of {len(results)}"
+            yield [*benchmark, title, seeds], benchmark, present
+
+
+def external_keys(other: External) -> list[str]:
+    """Cells of `KEYS` of another method."""
+    return [other.dataset, other.split, NO_VALUE, f"{other.title} ({EXTERNAL})", NO_VALUE]
+
+
+def metric_cells(result: Evaluated) -> list[str]:
+    """Cells of `METRICS` of one result, in percent."""
+    return [NOT_RUN if result.metrics is None else decimals(result.value(ALL_INSTANCES, name)) for name in METRICS]

@@ -45,17 +45,16 @@ def _drawn(stem: str) -> tuple[str, str]:
 
 
 _RESULTS = "Results and published results"
-_ABLATION = "What each contribution changes"
-_CASES = "attention/cases.json"
+_ABLATION = "Effect of each contribution"
 CONTENTS = (
     Entry(_RESULTS, "tables", "tables.results", ("table.csv", "table.md", "table.tex")),
     Entry(_RESULTS, "tables", "tables.published", ("published.csv",)),
     Entry(_RESULTS, "tables", "tables.server_scores"),
     Entry(_ABLATION, "tables", "tables.ablation", ("ablation.csv", "ablation.md", "ablation.tex")),
     Entry(_ABLATION, "figures", "figures.ablation", _drawn("figures/ablation")),
-    Entry("The challenges one by one", "tables", "tables.attributes", ("attributes.csv", "attributes.md")),
+    Entry("Results per challenge", "tables", "tables.attributes", ("attributes.csv", "attributes.md")),
     Entry("What the errors cost", "tables", "tables.errors", ("errors.csv", "errors.md")),
-    Entry("Where the models look", "attention", "figures.attention", (*_drawn("attention/attention"), _CASES)),
+    Entry("Attention maps", "attention", "figures.attention", (*_drawn("attention/attention"), "attention/cases.json")),
     Entry("Training", "figures", "figures.training_curves", _drawn("figures/training_curves")),
     Entry("Training", "complexity", "tables.complexity", ("complexity.csv",)),
     Entry("Provenance", "tables", "tables.provenance", ("provenance.csv",)),

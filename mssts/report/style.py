@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
@@ -21,7 +20,7 @@ from mssts.core.files import atomic_write
 TEXT_WIDTH = 6.9  # inches: the text of an A4 page of the report
 PALETTE = sns.color_palette("colorblind").as_hex()
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
-INK = "#222222"
+TEXT_COLOUR = "#222222"
 STYLE = Path(__file__).resolve().parents[2] / "reports" / "templates" / "paper.mplstyle"
 _DPI = 200
 _NO_METADATA = {
@@ -35,24 +34,22 @@ def colour_and_dash(position: int) -> tuple[str, object]:
     return PALETTE[position % len(PALETTE)], DASHES[(position + position // len(PALETTE)) % len(DASHES)]
 
 
-@contextmanager
-def paper_style() -> Iterator[None]:
+def paper_style() -> AbstractContextManager[None]:
     """The style of the report's figures, independent of the user's own settings."""
-    with plt.style.context(["default", STYLE]):
-        yield
+    return plt.style.context(["default", STYLE])
 
 
-def empty_figure() -> Figure:
-    """A figure that says "not run"."""
+def empty_figure(text: str = NOT_RUN) -> Figure:
+    """A figure that says "not run", or another text."""
     figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.6))
     axis.set_axis_off()
-    axis.text(0.5, 0.5, NOT_RUN, ha="center", va="center")
+    axis.text(0.5, 0.5, text, ha="center", va="center")
     return figure
 
 
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.pdf and `stem`.png without dates and program names, and close the figure."""
-    _settle(figure)
+    _freeze_layout(figure)
     for kind, metadata in _NO_METADATA.items():
         content = io.BytesIO()
         figure.savefig(content, format=kind, metadata=metadata, dpi=_DPI)
@@ -61,7 +58,7 @@ def save(figure: Figure, stem: Path) -> None:
     plt.close(figure)
 
 
-def _settle(figure: Figure) -> None:
+def _freeze_layout(figure: Figure) -> None:
     """Fix the layout, rounded: the last digits of the solver differ between processes and shift antialiased lines."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

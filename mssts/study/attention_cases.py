@@ -18,7 +18,6 @@ from mssts.ytvis.tracks import Track
 
 CHALLENGES = ("scale_variation", "aspect_ratio_change", "partial_visibility", "occlusion")
 FRAMES_SHOWN = 4
-_FILES = ("predictions.json", "matches.npz")
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def further_results(runs: StudyRuns, chosen: Result) -> list[Result]:
 
 
 def _complete(result: Result) -> bool:
-    files = [result.run.directory / "checkpoint.pt", *(result.matches.with_name(name) for name in _FILES)]
+    files = (result.run.directory / "checkpoint.pt", result.matches, result.matches.with_name("predictions.json"))
     return result.metrics is not None and all(path.is_file() for path in files)
 
 

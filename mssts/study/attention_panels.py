@@ -13,18 +13,8 @@ from mssts.data.videos import read_video
 from mssts.inference.attention_maps import MAP_STRIDE, declared_attention, query_map, run_and_record, temporal_maps
 from mssts.inference.predict import load_run_model
 from mssts.models import MsStsVis
-from mssts.study.attention_cases import (
-    AttentionComparison,
-    Case,
-    Panel,
-    TemporalMap,
-    found_by,
-    further_results,
-    marked_pixel,
-    select_cases,
-    select_results,
-    shown_frames,
-)
+from mssts.study import attention_cases
+from mssts.study.attention_cases import AttentionComparison, Case, Panel, TemporalMap
 from mssts.study.paths import dataset_dir
 from mssts.study.runs import StudyRuns
 
@@ -41,18 +31,18 @@ class Network(NamedTuple):
 
 def compare_attention(runs: StudyRuns) -> AttentionComparison | None:
     """Compute the attention maps of a study; None if the baseline or every variant that could be shown is missing."""
-    pair = select_results(runs)
+    pair = attention_cases.select_results(runs)
     if pair is None:
         return None
     variant, titles = pair[1], runs.study.titles
     torch.set_num_threads(runs.study.baseline.runtime.threads)
     networks = []
-    for result in (*pair, *further_results(runs, variant)):
+    for result in (*pair, *attention_cases.further_results(runs, variant)):
         model, config, _ = load_run_model(result.run.directory / "checkpoint.pt")
         networks.append(Network(model, config, "" if result in pair else f" ({titles[result.run.variant]})"))
     directory = dataset_dir(runs.study.spec.scale, variant.run.dataset)
     split = split_annotations(variant.run.dataset, directory, variant.split)
-    cases = select_cases(split.annotations, found_by(pair[0]), found_by(variant))
+    cases = attention_cases.select_cases(split.annotations, *map(attention_cases.found_by, pair))
     panels = [attention_panel(case, split, networks, runs.study.baseline.predict.short_side) for case in cases]
     nothing_to_show = [
         part + network.suffix
@@ -80,8 +70,8 @@ def attention_panel(case: Case, split: VideoSplit, networks: list[Network], shor
     """
     video = split.annotations.videos[case.instance.video_id]
     masks = case.instance.masks.decode(range(video.length))
-    frames = shown_frames(masks)
-    frame, x, y = marked_pixel(masks, frames)
+    frames = attention_cases.shown_frames(masks)
+    frame, x, y = attention_cases.marked_pixel(masks, frames)
     point = ((x + 0.5) / video.width, (y + 0.5) / video.height)
     queries, temporal = [], dict[str, TemporalMap]()
     for position, network in enumerate(networks):
@@ -100,16 +90,8 @@ def attention_panel(case: Case, split: VideoSplit, networks: list[Network], shor
     data = network.config.data
     mean, deviation = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
     images = (frames_T3HW[frames] * deviation + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy()
-    return Panel(
-        case,
-        frames,
-        images,
-        masks[frames],
-        baseline=queries[0],
-        variant=queries[1],
-        temporal=temporal,
-        marked=(frames.index(frame), x, y),
-    )
+    marked = (frames.index(frame), x, y)
+    return Panel(case, frames, images, masks[frames], queries[0], queries[1], temporal, marked)
 
 
 def _scaled(maps_THW: torch.Tensor, quantile: float) -> np.ndarray:

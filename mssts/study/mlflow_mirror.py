@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
@@ -35,7 +36,6 @@ RECORDS_PER_DELIVERY = 10
 RETRY_SECONDS = 60.0
 METRICS_PER_REQUEST, PARAMETERS_PER_REQUEST = 1000, 100  # limits of the server
 Status = Literal["RUNNING", "FINISHED", "KILLED", "FAILED"]
-T = TypeVar("T")
 
 
 def store_uri() -> str:
@@ -119,9 +119,10 @@ class Delivery:
         client = _client()
         if not self._run_id:
             self._find_or_create(client, content)
-        lacking = [key for key in content.metrics if key not in self._delivered]
+        missing = [key for key in content.metrics if key not in self._delivered]
         now = int(time.time() * 1000)
-        for keys in _split(lacking, METRICS_PER_REQUEST):
+        for start in range(0, len(missing), METRICS_PER_REQUEST):
+            keys = missing[start : start + METRICS_PER_REQUEST]
             metrics = [Metric(name, content.metrics[name, step], now, step) for name, step in keys]
             client.log_batch(self._run_id, metrics=metrics)
             self._delivered.update(keys)
@@ -140,18 +141,14 @@ class Delivery:
         if experiment is None:
             raise LookupError(f"experiment {self._experiment!r} does not exist; run `mssts mlflow init`")
         same = " and ".join(f"tags.`{key}` = '{value}'" for key, value in content.tags.items() if key != "commit")
-        found = [
-            run
-            for run in client.search_runs([experiment.experiment_id], same, max_results=1000)
-            if self._add_to_finished or run.info.status != "FINISHED"
-        ]
-        run = (
-            found[0] if found else client.create_run(experiment.experiment_id, tags=content.tags, run_name=content.name)
-        )
+        found = client.search_runs([experiment.experiment_id], same, max_results=1000)
+        run = next((run for run in found if self._add_to_finished or run.info.status != "FINISHED"), None)
+        if run is None:
+            run = client.create_run(experiment.experiment_id, tags=content.tags, run_name=content.name)
         run_id = run.info.run_id
-        lacking = [Param(key, value) for key, value in content.parameters.items() if key not in run.data.params]
-        for parameters in _split(lacking, PARAMETERS_PER_REQUEST):
-            client.log_batch(run_id, params=parameters)
+        missing = [Param(key, value) for key, value in content.parameters.items() if key not in run.data.params]
+        for start in range(0, len(missing), PARAMETERS_PER_REQUEST):
+            client.log_batch(run_id, params=missing[start : start + PARAMETERS_PER_REQUEST])
         histories = {name: client.get_metric_history(run_id, name) for name in run.data.metrics}
         self._delivered = {(name, point.step) for name, points in histories.items() for point in points}
         self._run_id, self._status = run_id, run.info.status
@@ -213,8 +210,7 @@ def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path)
     """
     measured = read_json(metrics)
     split = measured["produced_by"]["split"]
-    values = dict(measured["overall"])
-    values |= {f"{name}_agnostic": value for name, value in measured["class_agnostic"].items()}
+    values = measured["overall"] | {f"{name}_agnostic": value for name, value in measured["class_agnostic"].items()}
     values |= {f"{challenge}/AP": numbers["AP"] for challenge, numbers in measured["attributes"].items()}
     return Content(
         name=f"evaluate {split} {record['variant']} seed{record['seed']}",
@@ -254,14 +250,11 @@ def sync(name: str, study: Study) -> tuple[int, int]:
     except Exception as error:
         message = f"MLflow at {store_uri()}: does not respond ({_reason(error)}). Start it and run the command again."
         raise InputError(message) from None
+    wanted = set(product(study.datasets, study.backbones, (PRETRAIN, *study.variants)))
     reads: list[Callable[[], Content]] = []
     for path in sorted((RESULTS / study.scale).glob("*/*/*/seed*/run.json")):
         record = read_json(path)
-        if (
-            record["dataset"] in study.datasets
-            and record["backbone"] in study.backbones
-            and record["variant"] in (PRETRAIN, *study.variants)
-        ):
+        if (record["dataset"], record["backbone"], record["variant"]) in wanted:
             reads.append(partial(training_content, record, path.parent))
             for metrics in sorted(path.parent.glob("*/metrics.json")):
                 reads.append(partial(evaluation_content, record, metrics, metrics.with_name("predictions.json")))
@@ -292,10 +285,6 @@ def _client() -> MlflowClient:
 def _tags(record: dict[str, Any], stage: str) -> dict[str, str]:
     keys = ("variant", "backbone", "dataset", "scale", "seed", "pretrain_seed", "commit", "data_fingerprint")
     return {key: str(record[key]) for key in (*keys, "config_digest")} | {"stage": stage}
-
-
-def _split(items: list[T], size: int) -> list[list[T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _reason(error: Exception) -> str:

@@ -28,33 +28,32 @@ _COSTS = {
 
 ASSUMPTIONS = f"""\
 Assumptions:
-  FLOPs: a clip of the training length at the size of inference, which is about the mean of training.
+  FLOPs: one clip with the number of frames used in training, at the frame size used in inference, which is close to
+    the mean size in training.
     {COUNTED}
-  Memory of a GPU: {BYTES_PER_WEIGHT} bytes a weight, and all that the backward pass keeps of its share of the batch
-    ({DEVICES} GPUs) in float32 at that size, times {OVERHEAD}. Larger augmented frames need up to 1.7 times as much.
-  GPU hours: on a V100, {REFERENCE_SECONDS} s a training clip of 5 frames with ResNet-50, which is what the maintainers
-    of SeqFormer report (1.5 h an epoch on 8 GPUs; issues 13 and 16); other models and lengths in proportion of their
-    FLOPs. Prediction and the adversary's discriminator are not counted."""
+  Memory of a GPU: {BYTES_PER_WEIGHT} bytes per weight, plus all activations that the backward pass stores for its share
+    of the batch ({DEVICES} GPUs), in float32 at that size, times {OVERHEAD}. Larger augmented frames need up to 1.7
+    times as much.
+  GPU hours: on a V100, {REFERENCE_SECONDS} s per training clip of 5 frames with ResNet-50, which is what the
+    maintainers of SeqFormer report (1.5 h per epoch on 8 GPUs; issues 13 and 16); other models and lengths in
+    proportion to their FLOPs. Prediction and the adversary's discriminator are not counted."""
 
 
-def plan(study: ResolvedStudy, paper: Config) -> str:
+def plan(study: ResolvedStudy, paper_config: Config) -> str:
     """The plan of a study as text.
 
     Args:
         study: The study.
-        paper: The baseline at the paper's sizes, whose published time is the reference for hours.
+        paper_config: The baseline at the paper's sizes, whose published time is the reference for hours.
     """
-    frames = ["Frames of {}: {} x {} px".format(d, *frame_size(study.baseline, d)) for d in study.spec.datasets]
-    costs = _costs(study, paper)
+    job_lines = "\n".join(f"  {job:10} {count}" for job, count in jobs(study).items())
+    sizes = ((dataset, *frame_size(study.baseline, dataset)) for dataset in study.spec.datasets)
+    frames = "\n".join("Frames of {}: {} x {} px".format(*size) for size in sizes)
+    costs = _costs(study, paper_config)
     table = costs.to_string(index=False, formatters={name: number.format for name, number in _COSTS.items()})
-    return "\n".join(
-        [
-            *(f"Study {study.name}: {study.spec.question}", "", "Jobs:"),
-            *(f"  {job:10} {count}" for job, count in jobs(study).items()),
-            *("", *frames, "", table, ""),
-            *(f"Total: about {costs['GPU h'].sum():,.0f} GPU hours of training.", "", ASSUMPTIONS),
-        ]
-    )
+    total = f"Total: about {costs['GPU h'].sum():,.0f} GPU hours of training."
+    question = f"Study {study.name}: {study.spec.question}"
+    return f"{question}\n\nJobs:\n{job_lines}\n\n{frames}\n\n{table}\n\n{total}\n\n{ASSUMPTIONS}"
 
 
 def jobs(study: ResolvedStudy) -> dict[str, int]:
@@ -70,20 +69,20 @@ def jobs(study: ResolvedStudy) -> dict[str, int]:
     }
 
 
-def _costs(study: ResolvedStudy, paper: Config) -> pd.DataFrame:
+def _costs(study: ResolvedStudy, paper_config: Config) -> pd.DataFrame:
     """One row per kind of training run."""
-    reference = forward_flops(paper.model, *REFERENCE, frame_size(paper, REFERENCE[1]))
+    reference = forward_flops(paper_config.model, *REFERENCE, frame_size(paper_config, REFERENCE[1]))
     stages: list[tuple[str, OptimisationSection, int]] = [
         (variant, study.configs[variant].train, len(study.spec.seeds)) for variant in study.spec.variants
     ]
-    if starts := len(pretrain_seeds(study)):
-        stages.insert(0, (PRETRAIN, study.baseline.pretrain, starts))
+    if pretrainings := len(pretrain_seeds(study)):
+        stages.insert(0, (PRETRAIN, study.baseline.pretrain, pretrainings))
     rows = []
     for dataset, backbone, (variant, stage, runs) in product(study.spec.datasets, study.spec.backbones, stages):
         config = study.config(variant)
         clip = (config.model, backbone, dataset, stage.frames, frame_size(config, dataset))
         weights, flops = parameters(config.model, backbone, dataset), forward_flops(*clip)
-        kept = max(1, stage.batch_clips // DEVICES) * kept_bytes(*clip)
+        kept = max(1, stage.batch_clips // DEVICES) * activation_bytes(*clip)
         memory = OVERHEAD * (BYTES_PER_WEIGHT * weights + kept)
         hours = stage.steps * stage.batch_clips * REFERENCE_SECONDS * flops / reference / 3600
         numbers = (weights / 1e6, flops / 1e9, memory / 1e9, hours, hours * runs)
@@ -91,7 +90,7 @@ def _costs(study: ResolvedStudy, paper: Config) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "backbone", "variant", "runs", "frames", *_COSTS])
 
 
-def kept_bytes(config: ModelSection, backbone: str, dataset: str, frames: int, size: tuple[int, int]) -> int:
+def activation_bytes(config: ModelSection, backbone: str, dataset: str, frames: int, size: tuple[int, int]) -> int:
     """Bytes of activations that a training step keeps of one clip for its backward pass."""
     model = meta_model(config, backbone, dataset)
     weights = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}

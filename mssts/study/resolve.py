@@ -74,8 +74,7 @@ def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
     """
     path = root / "studies" / f"{name}.yaml"
     spec = configuration.validated(Study, configuration.read_yaml(path), path)
-    names = dict.fromkeys([BASELINE, *spec.variants])
-    variants, configs = configuration.resolve_variants(spec.scale, names, root)
+    variants, configs = configuration.resolve_variants(spec.scale, dict.fromkeys([BASELINE, *spec.variants]), root)
     for variant, config in configs.items():
         check_parts(config, root / "variants" / f"{variant}.yaml")
     study = ResolvedStudy(name, spec, {variant: variants[variant] for variant in spec.variants}, configs)

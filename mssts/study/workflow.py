@@ -36,9 +36,7 @@ def missing_data(study: ResolvedStudy) -> str:
     """Messages on the files of the user's datasets that are missing, and where to get them; empty if none is."""
     spec = study.spec
     own = [dataset for dataset in spec.datasets if not is_generated(dataset)]
-    files = [
-        (entry(dataset), dataset_dir(spec.scale, dataset), split) for dataset in own for split in ("train", "valid")
-    ]
+    files = [(entry(name), dataset_dir(spec.scale, name), split) for name in own for split in ("train", "valid")]
     stages = [TRAIN, PRETRAIN] if pretrain_seeds(study) else [TRAIN]
     if any(uses_coco(dataset, study.baseline, stage) for dataset in own for stage in stages):
         files.append((COCO, COCO_FINGERPRINT.parent, STILLS))

@@ -38,7 +38,7 @@ def test_longer_clips_and_more_modules_cost_more():
 
     def measured(variant, frames):
         run = (resolve("smoke", variant).model, "tiny", "synthvis")
-        return parameters(*run), forward_flops(*run, frames, size), planning.kept_bytes(*run, frames, size)
+        return parameters(*run), forward_flops(*run, frames, size), planning.activation_bytes(*run, frames, size)
 
     short, long, modules = measured("baseline", 1), measured("baseline", 3), measured("ms_sts_temporal_fgbg", 3)
     assert short[0] == long[0] < modules[0]

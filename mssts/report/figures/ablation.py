@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mssts.core.csv_files import NOT_RUN
-from mssts.report.style import INK, PALETTE, TEXT_WIDTH, empty_figure
+from mssts.report.style import PALETTE, TEXT_COLOUR, TEXT_WIDTH, empty_figure
 from mssts.study.differences import Difference, measured, read_differences
 from mssts.study.runs import Benchmark, StudyRuns
 
@@ -48,7 +48,7 @@ def figure(runs: StudyRuns) -> Figure:
 
 def draw_differences(axis: Axes, family: list[Difference], titles: dict[str, str]) -> Axes:
     """A dot with its interval for each variant, filled where it excludes zero; or "not run" or "undefined"."""
-    axis.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    axis.axvline(0, color=TEXT_COLOUR, linewidth=0.8, zorder=1)
     for row, difference in enumerate(family):
         interval = difference.interval
         if interval is None:

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mssts.core.files import read_json, write_json
 from mssts.report.formats import NOT_RUN
-from mssts.report.style import TEXT_WIDTH, paper_style, save
+from mssts.report.style import TEXT_WIDTH, empty_figure, paper_style, save
 from mssts.study.attention_cases import CHALLENGES, FRAMES_SHOWN, AttentionComparison, Case, Panel
 from mssts.study.runs import StudyRuns
 
@@ -20,6 +20,12 @@ MAX_CELL_ASPECT = 0.8  # height / width of a drawn frame: portrait videos are dr
 NOTHING_TO_SHOW = "nothing to show"
 _OUTLINE, _PIXEL = "#56e1ff", "#ff4fa3"
 _RIGHT = FRAMES_SHOWN + 1  # first column of the right half
+
+
+def caption(runs: StudyRuns) -> str:
+    """The caption that was written beside the figure."""
+    cases = runs.folder / "attention/cases.json"
+    return read_json(cases)["caption"] if cases.is_file() else "Attention maps."
 
 
 def write_attention(comparison: AttentionComparison | None, output_dir: Path) -> None:
@@ -32,24 +38,15 @@ def write_attention(comparison: AttentionComparison | None, output_dir: Path) ->
     folder = Path(output_dir) / "attention"
     with paper_style():
         save(attention_figure(comparison), folder / "attention")
-    caption = f"Attention maps: {NOT_RUN}." if comparison is None else _caption(comparison)
+    text = _caption(comparison) if comparison else f"Attention maps: {NOT_RUN}."
     cases = [_record(panel) for panel in comparison.panels] if comparison else []
-    write_json(folder / "cases.json", {"caption": caption, "cases": cases})
-
-
-def caption(runs: StudyRuns) -> str:
-    """The caption that was written beside the figure."""
-    cases = runs.folder / "attention/cases.json"
-    return read_json(cases)["caption"] if cases.is_file() else "Attention maps."
+    write_json(folder / "cases.json", {"caption": text, "cases": cases})
 
 
 def attention_figure(comparison: AttentionComparison | None) -> Figure:
     """For each case a row of query maps of both models, the frames, and a row for each observable encoder branch."""
     if comparison is None or not comparison.panels:
-        figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.6))
-        axis.set_axis_off()
-        axis.text(0.5, 0.5, f"{NOT_RUN}: no instance was found by both models", ha="center", va="center")
-        return figure
+        return empty_figure(f"{NOT_RUN}: no instance was found by both models")
     heights = [_panel_height(panel) for panel in comparison.panels]
     layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     figure = plt.figure(figsize=(TEXT_WIDTH, sum(heights)), layout=layout)
@@ -62,18 +59,16 @@ def attention_figure(comparison: AttentionComparison | None) -> Figure:
             axis.set_axis_off()
         axes[0, 0].set_title("Baseline, query", fontsize=7.5, loc="left", pad=2)
         axes[0, _RIGHT].set_title(f"{comparison.title}, query", fontsize=7.5, loc="left", pad=2)
-        for column in range(len(panel.frames)):
+        for column, frame in enumerate(panel.frames):
             draw_map(axes[0, column], panel, column, panel.baseline)
             draw_map(axes[0, _RIGHT + column], panel, column, panel.variant)
-            draw_map(axes[1, column], panel, column, None, marked=True)
-            axes[1, column].set_title(f"frame {panel.frames[column] + 1}", fontsize=6.5, pad=1.5)
-        for row, (label, shown) in enumerate(panel.temporal.items(), start=1):
-            axes[row, FRAMES_SHOWN].text(
-                0.5, 0.5, label, fontsize=6, rotation=90, ha="center", va="center", in_layout=False
-            )
-            for column in range(len(panel.frames)):
-                axis = draw_map(axes[row, _RIGHT + column], panel, column, shown.maps, marked=True)
-                axis.set_title(f"{100 * shown.shares[column]:.0f} %", fontsize=6.5, pad=1.5)
+            draw_map(axes[1, column], panel, column, None, marked=True, title=f"frame {frame + 1}")
+            for row, shown in enumerate(panel.temporal.values(), start=1):
+                share = f"{100 * shown.shares[column]:.0f} %"
+                draw_map(axes[row, _RIGHT + column], panel, column, shown.maps, marked=True, title=share)
+        centred = {"ha": "center", "va": "center", "in_layout": False}
+        for row, label in enumerate(panel.temporal, start=1):
+            axes[row, FRAMES_SHOWN].text(0.5, 0.5, label, fontsize=6, rotation=90, **centred)
         if not panel.temporal:
             text = f"Encoder of {comparison.title}: {NOTHING_TO_SHOW}"
             axes[1, _RIGHT].text(0, 0.5, text, fontsize=6.5, va="center", in_layout=False)
@@ -91,7 +86,9 @@ def _panel_height(panel: Panel) -> float:
     return _rows(panel) * (cell * min(height / width, MAX_CELL_ASPECT) + 0.15) + 0.2
 
 
-def draw_map(axis: Axes, panel: Panel, column: int, maps: np.ndarray | None, marked: bool = False) -> Axes:
+def draw_map(
+    axis: Axes, panel: Panel, column: int, maps: np.ndarray | None, marked: bool = False, title: str = ""
+) -> None:
     """Draw a frame with the ground-truth outline.
 
     Args:
@@ -100,6 +97,7 @@ def draw_map(axis: Axes, panel: Panel, column: int, maps: np.ndarray | None, mar
         column: Position among the frames shown.
         maps: Maps of the frames shown, drawn over a grey frame; None: the frame alone, in colour.
         marked: Whether to mark the pixel that `panel.temporal` is about, in its frame.
+        title: Text above the frame.
     """
     height, width = panel.masks.shape[1:]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
@@ -109,16 +107,14 @@ def draw_map(axis: Axes, panel: Panel, column: int, maps: np.ndarray | None, mar
     else:
         axis.imshow(image.mean(-1), cmap="gray", vmin=-0.1, vmax=1.5, extent=extent, interpolation="nearest")
         strength = np.sqrt(maps[column])  # a root, so that weak attention is visible too
-        interpolation = "nearest" if marked else "bilinear"
-        axis.imshow(
-            strength, cmap="inferno", vmin=0, vmax=1, alpha=0.9 * strength, extent=extent, interpolation=interpolation
-        )
+        smooth, opacity = "nearest" if marked else "bilinear", 0.9 * strength
+        axis.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=opacity, extent=extent, interpolation=smooth)
     axis.contour(panel.masks[column], levels=[0.5], colors=_OUTLINE, linewidths=0.7)
     if marked and column == panel.marked[0]:
         axis.plot(*panel.marked[1:], "+", color=_PIXEL, markersize=5, markeredgewidth=1)
     axis.set_xlim(extent[:2])
     axis.set_ylim(extent[2:])
-    return axis
+    axis.set_title(title, fontsize=6.5, pad=1.5)
 
 
 def _challenge(case: Case) -> str:
@@ -149,7 +145,8 @@ def _caption(comparison: AttentionComparison) -> str:
         f"Baseline and {comparison.title}, {run.dataset}, {comparison.result.split} split, {run.backbone}, seed "
         f"{run.seed}. For each challenge the instance that shows it most among those that both models find at an IoU "
         f"of 0.5: {'; '.join(listed) or 'none'}.{without} Upper rows: deformable cross-attention of the instance's "
-        "query, summed over heads, points, levels and layers. Lower rows: the frames, and the attention of the "
-        "encoder's token at the cross to each frame (cells of all levels; per cent of its attention). Each map has one "
-        f"scale for its clip and is shown as a square root; outline: ground truth.{silent}"
+        "query, summed over heads, points, levels and layers. Lower rows: the frames, and how much "
+        "attention the encoder token at the cross pays to each frame (all levels; in percent). The colour scale is "
+        "common to the frames of a clip and proportional to the square root of the attention; outline: ground "
+        f"truth.{silent}"
     )

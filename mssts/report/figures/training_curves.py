@@ -6,7 +6,6 @@ import json
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -58,7 +57,7 @@ def read_logs(runs: StudyRuns) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["variant", "seed", "step"])
 
 
-def draw_loss(axis: Axes, logs: pd.DataFrame, loss: str, runs: StudyRuns) -> Axes:
+def draw_loss(axis: Axes, logs: pd.DataFrame, loss: str, runs: StudyRuns) -> None:
     """One loss over steps: a line per variant (mean over its runs), the range over runs as a band.
 
     Each run is smoothed by a running mean over `SMOOTHING` of its records, which removes the noise of single batches.
@@ -73,7 +72,6 @@ def draw_loss(axis: Axes, logs: pd.DataFrame, loss: str, runs: StudyRuns) -> Axe
         axis.plot(mean.index, mean, color=colour, linestyle=dash, label=runs.study.titles[variant])
         axis.fill_between(mean.index, low, high, color=colour, alpha=0.12, linewidth=0)
     axis.set_title(_TITLES.get(loss, loss.removeprefix("loss_").replace("_", " ")), loc="left")
-    return axis
 
 
 def _smoothed(values: pd.Series) -> pd.Series:
@@ -95,8 +93,6 @@ def training_figure(runs: StudyRuns, logs: pd.DataFrame) -> Figure:
     for axis in list(axes.flat)[len(losses) :]:
         axis.set_axis_off()
     figure.supxlabel("optimizer step", fontsize=8.5)
-    lines: dict[str, Artist] = {}
-    for axis in axes.flat:
-        lines |= {label: line for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    lines = {line.get_label(): line for axis in axes.flat for line in axis.lines}
     figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4, handlelength=2.4)
     return figure

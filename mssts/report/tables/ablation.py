@@ -9,8 +9,7 @@ import pandas as pd
 from mssts.core.csv_files import NO_VALUE, NOT_RUN
 from mssts.report.conclusions import conclusions
 from mssts.report.formats import interval_text
-from mssts.report.parts import Sentences, Table
-from mssts.report.rows import KEYS
+from mssts.report.parts import KEYS, Sentences, Table
 from mssts.study import differences as study_differences
 from mssts.study.differences import MEASURES, Difference, Measure, read_differences
 from mssts.study.runs import ALL_INSTANCES, StudyRuns

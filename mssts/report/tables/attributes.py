@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pandas as pd
 
 from mssts.core.csv_files import NO_VALUE
 from mssts.report.formats import mean_and_deviation
-from mssts.report.parts import Table
-from mssts.report.rows import KEYS, rows_by_variant
-from mssts.study.runs import Benchmark, StudyRuns
+from mssts.report.parts import KEYS, Table, rows_by_variant
+from mssts.study.runs import StudyRuns
 
 NOTE = (
     "AP on the videos that show a challenge, mean ± standard deviation over seeds, in percent; the last row counts the "
@@ -21,22 +22,17 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for result in runs.results:
         if result.metrics is not None:
-            found = counts.setdefault((result.run.dataset, result.split), {})
-            found |= {name: values["instances"] for name, values in result.metrics["attributes"].items()}
+            found = {name: values["instances"] for name, values in result.metrics["attributes"].items()}
+            counts.setdefault((result.run.dataset, result.split), {}).update(found)
     names = sorted({name for found in counts.values() for name in found})
-    by_benchmark: dict[Benchmark, list[list[str]]] = {}
-    for keys, benchmark, present in rows_by_variant(runs):
-        known = counts.get((benchmark.dataset, benchmark.split), {})
-        cells = [
-            mean_and_deviation([result.value(name, "AP") for result in present]) if known.get(name) else NO_VALUE
-            for name in names
-        ]
-        if known:
-            by_benchmark.setdefault(benchmark, []).append([*keys, *cells])
     rows = []
-    for benchmark, own in by_benchmark.items():
-        known = counts[benchmark.dataset, benchmark.split]
-        rows += [*own, [*benchmark, "(instances)", "", *(str(known.get(name, 0)) for name in names)]]
+    for benchmark, variants in groupby(rows_by_variant(runs), lambda row: row[1]):
+        if known := counts.get((benchmark.dataset, benchmark.split)):
+            for keys, _, present in variants:
+                values = {name: [result.value(name, "AP") for result in present] for name in names if known.get(name)}
+                cells = [mean_and_deviation(values[name]) if name in values else NO_VALUE for name in names]
+                rows.append([*keys, *cells])
+            rows.append([*benchmark, "(instances)", "", *(str(known.get(name, 0)) for name in names)])
     return pd.DataFrame(rows, columns=[*KEYS, *names])
 
 

@@ -8,19 +8,18 @@ import pandas as pd
 
 from mssts.evaluation.errors import KINDS
 from mssts.report.formats import mean_and_deviation
-from mssts.report.parts import Table
-from mssts.report.rows import KEYS, external_keys, rows_by_variant
+from mssts.report.parts import KEYS, Table, external_keys, rows_by_variant
 from mssts.study.runs import StudyRuns
 
 NOTE = (
-    "AP gained over the ten IoU thresholds, in percentage points, if the errors of one kind alone were repaired: "
+    "AP gained over the ten IoU thresholds, in percentage points, if only the errors of one kind were corrected: "
     "right masks under the wrong category; too little overlap; an identity switch; false positives and duplicates; "
     "missed instances. The gains do not add up."
 )
 
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
-    """One row per variant and split: AP gained when the errors of one kind are repaired, mean ± deviation, percent."""
+    """One row per variant and split: AP gained if the errors of one kind were corrected, mean ± deviation, percent."""
     rows = [[*keys, *_gains([result.metrics for result in present])] for keys, _, present in rows_by_variant(runs)]
     rows += [[*external_keys(one), *_gains([one.metrics] if one.metrics else [])] for one in runs.external]
     return pd.DataFrame(rows, columns=[*KEYS, *KINDS])

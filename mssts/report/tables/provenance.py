@@ -14,14 +14,6 @@ NOTE = (
     "COCO where its images were used), first digits of the checkpoint's SHA-256, and the pre-training seed that it "
     "started from."
 )
-_SHOWN = {
-    "run": "Run",
-    "commit": "Commit",
-    "config_digest": "Config digest",
-    "data_fingerprint": "Data",
-    "checkpoint": "Checkpoint",
-    "pretrain_seed": "Start",
-}
 
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
@@ -45,5 +37,6 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
 def parts(runs: StudyRuns) -> list[Table]:
     """The same table without the parameters, notes as footnotes."""
     rows = frame(runs)
-    shown, heading = rows[list(_SHOWN)].rename(columns=_SHOWN), "dataset/backbone/variant/seed".format
+    shown = rows.drop(columns=["parameters", "note"]).rename(columns=str.capitalize)
+    heading = "dataset/backbone/variant/seed".format
     return [Table(shown, NOTE, by=(), heading=heading, row_notes=list(rows["note"]), text_columns=4, size=7.4)]

@@ -73,9 +73,10 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def _poster_notes(poster: pd.DataFrame, other: pd.DataFrame) -> list[str]:
     notes = []
-    for _, row in poster.iterrows():
+    repeated = poster.duplicated(["method", "backbone"], keep=False)
+    for position, row in poster.iterrows():
         name = f"{row['method']}, {row['backbone']}"
-        if ((poster["method"] == row["method"]) & (poster["backbone"] == row["backbone"])).sum() > 1:
+        if repeated[position]:
             # other sources print one of its results: that is no conflict of the other one
             notes.append(f"{name}: appears twice on the poster, with two results")
             continue

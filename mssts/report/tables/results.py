@@ -6,8 +6,7 @@ import pandas as pd
 
 from mssts.data.datasets import is_generated
 from mssts.report.formats import mean_and_deviation
-from mssts.report.parts import Table, benchmark_heading
-from mssts.report.rows import KEYS, external_keys, metric_cells, rows_by_variant
+from mssts.report.parts import KEYS, Table, benchmark_heading, external_keys, metric_cells, rows_by_variant
 from mssts.study.runs import ALL_INSTANCES, METRICS, StudyRuns
 
 
