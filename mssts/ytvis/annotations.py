@@ -25,7 +25,8 @@ from mssts.ytvis.json_input import (
     is_id,
     is_integer,
     missing_keys,
-    read_json,
+    parse_json,
+    read_bytes,
     take_all,
 )
 from mssts.ytvis.masks import Polygons, TrackMasks
@@ -134,7 +135,7 @@ def read_annotations(
     """
     path = Path(path)
     with garbage_collection_disabled():
-        content = read_json(path, layout.what, plain_runs=True)
+        content = parse_json(read_bytes(path, layout.what), path, layout.what, plain_runs=True)
         reader = _Reader(layout, Problems(str(path), lenient), image_root)
         return reader.read(content, truth, expected, look_for_frames)
 

@@ -36,11 +36,6 @@ def read_bytes(path: Path, what: str) -> bytes:
     return text
 
 
-def read_json(path: Path, what: str, plain_runs: bool = False) -> Any:
-    """Content of a JSON file; see `read_bytes` and `parse_json`."""
-    return parse_json(read_bytes(path, what), path, what, plain_runs)
-
-
 def parse_json(text: bytes, path: Path, what: str, plain_runs: bool = False) -> Any:
     """Content of a JSON text.
 
