@@ -170,7 +170,7 @@ def error_gains(
         undefined; "count": errors of that kind at IoU 0.5}}.
     """
     if records.overlaps is None:
-        raise ValueError("records without overlaps: use those that `match` returns")
+        raise ValueError("match records without overlaps: pass those that `match` returned, not ones from a file")
     gains = np.zeros((len(KINDS), len(IOU_THRESHOLDS)))
     counts = np.zeros_like(gains, dtype=int)
     for t, errors in enumerate(_errors_by_threshold(truth, predictions, records, records.overlaps)):

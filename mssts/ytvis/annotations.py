@@ -176,18 +176,18 @@ class _Reader:
         if problem:
             raise InputError(f"{problems.source}: {problem}; expected the {layout.what}")
         if self.image_root is not None and not self.image_root.is_dir():
-            problems.add(layout.file_names, f"{self.image_root}/: no such folder; expected the images there")
+            problems.add(layout.file_names, f"{self.image_root}/: no such folder; expected the images in it")
         self.categories = self._all_categories(content["categories"], expected)
         self.videos = self._indexed(content[layout.videos], layout.videos, ("id", "height", "width"), self._video)
         tracks, pooled = self._all_tracks(None if truth == "absent" else content.get("annotations"), truth)
         if self.image_root is not None and look_for_frames:
             names = (name for video in self.videos.values() for name in video.file_names if not _climbs(name))
-            for name in names:
-                if not os.path.isfile(self.image_root / name):
-                    problems.add(layout.file_names, f"{self.image_root / name}: no such frame")
+            for path in (self.image_root / name for name in names):
+                if not os.path.isfile(path):
+                    problems.add(layout.file_names, f"{path}: no such file (named by the annotations)")
         problems.raise_if_any()
-        path = Path(problems.source)
-        return Annotations(path, self.videos, self.categories, tuple(tracks), problems.notices, tuple(pooled))
+        source = Path(problems.source)
+        return Annotations(source, self.videos, self.categories, tuple(tracks), problems.notices, tuple(pooled))
 
     def _indexed(
         self, records: Any, key: str, keys: tuple[str, ...], build: Callable[[dict[str, Any], str], _Built | None]
@@ -197,6 +197,7 @@ class _Reader:
         if not isinstance(records, list) or not records:
             self.problems.add(key, f"found {records!r:.40}, expected a list with an entry")
             return found
+        treatment = f"several entries of {key} with the same id: the last one is used"
         for position, record in enumerate(take_all(records)):
             where = f"{key}[{position}]"
             problem = missing_keys(record, keys)
@@ -205,7 +206,7 @@ class _Reader:
             elif not is_id(record["id"]):
                 self.problems.add(where, f"id: found {record['id']!r:.40}, expected an integer of at most 64 bits")
             elif record["id"] not in found or self.problems.forgive(
-                where, f"id {record['id']} occurs twice", f"{key} with one id: the last counts"
+                where, f"id {record['id']} occurs twice", treatment
             ):
                 found.pop(record["id"], None)
                 built = build(record, where)
@@ -237,7 +238,7 @@ class _Reader:
         if not self.layout.still and "length" in record:
             numbers["length"] = record["length"]
         elif names is None:
-            self.problems.add(where, f"missing length, and no {self.layout.file_names} to count")
+            self.problems.add(where, f"missing length (and no {self.layout.file_names} from which to count the frames)")
             return None
         for key, number in numbers.items():
             if not is_integer(number) or not 0 < number <= MAX_SIDE:
@@ -246,7 +247,7 @@ class _Reader:
         length = numbers.get("length", len(names or ()))
         if names is not None and length != len(names):
             message = f"length: found {length}, but there are {len(names)} {self.layout.file_names}"
-            treatment = "videos whose length is not the number of their file_names: the length counts"
+            treatment = "videos whose length differs from the number of their file_names: the length is used"
             self.problems.forgive(where, message, treatment)
         return Video(record["id"], numbers["height"], numbers["width"], length, tuple(names or ()))
 
@@ -260,19 +261,19 @@ class _Reader:
         names = self.layout.frames(record[key])
         if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
             message = f"{key}: found {record[key]!r:.60}, expected the names of the frames"
-            self.problems.forgive(where, message, f"{key} that are not names: not used")
+            self.problems.forgive(where, message, f"{key} that are not a list of names: ignored")
             return None
         for name in names:
             if _climbs(name):
-                message = f"{key}: {name!r:.80} leads out of the image folder"
-                self.problems.forgive(where, message, f"{key} that lead out of the image folder: not opened")
+                message = f"{key}: {name!r:.80} points outside of the image folder"
+                self.problems.forgive(where, message, f"{key} that point outside of the image folder: not opened")
         return names
 
     def _all_tracks(self, records: Any, truth: Truth) -> tuple[Iterable[Track], Iterable[int]]:
         """The tracks of a file, and `Annotations.pooled`."""
         if not records:
             if truth == "required" and self.problems.lenient and records == []:
-                self.problems.notice("annotations", "no annotation at all: every number is undefined")
+                self.problems.notice("annotations", "no annotations: all metrics are undefined")
             elif truth == "required":
                 ending = "a split without public ground truth cannot be evaluated or trained on"
                 self.problems.add("annotations", f"found {records!r:.40}, expected a list with an entry; {ending}")
@@ -301,16 +302,16 @@ class _Reader:
         video = self.videos.get(number) if is_integer(number) else None
         if video is None:
             message = f"{self.layout.video_id}: found {number!r:.40}, which is not an id in {self.layout.videos}"
-            problems.forgive(where, message, "annotations of a video that is not in videos: left out")
+            problems.forgive(where, message, "annotations of unknown videos: ignored")
         known = is_integer(category_id) and category_id in self.categories
         if not known:
             message = f"category_id: found {category_id!r:.40}, expected one of {list(self.categories)}"
-            problems.forgive(where, message, "annotations of a category that is not in categories: left out")
+            problems.forgive(where, message, "annotations of unknown categories: ignored")
         crowd = record.get("iscrowd", 0)
         if crowd not in (0, 1):
             problems.add(where, f"iscrowd: found {crowd!r:.40}, expected 0 or 1")
         if record["id"] < 1:
-            message = f"id: found {record['id']}, expected 1 or more (the reference evaluator reads 0 as no match)"
+            message = f"id: found {record['id']}, expected 1 or more (the reference evaluator treats id 0 as unmatched)"
             problems.forgive(where, message, "annotations with an id below 1: a match to id 0 counts as wrong")
         attributes = self._attributes(record, where)
         segmentation = self._segmentation(record, video, where) if video is not None else None
@@ -330,7 +331,7 @@ class _Reader:
         challenges = {name: value for name, value in attributes.items() if isinstance(value, bool)}
         if len(challenges) < len(attributes):
             count = len(attributes) - len(challenges)
-            self.problems.notice(where, "attributes that are not true or false: not used as challenges", count)
+            self.problems.notice(where, "attributes whose value is not true or false: ignored", count)
         return challenges or None
 
     def _segmentation(self, record: dict[str, Any], video: Video, where: str) -> TrackMasks | Polygons | None:

@@ -48,7 +48,7 @@ def mask_problem(mask: Any, height: int, width: int) -> str | None:
     if runs is not None:
         return _coverage_problem(runs[0], height * width)
     if isinstance(mask["counts"], memoryview):
-        return "counts: found something that is not an integer"
+        return "counts: expected integers only"
     return "counts: not a compressed run-length string (pycocotools.mask.encode)"
 
 
@@ -68,7 +68,7 @@ def _coverage_problem(runs: np.ndarray, pixels: int) -> str | None:
     covered = runs.sum()
     if covered == pixels and runs.min() >= 0:
         return None
-    return f"counts: runs cover {covered} pixels, expected {pixels} in runs of 0 or more"
+    return f"counts: the runs add up to {covered} pixels, expected {pixels} (height x width), and no run below 0"
 
 
 def _decode(counts: Sequence[Counts]) -> list[np.ndarray] | None:
@@ -135,7 +135,7 @@ def from_annotation(segmentation: Any, height: int, width: int) -> tuple[Any, st
     if not isinstance(counts, list):
         return segmentation, None
     if not set(map(type, counts)) <= {int}:
-        return None, "counts: found something that is not an integer"
+        return None, "counts: expected integers only"
     runs = [max(min(run, _MAX_RUN), -_MAX_RUN) for run in counts or [0]]
     return {"size": segmentation.get("size"), "counts": memoryview(str(runs).encode())[:-1]}, None
 

@@ -37,8 +37,8 @@ RULES = (
     "video_id: an id of the split's videos; category_id: an id of the dataset's categories; both integers",
     "score: a finite number",
     "segmentations: one entry per frame of the video: null, or a compressed run-length mask of the video's size",
-    "the run lengths cover the frame",
-    "at least one prediction (the reference evaluator ends with an error on none)",
+    "the run lengths of a mask add up to height x width",
+    "at least one prediction (the reference evaluator fails on an empty list)",
 )
 
 
@@ -165,7 +165,7 @@ def _parse(records: Iterable[Any], annotations: Annotations, problems: Problems)
     predictions = _predictions(records, annotations, problems)
     problems.raise_if_any()
     if not predictions:
-        problems.notice("list", "no prediction at all: AP and AR are 0 (the reference evaluator ends with an error)")
+        problems.notice("list", "no predictions: AP and AR are 0 (the reference evaluator fails on an empty list)")
     return Submission(tuple(predictions), problems.notices)
 
 
@@ -176,7 +176,7 @@ def _predictions(records: Iterable[Any], annotations: Annotations, problems: Pro
     per_group = Counter((one.video_id, one.category_id) for one in predictions)
     for (video_id, category_id), count in sorted(per_group.items()):
         if count > MAX_DETECTIONS:
-            what = f"predictions beyond the {MAX_DETECTIONS} best of their video and category: not counted"
+            what = f"predictions beyond the top {MAX_DETECTIONS} of a video and category: ignored"
             problems.notice(f"video {video_id}, category {category_id}", what, count - MAX_DETECTIONS)
     return predictions
 
@@ -191,13 +191,13 @@ def _prediction(record: Any, index: int, annotations: Annotations, problems: Pro
     video_id, category_id, score, frames = (record[key] for key in KEYS)
     video = annotations.videos.get(video_id) if is_integer(video_id) else None
     if video is None:
-        count = len(annotations.videos)
-        problems.add(where, f"video_id: found {video_id!r:.40}, which is none of the {count} videos of the annotations")
+        expected = f"not one of the {len(annotations.videos)} video ids of the annotations"
+        problems.add(where, f"video_id: found {video_id!r:.40}, which is {expected}")
     known = is_integer(category_id) and category_id in annotations.categories
     if not known:
         existing = ", ".join(f"{identifier} ({name})" for identifier, name in annotations.categories.items())
         message = f"category_id: found {category_id!r:.40}, expected one of {existing}"
-        problems.forgive(where, message, "predictions of a category that the annotations do not have: left out")
+        problems.forgive(where, message, "predictions of unknown categories: ignored")
     _check_score(score, where, problems)
     if video is not None:
         check_frames(frames, video, where, problems)
@@ -219,6 +219,6 @@ def _check_score(score: Any, where: str, problems: Problems) -> None:
         return
     message = f"score: found {score!r:.40}, expected a finite number"
     if isinstance(score, float | bool):
-        problems.forgive(where, message, "scores that are not finite numbers: NaN ranks last")
+        problems.forgive(where, message, "scores that are not finite: NaN is ranked last")
     else:
         problems.add(where, message)

@@ -10,8 +10,8 @@ from mssts.ytvis import run_length
 from mssts.ytvis.masks import Polygons, TrackMasks, irregular_track, read_track
 from mssts.ytvis.problems import Problems
 
-SHORT = "tracks that have not one entry per frame: cut to the shorter of two tracks when these are compared"
-OTHER_SIZE = "masks of another size than the video: frames in which two sizes meet count as empty"
+SHORT = "tracks without exactly one entry per frame: two tracks are compared up to the end of the shorter one"
+OTHER_SIZE = "masks whose size is not that of the video: frames with masks of two sizes count as empty"
 
 
 @dataclass(frozen=True, slots=True)
