@@ -121,7 +121,7 @@ def attribute_metrics(records: MatchRecords) -> dict[str, dict[str, float | int 
         if not name.startswith(ATTRIBUTE_VIEW):
             continue
         instances_V = records.pooled.positives_AV[view]
-        values = ap_metrics(records, view, (instances_V > 0).astype(float)[None])
-        numbers = {metric: none_if_nan(value[0]) for metric, value in values.items()}
-        result[name.removeprefix(ATTRIBUTE_VIEW)] = {**numbers, "instances": int(instances_V.sum())}
+        metrics = ap_metrics(records, view, (instances_V > 0).astype(float)[None])
+        values = {metric: none_if_nan(value_R[0]) for metric, value_R in metrics.items()}
+        result[name.removeprefix(ATTRIBUTE_VIEW)] = {**values, "instances": int(instances_V.sum())}
     return result

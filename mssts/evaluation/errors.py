@@ -119,6 +119,7 @@ class _Errors:
 def _errors_by_threshold(
     truth: Annotations, predictions: Sequence[Prediction], records: MatchRecords, overlaps: Overlaps
 ) -> Iterator[_Errors]:
+    """The errors at each of the IoU thresholds."""
     crowd_G = np.array([instance.crowd for instance in truth.tracks], dtype=bool)
     category_G = np.searchsorted(records.category_ids, [instance.category_id for instance in truth.tracks])
     position = {instance.id: g for g, instance in enumerate(truth.tracks)}
@@ -145,9 +146,8 @@ def _errors_by_threshold(
         )
         target_N = np.where(kind_N == _CLASSIFICATION, other_N, same_N)
         found_G = np.zeros(len(truth.tracks), dtype=bool)
-        found_G[[position[identifier] for identifier in detections["annotation_TN"][t, kind_N == _RIGHT].tolist()]] = (
-            True
-        )
+        matched_M = detections["annotation_TN"][t, kind_N == _RIGHT].tolist()
+        found_G[[position[annotation_id] for annotation_id in matched_M]] = True
         missed_G = ~(crowd_G | found_G)
         missed_G[target_N[(kind_N >= _CLASSIFICATION) & (kind_N <= _TRACKING)]] = False
         missed_K = np.bincount(category_G[missed_G], minlength=len(groups))
@@ -170,7 +170,7 @@ def error_gains(
         undefined; "count": errors of that kind at IoU 0.5}}.
     """
     if records.overlaps is None:
-        raise ValueError("records without overlaps: use those that `match` returns")
+        raise ValueError("match records without overlaps: pass those that `match` returned, not ones from a file")
     gains = np.zeros((len(KINDS), len(IOU_THRESHOLDS)))
     counts = np.zeros_like(gains, dtype=int)
     for t, errors in enumerate(_errors_by_threshold(truth, predictions, records, records.overlaps)):

@@ -122,17 +122,17 @@ def match_greedily(
     matched = np.full((A, T, D), -1, dtype=np.int32)
     if not iou_DG.size:
         return matched
-    least_T = np.minimum(thresholds_T, 1 - 1e-10)
-    if ((iou_DG >= least_T.min()).sum(axis=1) <= 1).all():
+    min_iou_T = np.minimum(thresholds_T, 1 - 1e-10)
+    if ((iou_DG >= min_iou_T.min()).sum(axis=1) <= 1).all():
         # No detection has a choice, so all views agree: the first that reaches the threshold is matched (a crowd: all).
-        reaches_TDG = iou_DG >= least_T[:, None, None]
+        reaches_TDG = iou_DG >= min_iou_T[:, None, None]
         thresholds_M, rows_M, columns_M = np.nonzero(reaches_TDG & (crowd_G | (np.cumsum(reaches_TDG, axis=1) == 1)))
         matched[:, thresholds_M, rows_M] = columns_M
         return matched
     taken_ATG = np.zeros((A, T, G), dtype=bool)
     counts_A1G = ~ignored_AG[:, None, :]
-    for d in np.flatnonzero(iou_DG.max(axis=1) >= least_T.min()):
-        eligible_ATG = (iou_DG[d] >= least_T[:, None]) & (~taken_ATG | crowd_G)
+    for d in np.flatnonzero(iou_DG.max(axis=1) >= min_iou_T.min()):
+        eligible_ATG = (iou_DG[d] >= min_iou_T[:, None]) & (~taken_ATG | crowd_G)
         preferred_ATG = eligible_ATG & counts_A1G
         eligible_ATG = np.where(preferred_ATG.any(axis=-1, keepdims=True), preferred_ATG, eligible_ATG)
         last_best_AT = G - 1 - np.argmax(np.where(eligible_ATG, iou_DG[d], -1.0)[..., ::-1], axis=-1)
@@ -178,12 +178,13 @@ def _match_video(
 
 def _unmatched(predictions: Sequence[Prediction], truth: Annotations, outside_AN: np.ndarray) -> GroupRecords:
     """Records of all predictions, in their order, before they are matched and ranked."""
+    video_N = np.searchsorted(sorted(truth.videos), [prediction.video_id for prediction in predictions])
     ignored_ATN = np.repeat(outside_AN[:, None], len(IOU_THRESHOLDS), axis=1)
     return GroupRecords(
-        video_N=np.searchsorted(sorted(truth.videos), [one.video_id for one in predictions]).astype(np.int32),
+        video_N=video_N.astype(np.int32),
         rank_N=np.zeros(len(predictions), dtype=np.int32),
-        score_N=np.array([one.score for one in predictions], dtype=np.float64),
-        prediction_N=np.array([one.index for one in predictions], dtype=np.int32),
+        score_N=np.array([prediction.score for prediction in predictions], dtype=np.float64),
+        prediction_N=np.array([prediction.index for prediction in predictions], dtype=np.int32),
         matched_ATN=np.zeros_like(ignored_ATN),
         ignored_ATN=ignored_ATN,
         annotation_TN=np.zeros(ignored_ATN.shape[1:], dtype=np.int64),

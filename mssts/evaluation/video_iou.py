@@ -22,29 +22,29 @@ def video_iou(predicted: Sequence[TrackMasks], annotated: Sequence[TrackMasks]) 
         length of the longest track.
     """
     frames = max((track.areas_T.size for track in (*predicted, *annotated)), default=0)
-    shared_PGT = np.zeros((len(predicted), len(annotated), frames), dtype=np.int64)
-    united_PGT = np.zeros_like(shared_PGT)
+    intersections_PGT = np.zeros((len(predicted), len(annotated), frames), dtype=np.int64)
+    unions_PGT = np.zeros_like(intersections_PGT)
     regular = [p for p, track in enumerate(predicted) if track.irregular is None]
     outlines = _Outlines([predicted[p] for p in regular])
     for g, second in enumerate(annotated):
         if second.irregular is None and regular:
-            shared_PT = outlines.shared_pixels(second)
-            shared_PGT[regular, g, : second.areas_T.size] = shared_PT
+            intersections_PT = outlines.intersections(second)
+            intersections_PGT[regular, g, : second.areas_T.size] = intersections_PT
             areas_T = second.areas_T.astype(np.int64)
-            united_PGT[regular, g, : areas_T.size] = outlines.areas_PT + areas_T - shared_PT
+            unions_PGT[regular, g, : areas_T.size] = outlines.areas_PT + areas_T - intersections_PT
         for p, first in enumerate(predicted):
             if first.irregular is not None or second.irregular is not None:
                 for t, masks in enumerate(zip(first.run_lengths(), second.run_lengths(), strict=False)):
-                    shared_PGT[p, g, t], united_PGT[p, g, t] = _irregular_pixels(*masks)
-    return _ratio(shared_PGT.sum(axis=2), united_PGT.sum(axis=2)), _ratio(shared_PGT, united_PGT)
+                    intersections_PGT[p, g, t], unions_PGT[p, g, t] = _irregular_pixels(*masks)
+    return _iou(intersections_PGT.sum(axis=2), unions_PGT.sum(axis=2)), _iou(intersections_PGT, unions_PGT)
 
 
-def _ratio(shared: np.ndarray, united: np.ndarray) -> np.ndarray:
+def _iou(shared: np.ndarray, united: np.ndarray) -> np.ndarray:
     return np.divide(shared, united, out=np.zeros(shared.shape), where=united > 0)
 
 
 class _Outlines:
-    """Regular tracks of one video: their uppermost intervals on common columns, their further intervals in one list."""
+    """Regular tracks of one video: their uppermost intervals on common columns, their extra intervals in one list."""
 
     def __init__(self, tracks: Sequence[TrackMasks]) -> None:
         self.left = min((track.left for track in tracks), default=0)
@@ -56,52 +56,54 @@ class _Outlines:
         for p, track in enumerate(tracks):
             columns = slice(track.left - self.left, track.left - self.left + track.top_TX.shape[1])
             self.top_PTX[p, :, columns], self.bottom_PTX[p, :, columns] = track.top_TX, track.bottom_TX
-        self.further_4N = np.concatenate(
-            [np.zeros((4, 0), dtype=np.int32), *(one.further_4N for one in tracks)], axis=1
+        self.extra_4N = np.concatenate(
+            [np.zeros((4, 0), dtype=np.int32), *(track.extra_4N for track in tracks)], axis=1
         )
-        self.track_N = np.repeat(np.arange(len(tracks)), [one.further_4N.shape[1] for one in tracks])
+        self.track_N = np.repeat(np.arange(len(tracks)), [track.extra_4N.shape[1] for track in tracks])
 
-    def shared_pixels(self, other: TrackMasks) -> np.ndarray:
+    def intersections(self, other: TrackMasks) -> np.ndarray:
         """Number of pixels that each track shares with another one in each frame, (P, T) int64 [ours].
 
         The uppermost intervals of two columns share the rows from the lower top to the upper bottom, if there are any.
-        The further intervals, usually few, are compared with the uppermost and the further ones of the other track.
+        The extra intervals, usually few, are compared with the uppermost and the extra ones of the other track.
         """
         left = max(self.left, other.left)
         right = max(min(self.left + self.top_PTX.shape[2], other.left + other.top_TX.shape[1]), left)
         own, others = slice(left - self.left, right - self.left), slice(left - other.left, right - other.left)
         rows_2PTX, rows_2TX = (self.top_PTX, self.bottom_PTX), (other.top_TX, other.bottom_TX)
         rows_PTX = _common_rows(*(rows[..., own] for rows in rows_2PTX), *(rows[..., others] for rows in rows_2TX))
-        shared_PT = rows_PTX.sum(axis=2, dtype=np.int64)
+        intersections_PT = rows_PTX.sum(axis=2, dtype=np.int64)
         if self.track_N.size:
-            shared_PT += self._further_shared(other)
-        if other.further_4N.size:
-            column_M = other.further_4N[1] - self.left
+            intersections_PT += self._extra_intersections(other)
+        if other.extra_4N.size:
+            column_M = other.extra_4N[1] - self.left
             inside = (column_M >= 0) & (column_M < self.top_PTX.shape[2])
-            frame_M, _, top_M, bottom_M = other.further_4N[:, inside]
+            frame_M, _, top_M, bottom_M = other.extra_4N[:, inside]
             column_M = column_M[inside]
             tops_PM, bottoms_PM = self.top_PTX[:, frame_M, column_M], self.bottom_PTX[:, frame_M, column_M]
-            for shared_T, rows_M in zip(shared_PT, _common_rows(tops_PM, bottoms_PM, top_M, bottom_M), strict=True):
-                shared_T += np.bincount(frame_M, weights=rows_M, minlength=shared_T.size).astype(np.int64)
-        return shared_PT
+            for intersections_T, rows_M in zip(
+                intersections_PT, _common_rows(tops_PM, bottoms_PM, top_M, bottom_M), strict=True
+            ):
+                intersections_T += np.bincount(frame_M, weights=rows_M, minlength=intersections_T.size).astype(np.int64)
+        return intersections_PT
 
-    def _further_shared(self, other: TrackMasks) -> np.ndarray:
-        """Pixels of the further intervals that are shared with another track, (P, T) int64.
+    def _extra_intersections(self, other: TrackMasks) -> np.ndarray:
+        """Pixels of the extra intervals that are shared with another track, (P, T) int64.
 
-        The number of pixels of its further intervals before a position in the video grows linearly between their edges.
+        The number of pixels of its extra intervals before a position in the video grows linearly between their edges.
         """
-        frame_N, column_N, top_N, bottom_N = self.further_4N
+        frame_N, column_N, top_N, bottom_N = self.extra_4N
         column_N = column_N - other.left
         inside = (column_N >= 0) & (column_N < other.top_TX.shape[1])
         place = frame_N, np.where(inside, column_N, 0)
         rows_N = np.zeros(frame_N.size)
         if other.top_TX.size:
             rows_N += inside * _common_rows(top_N, bottom_N, other.top_TX[place], other.bottom_TX[place])
-        if other.further_4N.size:
-            edges = _edges(other.further_4N, other.size)
+        if other.extra_4N.size:
+            edges = _edges(other.extra_4N, other.size)
             covered = np.cumsum(edges[1::2] - edges[::2])
             before = np.stack([np.concatenate(([0.0], covered[:-1])), covered], axis=1).ravel()
-            rows_N += np.diff(np.interp(_edges(self.further_4N, other.size), edges, before))[::2]
+            rows_N += np.diff(np.interp(_edges(self.extra_4N, other.size), edges, before))[::2]
         frames = other.areas_T.size
         shared = np.bincount(self.track_N * frames + frame_N, weights=rows_N, minlength=self.areas_PT.size)
         return shared.astype(np.int64).reshape(self.areas_PT.shape)
@@ -114,10 +116,10 @@ def _common_rows(top: np.ndarray, bottom: np.ndarray, other_top: np.ndarray, oth
     return np.maximum(rows, 0, out=rows)
 
 
-def _edges(further_4N: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _edges(extra_4N: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(2N,) float64, where intervals begin and end, counted through the pixels of all frames."""
     height, width = size
-    frame, column, *rows = further_4N.astype(np.float64)
+    frame, column, *rows = extra_4N.astype(np.float64)
     return ((frame * width + column) * height + rows).T.ravel()
 
 

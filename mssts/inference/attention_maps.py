@@ -41,8 +41,10 @@ class AttentionRecord:
     shapes: Shapes = ()
 
 
-def attention_weights(queries: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(Q K^T / sqrt(d)), (..., Q, K), as in `ScaledDotProduct`; mask True where a query may attend."""
+def attention_weights(
+    queries: Tensor, keys: Tensor, values: Tensor | None = None, mask: Tensor | None = None
+) -> Tensor:
+    """softmax(Q K^T / sqrt(d)), (..., Q, K), from the arguments of `ScaledDotProduct`; values are not used."""
     scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
@@ -79,17 +81,13 @@ def run_and_record(model: MsStsVis, frames_T3HW: Tensor) -> tuple[Output, Attent
 
 
 def _keep_sampling(kept: list[tuple[Tensor, Tensor]], module: nn.Module, inputs: tuple[Any, ...], _: Tensor) -> None:
-    _, locations, weights = inputs
-    kept.append((locations, weights))
+    kept.append(inputs[1:])  # locations and weights
 
 
 def _keep_weights(
     kept: Observed, declared: ObservableAttention, module: nn.Module, inputs: tuple[Any, ...], named: dict, _: Tensor
 ) -> None:
-    def weights(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        return attention_weights(queries, keys, mask)
-
-    kept.append((declared, weights(*inputs, **named)))
+    kept.append((declared, attention_weights(*inputs, **named)))
 
 
 def _check(name: str, declared: ObservableAttention, weights: Tensor, shapes: Shapes, frames: int) -> None:
@@ -138,11 +136,10 @@ def query_map(record: AttentionRecord, query: int, size: tuple[int, int]) -> Ten
     """
     frames = record.samplings[0][1].shape[1]
     maps = torch.zeros(frames, *size)
-    for locations, weights in record.samplings:
+    for sampling in record.samplings:
         for frame in range(frames):
-            maps[frame] += splat(
-                locations[0, frame, query].reshape(-1, 2).cpu(), weights[0, frame, query].reshape(-1).cpu(), size
-            )
+            locations, weights = (values[0, frame, query].cpu() for values in sampling)
+            maps[frame] += splat(locations.reshape(-1, 2), weights.flatten(), size)
     return maps / maps.sum().clamp(min=torch.finfo(maps.dtype).tiny)
 
 

@@ -38,7 +38,10 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
     """
     content = load_checkpoint(checkpoint)
     if "model" in content and not any(name.startswith("class_heads.") for name in content["model"]):
-        raise InputError(f"{checkpoint}: imported without its class head: a start for training, it cannot predict.")
+        raise InputError(
+            f"{checkpoint}: was imported without a class head (--class-head drop); it can only initialise a training, "
+            "not predict."
+        )
     try:
         config = Config.model_validate_json(content["config"])
         categories = [(int(number), str(name)) for number, name in content["categories"]]
@@ -74,9 +77,9 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
     model, trained, categories = load_run_model(checkpoint)
     model.to(fabric.device)
     annotations = split_annotations(dataset, data, split, truth="absent")
-    legal = [category for category in categories if category[1]]
-    if [tuple(category) for category in annotations.categories] != legal:
-        raise InputError(f"{checkpoint}: trained on {legal}, but {data} has {list(annotations.categories)}.")
+    named = [category for category in categories if category[1]]
+    if list(annotations.categories) != named:
+        raise InputError(f"{checkpoint}: has the categories {named}, but {data} has {list(annotations.categories)}.")
 
     results = []
     videos = own_share(fabric, annotations.videos)
@@ -89,10 +92,10 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
             results.append(video_results(prediction, video.id, input_size, size, categories, config.predict))
     results = merged_shares(fabric, results, len(annotations.videos))
     if fabric.is_global_zero:
-        _write(output, [result for of_video in results for result in of_video])
+        _write_submission(output, [result for video in results for result in video])
 
 
-def _write(output: Path, results: list[dict[str, Any]]) -> None:
+def _write_submission(output: Path, results: list[dict[str, Any]]) -> None:
     """Write a submission as JSON, and zipped beside it."""
     text = json.dumps(results, separators=(",", ":"))
     with atomic_write(output) as file:
@@ -122,16 +125,15 @@ def video_results(
     """
     classes = len(categories)
     # Differs: public SeqFormer also emits 0 and 41, which are no categories, if their logits are among the best.
-    illegal_K = torch.tensor([not name for _, name in categories], device=prediction.logits.device)
-    scores = prediction.logits[0].sigmoid().masked_fill(illegal_K, -1.0).flatten()
+    no_category_K = torch.tensor([not name for _, name in categories], device=prediction.logits.device)
+    scores = prediction.logits[0].sigmoid().masked_fill(no_category_K, -1.0).flatten()
     best = scores.argsort(descending=True, stable=True)[: config.top_k]
     best = best[scores[best] >= 0]
     # Differs: public SeqFormer computes the masks of all queries after every layer; here only those of the chosen ones.
     queries, inverse = torch.unique(best // classes, return_inverse=True)
     logits = prediction.mask_logits(-1, 0, queries)
-    masks = original_masks(logits, input_size, original_size, config.mask_threshold)
-    encoded = [encode_track(track) for track in masks]
-    # Differs: the public SeqFormer code omits results without any mask, and the masks of scores below 0.001.
+    encoded = [encode_track(m) for m in masks_at_video_size(logits, input_size, original_size, config.mask_threshold)]
+    # Differs: public SeqFormer omits results without any mask, and the masks of scores below 0.001.
     return [
         {
             "video_id": video_id,
@@ -143,7 +145,7 @@ def video_results(
     ]
 
 
-def original_masks(
+def masks_at_video_size(
     logits_NTHW: torch.Tensor, input_size: tuple[int, int], original_size: tuple[int, int], threshold: float
 ) -> np.ndarray:
     """Binary masks at the size of the video.
@@ -170,8 +172,7 @@ def original_masks(
 def encode_track(masks_THW: np.ndarray) -> list[dict[str, Any] | None]:
     """One compressed RLE per frame of a track; None where the mask is empty."""
     runs = run_length.encode(np.asfortranarray(masks_THW.transpose(1, 2, 0)))
-    visible_T = np.atleast_1d(masks_THW.any(axis=(1, 2)))
     return [
-        {"size": [int(n) for n in run["size"]], "counts": run["counts"].decode()} if visible else None
-        for run, visible in zip(runs, visible_T, strict=True)
+        run | {"counts": run["counts"].decode()} if mask_HW.any() else None
+        for run, mask_HW in zip(runs, masks_THW, strict=True)
     ]

@@ -126,8 +126,8 @@ class ForegroundBackgroundAdversary:
             predicted = predicted_foreground(batch, output, matches).to(frames)
         features = tuple(level.detach() for level in features)
         with torch.enable_grad():
-            on_true, on_predicted = self.discriminator(frames, features, torch.stack((true, predicted)))
-            loss = share * (_bce(on_true, 1) + _bce(on_predicted, 0))
+            logits_true, logits_predicted = self.discriminator(frames, features, torch.stack((true, predicted)))
+            loss = share * (_bce(logits_true, 1) + _bce(logits_predicted, 0))
             loss.backward()
         return loss.detach()
 

@@ -39,7 +39,7 @@ class Criterion:
         for name in terms:
             if weights.get(name) is None:
                 key = f"loss.weights.{name}" if name in BUILT_IN else f"loss.terms.{name}.weight"
-                raise InputError(f"configuration: {key}: missing: the loss term {name!r} has no weight; add it")
+                raise InputError(f"configuration: {key}: missing; the loss term {name!r} needs a weight")
         self._terms = {f"loss_{name}": term for name, term in terms.items()}
         self.weights = {f"loss_{name}": weights[name] for name in terms}
 
@@ -64,8 +64,8 @@ class Criterion:
         terms = {name: term(matched) for name, term in self._terms.items()}
         for name, values_L in terms.items():
             if values_L.shape != (len(output.layers),):
-                expected = f"({len(output.layers)},): one value for each decoder layer"
-                raise InputError(f"{name}: found a term of shape {tuple(values_L.shape)}, expected {expected}")
+                expected = f"({len(output.layers)},): one value per decoder layer"
+                raise InputError(f"loss term {name}: found shape {tuple(values_L.shape)}, expected {expected}")
         return {name: values_L / num_boxes for name, values_L in terms.items()}, matches
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:

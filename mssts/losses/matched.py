@@ -65,10 +65,8 @@ class Matched:
         """
         output, matches = self.output, self.matches
         if not sum(matches.counts):  # empty, but connected to the mask head, as distributed training requires
-            connected = sum(
-                (layer.mask_parameters_BNP.sum() for layer in output.layers), output.mask_features_BTCHW.sum()
-            )
-            return connected.expand(0, 1), torch.zeros_like(connected).expand(0, 1)
+            zero = sum((layer.mask_parameters_BNP.sum() for layer in output.layers), output.mask_features_BTCHW.sum())
+            return zero.expand(0, 1), torch.zeros_like(zero).expand(0, 1)
         logits = torch.cat(
             [
                 output.mask_logits(layer, clip, matches.queries(layer, clip))
@@ -78,7 +76,12 @@ class Matched:
             ]
         )
         masks = subsampled_masks(self.batch)
-        _check_size(masks, logits, self.batch)
+        if masks.shape[-2:] != logits.shape[-2:]:
+            padded, true, predicted = (tuple(x.shape[-2:]) for x in (self.batch.frames_BT3HW, masks, logits))
+            raise InputError(
+                f"batch: frames padded to {padded} pixels give ground-truth masks of {true} but predicted masks of "
+                f"{predicted}. Set data.pad_multiple to a multiple of 8, such as 32."
+            )
         targets = masks[matches.targets_LP.flatten()].flatten(1).to(in_full_precision(logits))
         return in_full_precision(logits).flatten(1), targets
 
@@ -100,12 +103,3 @@ def subsampled_masks(batch: Batch) -> Tensor:
     height, width = (len(range(offset, length, MASK_LOSS_STRIDE)) for length in batch.frames_BT3HW.shape[-2:])
     masks = [clip.masks_NTHW[..., offset::MASK_LOSS_STRIDE, offset::MASK_LOSS_STRIDE] for clip in batch.instances]
     return torch.cat([F.pad(mask, (0, width - mask.shape[-1], 0, height - mask.shape[-2])) for mask in masks])
-
-
-def _check_size(masks_NThw: Tensor, logits_NThw: Tensor, batch: Batch) -> None:
-    if masks_NThw.shape[-2:] != logits_NThw.shape[-2:]:
-        raise InputError(
-            f"batch: found frames padded to {tuple(batch.frames_BT3HW.shape[-2:])} pixels: their masks at stride "
-            f"{MASK_LOSS_STRIDE} are {tuple(masks_NThw.shape[-2:])}, the predicted ones "
-            f"{tuple(logits_NThw.shape[-2:])}. Set data.pad_multiple to 32 (at least to a multiple of 8)."
-        )

@@ -20,7 +20,7 @@ from mssts.core.records import Batch, Instances
 from mssts.models import Output
 from mssts.ops.boxes import cxcywh_to_xyxy, generalized_iou
 
-SMALLEST_PROBABILITY = 1e-8  # [code] keeps the logarithm of the class cost finite
+EPSILON = 1e-8  # [code] keeps the logarithm of the class cost finite
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,7 @@ class Matcher:
     """
 
     def __init__(self, config: LossSection):
-        self.weights = config.matching
-        self.alpha = config.focal_alpha
-        self.gamma = config.focal_gamma
+        self.config = config
 
     @torch.no_grad()
     def __call__(self, output: Output, batch: Batch) -> Matches:
@@ -101,14 +99,15 @@ class Matcher:
         overlaps_LBNMT = generalized_iou(
             cxcywh_to_xyxy(boxes_LBNT4)[:, :, :, None], cxcywh_to_xyxy(targets_BMT4)[:, None]
         )
-        weights = self.weights
+        weights = self.config.matching
         return weights.class_ * class_costs_LBNM + weights.box * distances_LBNM - weights.giou * overlaps_LBNMT.mean(-1)
 
     def class_costs(self, logits: Tensor) -> Tensor:
         """Focal loss of a positive answer minus that of a negative one, for each logit [code]: (...) -> (...)."""
         probabilities = logits.sigmoid()
-        positive = self.alpha * (1 - probabilities) ** self.gamma * -(probabilities + SMALLEST_PROBABILITY).log()
-        negative = (1 - self.alpha) * probabilities**self.gamma * -(1 - probabilities + SMALLEST_PROBABILITY).log()
+        alpha, gamma = self.config.focal_alpha, self.config.focal_gamma
+        positive = alpha * (1 - probabilities) ** gamma * -(probabilities + EPSILON).log()
+        negative = (1 - alpha) * probabilities**gamma * -(1 - probabilities + EPSILON).log()
         return positive - negative
 
 
@@ -140,7 +139,7 @@ def _check_finite(costs_LBNM: np.ndarray, logits_LBNK: Tensor, boxes_LBTN4: Tens
         return
     layer, clip, query, instance = (int(i) for i in np.argwhere(~np.isfinite(costs_LBNM))[0])
     found = [
-        f"{name} {'are finite' if bool(values[layer, clip].isfinite().all()) else 'hold NaN or infinity'}"
+        f"{name} {'are finite' if bool(values[layer, clip].isfinite().all()) else 'contain NaN or infinity'}"
         for name, values in (("class logits", logits_LBNK), ("boxes", boxes_LBTN4))
     ]
     raise InputError(

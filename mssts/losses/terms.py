@@ -36,8 +36,8 @@ def focal(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor
 def dice(logits: Tensor, targets: Tensor) -> Tensor:
     """Dice loss 1 - (2 |p y| + 1) / (|p| + |y| + 1) over the last dimension [code]: (..., M) -> (...)."""
     probabilities = logits.sigmoid()
-    overlap = (probabilities * targets).sum(-1)
-    return 1 - (2 * overlap + 1) / (probabilities.sum(-1) + targets.sum(-1) + 1)
+    intersection = (probabilities * targets).sum(-1)
+    return 1 - (2 * intersection + 1) / (probabilities.sum(-1) + targets.sum(-1) + 1)
 
 
 def class_term(config: LossSection, matched: Matched) -> Tensor:

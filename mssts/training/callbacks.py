@@ -60,14 +60,13 @@ class Callback(Protocol):
 @contextmanager
 def observed(callbacks: Sequence[Callback], started: StartedRun) -> Iterator[None]:
     """Tell the callbacks of the start of the block and of its end, however it ends."""
-    error: BaseException | None = None
     try:
         for callback in callbacks:
             callback.on_start(started)
         yield
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
+    except BaseException as error:
         for callback in callbacks:
             callback.on_end(error)
+        raise
+    for callback in callbacks:
+        callback.on_end(None)

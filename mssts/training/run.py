@@ -23,7 +23,6 @@ from mssts.models import MsStsVis, build_model, count_parameters
 from mssts.training.callbacks import Callback, StartedRun, observed
 from mssts.training.failures import TrainingProgress, reraise_with_advice
 from mssts.training.log import TrainingLog
-from mssts.training.micro_batches import MicroBatches
 from mssts.training.record import TrainingRun, identity, resumed_commit, run_record
 from mssts.training.resume import ResumeFiles, stop_requests
 from mssts.training.run_lock import run_lock
@@ -59,13 +58,15 @@ def train(
     fabric = start_fabric(config.runtime.device, config.runtime.precision, execution.devices, execution.nodes)
     torch.set_num_threads(config.runtime.threads)
     writes = fabric.is_global_zero
-    micro_batches = MicroBatches.split(optimisation.batch_clips, execution, fabric.global_rank)
     generators = Generators.from_seed(run.stage, run.seed)
     progress = TrainingProgress(str(run), output)
 
     with reraise_with_advice(progress), run_lock(output) if writes else nullcontext(), stop_requests() as stop:
-        model = _initial_model(run, clips.categories, init, generators.model)
-        trainer = Trainer(fabric, model, config, optimisation, micro_batches, generators, progress)
+        backbone_weights = None if init else config.pretrain.backbone_weights
+        model = build_model(config.model, run.backbone, len(clips.categories), generators.model, backbone_weights)
+        if init:
+            load_shared_weights(model, init, clips.categories)
+        trainer = Trainer(fabric, model, run, generators, progress)
         record = run_record(run, data, init, count_parameters(model))
 
         resume_files = ResumeFiles(output, identity(record))
@@ -84,8 +85,8 @@ def train(
             config.data.pad_multiple,
             start_step=start,
             workers=execution.workers,
-            micro_batch_clips=micro_batches.clips,
-            firsts=micro_batches.own,
+            micro_batch_clips=trainer.micro_batches.clips,
+            firsts=trainer.micro_batches.own,
         )
 
         def seconds() -> float:
@@ -132,14 +133,6 @@ def load_shared_weights(model: MsStsVis, init: Path, categories: Categories) -> 
         found = f"{len(wrong)} weights have another shape than in this model or are missing"
         raise InputError(f"{init}: {found}, the first are {wrong[:3]}. Run the pre-training again.")
     model.load_state_dict(weights, strict=False)
-
-
-def _initial_model(run: TrainingRun, categories: Categories, init: Path | None, generator: torch.Generator) -> MsStsVis:
-    backbone_weights = None if init else run.config.pretrain.backbone_weights
-    model = build_model(run.config.model, run.backbone, len(categories), generator, backbone_weights)
-    if init:
-        load_shared_weights(model, init, categories)
-    return model
 
 
 def _write_results(

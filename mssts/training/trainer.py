@@ -12,7 +12,6 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from mssts.config import Config, OptimisationSection
 from mssts.core.distributed import all_reduce_sum
 from mssts.core.records import Batch
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
@@ -28,6 +27,7 @@ from mssts.training.micro_batches import (
     micro_batch_seed,
 )
 from mssts.training.optimizer import build_optimizer, rate_factor
+from mssts.training.record import TrainingRun
 from mssts.training.resume import StopRequest
 
 
@@ -64,28 +64,26 @@ class Trainer:
     Args:
         fabric: The devices.
         model: The model, with its initial weights.
-        config: Resolved configuration.
-        optimisation: The section of `config` for this stage.
-        micro_batches: The clips of a step that this device works on.
+        run: What to train.
         generators: Sources of random numbers.
         progress: Kept up to date for error messages.
+
+    Attributes:
+        micro_batches: The clips of a step that this device works on.
+
+    Raises:
+        InputError: If the total batch does not divide into micro-batches, or a loss term is configured wrongly.
     """
 
     def __init__(
-        self,
-        fabric: Fabric,
-        model: MsStsVis,
-        config: Config,
-        optimisation: OptimisationSection,
-        micro_batches: MicroBatches,
-        generators: Generators,
-        progress: TrainingProgress,
+        self, fabric: Fabric, model: MsStsVis, run: TrainingRun, generators: Generators, progress: TrainingProgress
     ) -> None:
+        config, optimisation = run.config, run.optimisation
         self.fabric = fabric
         self.model = model
         self.progress = progress
+        self.micro_batches = MicroBatches.split(optimisation.batch_clips, config.execution, fabric.global_rank)
         self._optimisation = optimisation
-        self._micro_batches = micro_batches
         self._checkpoint_every = config.execution.checkpoint_every
         self._queries = config.model.queries
         self._dropout_seed = generators.dropout
@@ -100,7 +98,7 @@ class Trainer:
             self._adversary = ForegroundBackgroundAdversary(
                 config.loss.foreground_background, config.model.hidden_dim, generators.adversary
             ).to(fabric.device, next(model.parameters()).dtype)
-        self._statistics = RunningStatistics(model, fabric, micro_batches)
+        self._statistics = RunningStatistics(model, fabric, self.micro_batches)
 
     def fit(
         self,
@@ -130,7 +128,7 @@ class Trainer:
         with tqdm(total=steps, initial=start, desc=self.progress.run, mininterval=2, disable=quiet) as bar:
             for step in range(start, steps):
                 self.progress.step = step
-                losses, learning_rate = self.step(step, [next(batches) for _ in self._micro_batches.own])
+                losses, learning_rate = self.step(step, [next(batches) for _ in self.micro_batches.own])
                 record = log.add(step + 1, losses, learning_rate)
                 bar.update()
                 if record:
@@ -168,7 +166,7 @@ class Trainer:
 
         self._optimizer.zero_grad(set_to_none=True)
         losses: dict[str, float] = {}
-        own = self._micro_batches.own
+        own = self.micro_batches.own
         with self._statistics.step():
             for first, batch in zip(own, batches, strict=True):
                 torch.manual_seed(micro_batch_seed(self._dropout_seed, step, first))  # dropout draws globally
@@ -189,7 +187,7 @@ class Trainer:
 
     def _accumulate(self, step: int, batch: Batch, num_boxes: float) -> dict[str, float]:
         """Add the gradients of one micro-batch; return its losses, those of the last decoder layer."""
-        share = 1 / len(self._micro_batches.own)
+        share = 1 / len(self.micro_batches.own)
         output = self._network(batch.frames_BT3HW, batch.padding_mask_BTHW)
         self._require_finite({"class logits": output.logits, "boxes": output.boxes})  # the matching needs it
         terms, matches = self._criterion(output, batch, num_boxes)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
@@ -21,13 +22,14 @@ from mssts.core.errors import InputError
 from mssts.ytvis import run_length
 from mssts.ytvis.categories import ExpectedCategories
 from mssts.ytvis.json_input import (
+    consume,
     garbage_collection_disabled,
     is_finite_number,
     is_id,
     is_integer,
     missing_keys,
-    read_json,
-    take_all,
+    parse_json,
+    read_bytes,
 )
 from mssts.ytvis.masks import Polygons, TrackMasks
 from mssts.ytvis.problems import Notice, Problems
@@ -36,7 +38,7 @@ from mssts.ytvis.tracks import Track, Video, check_frames, checked_masks
 MAX_SIDE = 2**20  # pixels of a side, or frames
 
 Truth = Literal["required", "optional", "absent"]
-_Built = TypeVar("_Built")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,12 @@ class Layout:
         """The value of one of the last three keys as a list with an entry per frame."""
         return [value] if self.still else value
 
-    def entry(self, frame: int) -> str:
+    def segmentation_key(self, frame: int) -> str:
         """The key of the segmentation of a frame, for messages."""
         return self.segmentations if self.still else f"{self.segmentations}[{frame}]"
 
     @property
-    def what(self) -> str:
+    def description(self) -> str:
         """The kind of file, for messages."""
         name = "COCO" if self.still else "YouTube-VIS"
         return f"annotation file in {name} format ({self.videos}, categories, annotations)"
@@ -135,7 +137,7 @@ def read_annotations(
     """
     path = Path(path)
     with garbage_collection_disabled():
-        content = read_json(path, layout.what, plain_runs=True)
+        content = parse_json(read_bytes(path, layout.description), path, layout.description, uncompressed_runs=True)
         reader = _Reader(layout, Problems(str(path), lenient), image_root)
         return reader.read(content, truth, expected, look_for_frames)
 
@@ -164,7 +166,7 @@ class _Reader:
         self.image_root = image_root
         self.videos: dict[int, Video] = {}
         self.categories: dict[int, str] = {}
-        self._listed: list[tuple[int, Any, Any]] = []  # id, video and category of all annotations, if lenient
+        self._all_annotations: list[tuple[int, Any, Any]] = []  # id, video and category of all annotations, if lenient
 
     def read(
         self, content: Any, truth: Truth, expected: ExpectedCategories | None, look_for_frames: bool = False
@@ -174,39 +176,38 @@ class _Reader:
         keys = (layout.videos, "categories", "annotations")
         problem = missing_keys(content, keys if truth == "required" else keys[:2])
         if problem:
-            raise InputError(f"{problems.source}: {problem}; expected the {layout.what}")
+            raise InputError(f"{problems.source}: {problem}; expected the {layout.description}")
         if self.image_root is not None and not self.image_root.is_dir():
-            problems.add(layout.file_names, f"{self.image_root}/: no such folder; expected the images there")
+            problems.add(layout.file_names, f"{self.image_root}/: no such folder; expected the images in it")
         self.categories = self._all_categories(content["categories"], expected)
         self.videos = self._indexed(content[layout.videos], layout.videos, ("id", "height", "width"), self._video)
         tracks, pooled = self._all_tracks(None if truth == "absent" else content.get("annotations"), truth)
         if self.image_root is not None and look_for_frames:
-            names = (name for video in self.videos.values() for name in video.file_names if not _climbs(name))
-            for name in names:
-                if not os.path.isfile(self.image_root / name):
-                    problems.add(layout.file_names, f"{self.image_root / name}: no such frame")
+            names = (name for video in self.videos.values() for name in video.file_names if not _leaves_folder(name))
+            for path in (self.image_root / name for name in names):
+                if not os.path.isfile(path):
+                    problems.add(layout.file_names, f"{path}: no such file (named by the annotations)")
         problems.raise_if_any()
-        path = Path(problems.source)
-        return Annotations(path, self.videos, self.categories, tuple(tracks), problems.notices, tuple(pooled))
+        source = Path(problems.source)
+        return Annotations(source, self.videos, self.categories, tuple(tracks), problems.notices, tuple(pooled))
 
     def _indexed(
-        self, records: Any, key: str, keys: tuple[str, ...], build: Callable[[dict[str, Any], str], _Built | None]
-    ) -> dict[int, _Built]:
+        self, records: Any, key: str, keys: tuple[str, ...], build: Callable[[dict[str, Any], str], T | None]
+    ) -> dict[int, T]:
         """What is built of each record of a list of the file, by id. build: returns None after a problem."""
-        found: dict[int, _Built] = {}
+        found: dict[int, T] = {}
         if not isinstance(records, list) or not records:
             self.problems.add(key, f"found {records!r:.40}, expected a list with an entry")
             return found
-        for position, record in enumerate(take_all(records)):
+        notice = f"several entries of {key} with the same id: the last one is used"
+        for position, record in enumerate(consume(records)):
             where = f"{key}[{position}]"
             problem = missing_keys(record, keys)
             if problem:
                 self.problems.add(where, problem)
             elif not is_id(record["id"]):
                 self.problems.add(where, f"id: found {record['id']!r:.40}, expected an integer of at most 64 bits")
-            elif record["id"] not in found or self.problems.forgive(
-                where, f"id {record['id']} occurs twice", f"{key} with one id: the last counts"
-            ):
+            elif record["id"] not in found or self.problems.tolerate(where, f"id {record['id']} occurs twice", notice):
                 found.pop(record["id"], None)
                 built = build(record, where)
                 if built is not None:
@@ -221,8 +222,8 @@ class _Reader:
                 self.problems.add("categories", problem)
         repeated = sorted(name for name, count in Counter(found.values()).items() if count > 1)
         for name in repeated:
-            treatment = "category names that occur twice: shown with their id"
-            self.problems.forgive("categories", f"name {name!r} occurs twice", treatment)
+            notice = "category names that occur twice: shown with their id"
+            self.problems.tolerate("categories", f"name {name!r} occurs twice", notice)
         return {key: f"{name} ({key})" if name in repeated else name for key, name in found.items()}
 
     def _category(self, record: dict[str, Any], where: str) -> str | None:
@@ -237,7 +238,7 @@ class _Reader:
         if not self.layout.still and "length" in record:
             numbers["length"] = record["length"]
         elif names is None:
-            self.problems.add(where, f"missing length, and no {self.layout.file_names} to count")
+            self.problems.add(where, f"missing length (and no {self.layout.file_names} from which to count the frames)")
             return None
         for key, number in numbers.items():
             if not is_integer(number) or not 0 < number <= MAX_SIDE:
@@ -246,8 +247,8 @@ class _Reader:
         length = numbers.get("length", len(names or ()))
         if names is not None and length != len(names):
             message = f"length: found {length}, but there are {len(names)} {self.layout.file_names}"
-            treatment = "videos whose length is not the number of their file_names: the length counts"
-            self.problems.forgive(where, message, treatment)
+            notice = "videos whose length differs from the number of their file_names: the length is used"
+            self.problems.tolerate(where, message, notice)
         return Video(record["id"], numbers["height"], numbers["width"], length, tuple(names or ()))
 
     def _file_names(self, record: dict[str, Any], where: str) -> list[str] | None:
@@ -260,19 +261,19 @@ class _Reader:
         names = self.layout.frames(record[key])
         if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
             message = f"{key}: found {record[key]!r:.60}, expected the names of the frames"
-            self.problems.forgive(where, message, f"{key} that are not names: not used")
+            self.problems.tolerate(where, message, f"{key} that are not a list of names: ignored")
             return None
         for name in names:
-            if _climbs(name):
-                message = f"{key}: {name!r:.80} leads out of the image folder"
-                self.problems.forgive(where, message, f"{key} that lead out of the image folder: not opened")
+            if _leaves_folder(name):
+                message = f"{key}: {name!r:.80} points outside of the image folder"
+                self.problems.tolerate(where, message, f"{key} that point outside of the image folder: not opened")
         return names
 
     def _all_tracks(self, records: Any, truth: Truth) -> tuple[Iterable[Track], Iterable[int]]:
         """The tracks of a file, and `Annotations.pooled`."""
         if not records:
             if truth == "required" and self.problems.lenient and records == []:
-                self.problems.notice("annotations", "no annotation at all: every number is undefined")
+                self.problems.notice("annotations", "no annotations: all metrics are undefined")
             elif truth == "required":
                 ending = "a split without public ground truth cannot be evaluated or trained on"
                 self.problems.add("annotations", f"found {records!r:.40}, expected a list with an entry; {ending}")
@@ -288,8 +289,12 @@ class _Reader:
 
         Ids may repeat. All of them stand for the last track of that id; pooled, even where the category is unknown.
         """
-        listed = [one for one in self._listed if one[0] in by_id and is_integer(one[1]) and one[1] in self.videos]
-        listed.sort(key=lambda one: one[1])
+        listed = [
+            (identifier, video_id, category_id)
+            for identifier, video_id, category_id in self._all_annotations
+            if identifier in by_id and is_integer(video_id) and video_id in self.videos
+        ]
+        listed.sort(key=itemgetter(1))
         tracks = [by_id[key] for key, _, category in listed if is_integer(category) and category in self.categories]
         position = {track.id: i for i, track in enumerate(tracks)}
         return tracks, [position[key] for key, _, _ in listed]
@@ -297,21 +302,21 @@ class _Reader:
     def _track(self, record: dict[str, Any], where: str) -> Track | None:
         problems, number, category_id = self.problems, record[self.layout.video_id], record["category_id"]
         if problems.lenient:
-            self._listed.append((record["id"], number, category_id))
+            self._all_annotations.append((record["id"], number, category_id))
         video = self.videos.get(number) if is_integer(number) else None
         if video is None:
             message = f"{self.layout.video_id}: found {number!r:.40}, which is not an id in {self.layout.videos}"
-            problems.forgive(where, message, "annotations of a video that is not in videos: left out")
+            problems.tolerate(where, message, "annotations of unknown videos: ignored")
         known = is_integer(category_id) and category_id in self.categories
         if not known:
             message = f"category_id: found {category_id!r:.40}, expected one of {list(self.categories)}"
-            problems.forgive(where, message, "annotations of a category that is not in categories: left out")
+            problems.tolerate(where, message, "annotations of unknown categories: ignored")
         crowd = record.get("iscrowd", 0)
         if crowd not in (0, 1):
             problems.add(where, f"iscrowd: found {crowd!r:.40}, expected 0 or 1")
         if record["id"] < 1:
-            message = f"id: found {record['id']}, expected 1 or more (the reference evaluator reads 0 as no match)"
-            problems.forgive(where, message, "annotations with an id below 1: a match to id 0 counts as wrong")
+            message = f"id: found {record['id']}, expected 1 or more (the reference evaluator treats id 0 as unmatched)"
+            problems.tolerate(where, message, "annotations with an id below 1: a match to id 0 counts as wrong")
         attributes = self._attributes(record, where)
         segmentation = self._segmentation(record, video, where) if video is not None else None
         if segmentation is None or not known:
@@ -330,7 +335,7 @@ class _Reader:
         challenges = {name: value for name, value in attributes.items() if isinstance(value, bool)}
         if len(challenges) < len(attributes):
             count = len(attributes) - len(challenges)
-            self.problems.notice(where, "attributes that are not true or false: not used as challenges", count)
+            self.problems.notice(where, "attributes whose value is not true or false: ignored", count)
         return challenges or None
 
     def _segmentation(self, record: dict[str, Any], video: Video, where: str) -> TrackMasks | Polygons | None:
@@ -348,11 +353,11 @@ class _Reader:
                 continue
             mask, problem = run_length.from_annotation(entry, *size)
             if problem:
-                self.problems.add(where, f"{layout.entry(frame)}: {problem}")
+                self.problems.add(where, f"{layout.segmentation_key(frame)}: {problem}")
             masks.append(mask)
         if len(self.problems.lines) > before:
             return None
-        return checked_masks(masks, video, where, self.problems, layout.entry)
+        return checked_masks(masks, video, where, self.problems, layout.segmentation_key)
 
     def _area(self, record: dict[str, Any], segmentation: TrackMasks | Polygons, where: str) -> float:
         """Mean area in pixels of the frames in which it is not 0."""
@@ -367,7 +372,7 @@ class _Reader:
         return float(np.mean(present) if len(present) > 1 else sum(present))
 
 
-def _climbs(name: str) -> bool:
+def _leaves_folder(name: str) -> bool:
     """Whether the path of a frame leads out of the folder of the images."""
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or name[1:2] == ":" or "\0" in name

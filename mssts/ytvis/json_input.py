@@ -36,26 +36,21 @@ def read_bytes(path: Path, what: str) -> bytes:
     return text
 
 
-def read_json(path: Path, what: str, plain_runs: bool = False) -> Any:
-    """Content of a JSON file; see `read_bytes` and `parse_json`."""
-    return parse_json(read_bytes(path, what), path, what, plain_runs)
-
-
-def parse_json(text: bytes, path: Path, what: str, plain_runs: bool = False) -> Any:
+def parse_json(text: bytes, path: Path, what: str, uncompressed_runs: bool = False) -> Any:
     """Content of a JSON text.
 
     Args:
         text: The text.
         path: Its file, for messages.
         what: What the file should be, for messages.
-        plain_runs: Keep lists of run lengths (`"counts": [1, 2]`) as text: a memoryview of `[1, 2` that holds digits,
-            commas and spaces in any order. This avoids one object for each of millions of numbers.
+        uncompressed_runs: Keep lists of run lengths (`"counts": [1, 2]`) as text: a memoryview of `[1, 2` that holds
+            digits, commas and spaces in any order. This avoids one object for each of millions of numbers.
 
     Raises:
         InputError: If the text is not UTF-8 or not JSON.
     """
     try:
-        return _parse_with_plain_runs(text) if plain_runs else json.loads(text.decode("utf-8"))
+        return _parse_with_uncompressed_runs(text) if uncompressed_runs else json.loads(text.decode("utf-8"))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; expected the {what} as JSON") from None
     except (ValueError, RecursionError) as error:
@@ -74,7 +69,7 @@ def garbage_collection_disabled() -> Iterator[None]:
             gc.enable()
 
 
-def _parse_with_plain_runs(text: bytes) -> Any:
+def _parse_with_uncompressed_runs(text: bytes) -> Any:
     """Content of a JSON text: each list of runs is replaced by a mark before parsing, and put in its place after."""
     mark, view = secrets.token_hex(8), memoryview(text)  # a random mark: no text of the file can be mistaken for it
     pieces: list[bytes | memoryview] = []
@@ -101,7 +96,7 @@ def _parse_with_plain_runs(text: bytes) -> Any:
         return json.loads(text.decode("utf-8"))  # fails too, and names the place in the file
 
 
-def take_all(records: list[Any]) -> Iterator[Any]:
+def consume(records: list[Any]) -> Iterator[Any]:
     """Iterate over a list and remove each record from it, so that its memory is released as soon as it is read."""
     records.reverse()
     while records:

@@ -43,10 +43,10 @@ class TrackMasks:
         left: The first of the X columns that the object touches in any frame.
         top_TX: (T, X) integers, the row in which the uppermost interval of each column begins; 0 if there is none.
         bottom_TX: (T, X) integers, the row after the end of that interval; 0 if there is none.
-        further_4N: (4, N) int32, all other intervals: frame, column (from the left of the frame), first row and row
+        extra_4N: (4, N) int32, all other intervals: frame, column (from the left of the frame), first row and row
             after the last, in ascending order. Most objects have few of them.
         irregular: The run-length masks themselves if they are not one per frame of the video and all of its size
-            (`lenient` only), else None. If set, the attributes from `left` to `further_4N` are not used.
+            (`lenient` only), else None. If set, the attributes from `left` to `extra_4N` are not used.
     """
 
     areas_T: np.ndarray
@@ -55,7 +55,7 @@ class TrackMasks:
     left: int
     top_TX: np.ndarray
     bottom_TX: np.ndarray
-    further_4N: np.ndarray
+    extra_4N: np.ndarray
     irregular: RunLengthMasks | None = None
 
     @property
@@ -78,7 +78,7 @@ class TrackMasks:
             left_T, from_right_T = filled_TX.argmax(axis=1), filled_TX[:, ::-1].argmax(axis=1)
             top_T = np.where(filled_TX, self.top_TX, self.size[0]).min(axis=1)
             bottom_T = self.bottom_TX.max(axis=1)
-            np.maximum.at(bottom_T, self.further_4N[0], self.further_4N[3])
+            np.maximum.at(bottom_T, self.extra_4N[0], self.extra_4N[3])
             width_T = filled_TX.shape[1] - left_T - from_right_T
             boxes_T4[seen_T] = np.stack([self.left + left_T, top_T, width_T, bottom_T - top_T], axis=1)[seen_T]
         return boxes_T4
@@ -94,7 +94,7 @@ class TrackMasks:
         edges[n, top_FX[n, x], x] = 1
         edges[n, bottom_FX[n, x], x] = -1
         for edges_HX, frame in zip(edges, frames, strict=True):
-            _, column, top, bottom = self.further_4N[:, self.further_4N[0] == frame]
+            _, column, top, bottom = self.extra_4N[:, self.extra_4N[0] == frame]
             np.add.at(edges_HX, (top, column - self.left), 1)
             np.subtract.at(edges_HX, (bottom, column - self.left), 1)
         masks = np.zeros((len(frames), height, width), dtype=bool)
@@ -108,7 +108,7 @@ class TrackMasks:
         height, width = self.size
         frames, columns = np.nonzero(self.bottom_TX)
         rows = self.top_TX[frames, columns], self.bottom_TX[frames, columns]
-        intervals = np.concatenate([[frames, columns + self.left, *rows], self.further_4N], axis=1)
+        intervals = np.concatenate([[frames, columns + self.left, *rows], self.extra_4N], axis=1)
         masks = []
         for frame, present in enumerate(self.present_T):
             _, column, top, bottom = intervals[:, intervals[0] == frame]
@@ -170,12 +170,12 @@ def _read_compiled(frames: Sequence[Any], height: int, width: int) -> TrackMasks
     found = _compiled.read_track(frames, height, width, row_type.itemsize)
     if found is None:
         return None
-    areas, present, left, rows, further = found
+    areas, present, left, rows, extra = found
     rows_N = np.frombuffer(rows, dtype=row_type)
     top_TX, bottom_TX = rows_N.reshape(2, len(frames), rows_N.size // max(2 * len(frames), 1))
-    further_4N = np.frombuffer(further, dtype=np.int32).reshape(4, -1)
+    extra_4N = np.frombuffer(extra, dtype=np.int32).reshape(4, -1)
     size = (height, width)
-    return TrackMasks(np.frombuffer(areas), np.frombuffer(present, bool), size, left, top_TX, bottom_TX, further_4N)
+    return TrackMasks(np.frombuffer(areas), np.frombuffer(present, bool), size, left, top_TX, bottom_TX, extra_4N)
 
 
 def _row_type(height: int) -> np.dtype:
@@ -196,14 +196,14 @@ def _read_with_numpy(frames: Sequence[Any], height: int, width: int) -> TrackMas
     filled = np.flatnonzero(runs_N[1::2])
     column_N, top_N, bottom_N = _intervals(np.cumsum(runs_N)[1::2][filled], runs_N[1::2][filled], height)
     uppermost_N = np.diff(column_N, prepend=-1) > 0
-    further_4N = np.array([*np.divmod(column_N, width), top_N, bottom_N], dtype=np.int32)[:, ~uppermost_N]
+    extra_4N = np.array([*np.divmod(column_N, width), top_N, bottom_N], dtype=np.int32)[:, ~uppermost_N]
     rows_2X = np.zeros((2, len(frames) * width), dtype=_row_type(height))
     rows_2X[:, column_N[uppermost_N]] = top_N[uppermost_N], bottom_N[uppermost_N]
     rows_2TX = rows_2X.reshape(2, len(frames), width)
     touched = np.flatnonzero(rows_2TX[1].any(axis=0))
     left, right = (int(touched[0]), int(touched[-1]) + 1) if touched.size else (0, 0)
     top_TX, bottom_TX = rows_2TX[..., left:right].copy()
-    return TrackMasks(areas_T, present_T, (height, width), left, top_TX, bottom_TX, further_4N)
+    return TrackMasks(areas_T, present_T, (height, width), left, top_TX, bottom_TX, extra_4N)
 
 
 def _intervals(stops_N: np.ndarray, ones_N: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

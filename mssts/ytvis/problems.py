@@ -42,19 +42,19 @@ class Problems:
         """Record the problem `what` at the key or list index `where`."""
         self.lines.append(f"{where}: {what}")
 
-    def forgive(self, where: str, what: str, treatment: str) -> bool:
+    def tolerate(self, where: str, what: str, notice: str) -> bool:
         """Record a problem that `lenient` accepts.
 
         Args:
             where: Key or list index.
             what: The problem; not used with `lenient`.
-            treatment: Text of the notice that `lenient` counts: what was found, and how it is treated.
+            notice: Text of the notice that `lenient` counts: what was found, and how it is treated.
 
         Returns:
             Whether it is accepted.
         """
         if self.lenient:
-            self.notice(where, treatment)
+            self.notice(where, notice)
         else:
             self.add(where, what)
         return self.lenient

@@ -36,7 +36,7 @@ def read_runs(masks: Sequence[Any], height: int, width: int) -> list[np.ndarray]
     if any(_form_problem(mask, [height, width]) for mask in masks):
         return None
     runs = _decode([mask["counts"] for mask in masks])
-    return None if runs is None or any(_coverage_problem(one, height * width) for one in runs) else runs
+    return None if runs is None or any(_coverage_problem(runs_N, height * width) for runs_N in runs) else runs
 
 
 def mask_problem(mask: Any, height: int, width: int) -> str | None:
@@ -48,7 +48,7 @@ def mask_problem(mask: Any, height: int, width: int) -> str | None:
     if runs is not None:
         return _coverage_problem(runs[0], height * width)
     if isinstance(mask["counts"], memoryview):
-        return "counts: found something that is not an integer"
+        return "counts: expected integers only"
     return "counts: not a compressed run-length string (pycocotools.mask.encode)"
 
 
@@ -68,15 +68,15 @@ def _coverage_problem(runs: np.ndarray, pixels: int) -> str | None:
     covered = runs.sum()
     if covered == pixels and runs.min() >= 0:
         return None
-    return f"counts: runs cover {covered} pixels, expected {pixels} in runs of 0 or more"
+    return f"counts: the runs add up to {covered} pixels, expected {pixels} (height x width), and no run below 0"
 
 
 def _decode(counts: Sequence[Counts]) -> list[np.ndarray] | None:
-    """Runs of each counts, of an even number; None if one of them is not valid."""
+    """Runs of each mask, (N,) int64 with N even; None if the counts of one are not valid."""
     texts = [text.decode("latin-1") if isinstance(text, bytes) else text for text in counts]
     decompressed = iter(_decompress([text for text in texts if isinstance(text, str)]) or ())
     runs = [next(decompressed, None) if isinstance(text, str) else _parse(text) for text in texts]
-    even = [np.append(one, 0) if one.size % 2 else one for one in runs if one is not None]
+    even = [np.append(runs_N, 0) if runs_N.size % 2 else runs_N for runs_N in runs if runs_N is not None]
     return even if len(even) == len(runs) else None
 
 
@@ -112,8 +112,8 @@ def _decompress(strings: Sequence[str]) -> list[np.ndarray] | None:
         longer = np.flatnonzero(lengths > place)
         numbers[longer] = (numbers[longer] << 5) + digits[ends[longer] - place]
     runs = np.split(numbers, np.searchsorted(ends, np.cumsum([len(string) for string in strings[:-1]], dtype=int)))
-    for one in runs:
-        one[1::2], one[2::2] = np.cumsum(one[1::2]), np.cumsum(one[2::2])
+    for runs_N in runs:
+        runs_N[1::2], runs_N[2::2] = np.cumsum(runs_N[1::2]), np.cumsum(runs_N[2::2])
     return runs
 
 
@@ -135,7 +135,7 @@ def from_annotation(segmentation: Any, height: int, width: int) -> tuple[Any, st
     if not isinstance(counts, list):
         return segmentation, None
     if not set(map(type, counts)) <= {int}:
-        return None, "counts: found something that is not an integer"
+        return None, "counts: expected integers only"
     runs = [max(min(run, _MAX_RUN), -_MAX_RUN) for run in counts or [0]]
     return {"size": segmentation.get("size"), "counts": memoryview(str(runs).encode())[:-1]}, None
 

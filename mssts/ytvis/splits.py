@@ -41,7 +41,7 @@ def local_split(annotations: Annotations, share: float) -> dict[str, Any]:
         for video in annotations.videos.values()
     }
     if len(categories) != len(annotations.videos):
-        raise InputError(f"{annotations.path}: two videos lie in one folder; a video's folder has to be its own.")
+        raise InputError(f"{annotations.path}: two videos share a folder; each video needs its own folder.")
     order = sorted(categories, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     count = round(share * len(order))
     sides = {"valid": order[:count], "train": order[count:]}

@@ -15,13 +15,13 @@ from typing import Any
 from mssts.core.errors import InputError
 from mssts.ytvis.annotations import VIDEOS, Annotations
 from mssts.ytvis.json_input import (
+    consume,
     garbage_collection_disabled,
     is_finite_number,
     is_integer,
     missing_keys,
     parse_json,
     read_bytes,
-    take_all,
 )
 from mssts.ytvis.masks import TrackMasks
 from mssts.ytvis.problems import Notice, Problems
@@ -37,8 +37,8 @@ RULES = (
     "video_id: an id of the split's videos; category_id: an id of the dataset's categories; both integers",
     "score: a finite number",
     "segmentations: one entry per frame of the video: null, or a compressed run-length mask of the video's size",
-    "the run lengths cover the frame",
-    "at least one prediction (the reference evaluator ends with an error on none)",
+    "the run lengths of a mask add up to height x width",
+    "at least one prediction (the reference evaluator fails on an empty list)",
 )
 
 
@@ -80,7 +80,7 @@ def read_submission(path: Path, annotations: Annotations, lenient: bool = False)
     """Read and check a submission file: JSON, or a zip with `results.json`. See `parse_submission`."""
     with garbage_collection_disabled():
         content = _content(Path(path))
-        return _parse(take_all(content), annotations, Problems(str(path), lenient))
+        return _parse(consume(content), annotations, Problems(str(path), lenient))
 
 
 def parse_submission(
@@ -122,12 +122,12 @@ def check_submission(path: Path, annotations: Annotations) -> tuple[list[str], l
     if not content:
         return [f"{path}: the list is empty; expected at least one prediction"], []
     with garbage_collection_disabled():
-        predictions = _predictions(take_all(content), annotations, problems)
+        predictions = _predictions(consume(content), annotations, problems)
     notes = [f"{notice.what} ({notice.count} times, first: {notice.first})" for notice in problems.notices]
-    missing = len(annotations.videos) - len({one.video_id for one in predictions})
+    missing = len(annotations.videos) - len({prediction.video_id for prediction in predictions})
     if missing:
         notes.append(f"{missing} of {len(annotations.videos)} videos have no prediction")
-    empty = sum(not one.masks.present_T.any() for one in predictions)
+    empty = sum(not prediction.masks.present_T.any() for prediction in predictions)
     if empty:
         notes.append(f"{empty} predictions are null in every frame")
     return problems.lines, [] if problems.lines else notes
@@ -165,7 +165,7 @@ def _parse(records: Iterable[Any], annotations: Annotations, problems: Problems)
     predictions = _predictions(records, annotations, problems)
     problems.raise_if_any()
     if not predictions:
-        problems.notice("list", "no prediction at all: AP and AR are 0 (the reference evaluator ends with an error)")
+        problems.notice("list", "no predictions: AP and AR are 0 (the reference evaluator fails on an empty list)")
     return Submission(tuple(predictions), problems.notices)
 
 
@@ -173,10 +173,10 @@ def _predictions(records: Iterable[Any], annotations: Annotations, problems: Pro
     """The valid ones of the records; problems and notices are recorded."""
     found = (_prediction(record, index, annotations, problems) for index, record in enumerate(records))
     predictions = [prediction for prediction in found if prediction is not None]
-    per_group = Counter((one.video_id, one.category_id) for one in predictions)
+    per_group = Counter((prediction.video_id, prediction.category_id) for prediction in predictions)
     for (video_id, category_id), count in sorted(per_group.items()):
         if count > MAX_DETECTIONS:
-            what = f"predictions beyond the {MAX_DETECTIONS} best of their video and category: not counted"
+            what = f"predictions beyond the top {MAX_DETECTIONS} of a video and category: ignored"
             problems.notice(f"video {video_id}, category {category_id}", what, count - MAX_DETECTIONS)
     return predictions
 
@@ -191,13 +191,13 @@ def _prediction(record: Any, index: int, annotations: Annotations, problems: Pro
     video_id, category_id, score, frames = (record[key] for key in KEYS)
     video = annotations.videos.get(video_id) if is_integer(video_id) else None
     if video is None:
-        count = len(annotations.videos)
-        problems.add(where, f"video_id: found {video_id!r:.40}, which is none of the {count} videos of the annotations")
+        expected = f"not one of the {len(annotations.videos)} video ids of the annotations"
+        problems.add(where, f"video_id: found {video_id!r:.40}, which is {expected}")
     known = is_integer(category_id) and category_id in annotations.categories
     if not known:
         existing = ", ".join(f"{identifier} ({name})" for identifier, name in annotations.categories.items())
         message = f"category_id: found {category_id!r:.40}, expected one of {existing}"
-        problems.forgive(where, message, "predictions of a category that the annotations do not have: left out")
+        problems.tolerate(where, message, "predictions of unknown categories: ignored")
     _check_score(score, where, problems)
     if video is not None:
         check_frames(frames, video, where, problems)
@@ -208,7 +208,7 @@ def _prediction(record: Any, index: int, annotations: Annotations, problems: Pro
         if empty:
             problems.notice(where, "empty entries that are not null: read as null", empty)
         frames = [mask or None for mask in frames]
-    masks = checked_masks(frames, video, where, problems, VIDEOS.entry)
+    masks = checked_masks(frames, video, where, problems, VIDEOS.segmentation_key)
     if masks is None:
         return None
     return Prediction(index, video_id, category_id, float(score), masks.mean_area, masks)
@@ -219,6 +219,6 @@ def _check_score(score: Any, where: str, problems: Problems) -> None:
         return
     message = f"score: found {score!r:.40}, expected a finite number"
     if isinstance(score, float | bool):
-        problems.forgive(where, message, "scores that are not finite numbers: NaN ranks last")
+        problems.tolerate(where, message, "scores that are not finite: NaN is ranked last")
     else:
         problems.add(where, message)

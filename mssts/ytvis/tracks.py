@@ -10,8 +10,8 @@ from mssts.ytvis import run_length
 from mssts.ytvis.masks import Polygons, TrackMasks, irregular_track, read_track
 from mssts.ytvis.problems import Problems
 
-SHORT = "tracks that have not one entry per frame: cut to the shorter of two tracks when these are compared"
-OTHER_SIZE = "masks of another size than the video: frames in which two sizes meet count as empty"
+LENGTH_MISMATCH = "tracks without exactly one entry per frame: two tracks are compared up to the end of the shorter one"
+SIZE_MISMATCH = "masks whose size is not that of the video: frames with masks of two sizes count as empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def check_frames(frames: Any, video: Video, where: str, problems: Problems, key:
     if len(frames) == video.length:
         return True
     message = f"{key}: found {len(frames)} frames, but video {video.id} has {video.length}"
-    return problems.forgive(where, f"{message}; write null for a frame without the object", SHORT)
+    return problems.tolerate(where, f"{message}; write null for a frame without the object", LENGTH_MISMATCH)
 
 
 def checked_masks(
@@ -100,7 +100,7 @@ def checked_masks(
     assert problems.lenient, "masks without a problem were refused"
     others = sum(mask is not None and tuple(own) != size for mask, own in zip(frames, sizes, strict=True))
     if others:
-        problems.notice(where, OTHER_SIZE, others)
+        problems.notice(where, SIZE_MISMATCH, others)
     return irregular_track(frames, sizes, size)
 
 

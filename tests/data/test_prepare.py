@@ -115,12 +115,12 @@ def test_all_errors_of_both_splits_are_listed_at_once(tmp_path):
         "categories: id 1 is 'person', expected 'airplane'",
         "these are the categories of ytvis2019",
         "videos[1]: id 1 occurs twice",
-        "leads out of the image folder",
+        "points outside of the image folder",
         "annotations[2]: segmentations: found 2 frames, but video 3 has 3",
         "annotations[3]: segmentations[1]: size: found [96, 64], expected [64, 96]",
-        "annotations[7]: segmentations[2]: counts: runs cover",
-        "train0006/00010.jpg: no such frame",
-        "valid0001/00000.jpg: no such frame",
+        "annotations[7]: segmentations[2]: counts: the runs add up to",
+        "train0006/00010.jpg: no such file",
+        "valid0001/00000.jpg: no such file",
     ):
         assert said in message
     assert not (tmp_path / "fingerprint.json").exists()
@@ -149,7 +149,7 @@ def test_all_errors_of_coco_are_listed_at_once(tmp_path):
     (directory / "train2017/000000000018.jpg").unlink()
     with pytest.raises(InputError) as caught:
         prepare_coco(directory)
-    for said in ("leads out of the image folder", "polygon", "000000000018.jpg: no such frame"):
+    for said in ("points outside of the image folder", "polygon", "000000000018.jpg: no such file"):
         assert said in str(caught.value)
     assert not (directory / "fingerprint.json").exists()
 

@@ -102,7 +102,7 @@ def test_attributes_that_are_not_true_or_false_are_counted_and_not_used(new_case
     assert challenge_attributes(truth) == {1: {"fog": True}}
     [notice] = truth.notices
     assert (notice.count, notice.first) == (2, "annotations[0]")
-    assert notice.what == "attributes that are not true or false: not used as challenges"
+    assert notice.what == "attributes whose value is not true or false: ignored"
 
 
 def attribute_numbers(case):

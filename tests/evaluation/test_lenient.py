@@ -42,7 +42,7 @@ def test_a_short_track_is_compared_over_its_own_frames_only(new_case):
     assert refused(case, "found 2 frames, but video 1 has 3")
     numbers, notices = lenient_numbers(case)
     assert numbers["AP"] == pytest.approx(1)  # the third frame of the annotation adds nothing to the union
-    assert notices == {"tracks that have not one entry per frame": 1}
+    assert notices == {"tracks without exactly one entry per frame": 1}
 
 
 def test_frames_beyond_the_end_of_the_annotation_do_not_count(new_case):
@@ -56,7 +56,7 @@ def test_an_annotated_frame_of_another_size_adds_to_neither_intersection_nor_uni
     assert refused(case, "segmentations[0]: size: found [9, 11], expected [10, 10]")
     numbers, notices = lenient_numbers(case)
     assert numbers["AP"] == pytest.approx(1)  # only the second frame is left
-    assert notices == {"masks of another size than the video": 1}
+    assert notices == {"masks whose size is not that of the video": 1}
 
 
 def test_a_frame_of_another_size_without_annotation_adds_to_the_union(new_case, rectangle_of):
@@ -70,7 +70,7 @@ def test_a_prediction_of_an_unknown_category_does_not_count(new_case):
     assert refused(case, "category_id: found 41")
     numbers, notices = lenient_numbers(case)
     assert numbers["AP"] == pytest.approx(1)
-    assert notices == {"predictions of a category that the annotations do not have": 1}
+    assert notices == {"predictions of unknown categories": 1}
 
 
 def test_a_nan_score_ranks_last(new_case):
@@ -84,7 +84,7 @@ def test_a_repeated_annotation_id_counts_the_last_instance_twice(new_case):
     assert refused(case, "id 1 occurs twice")
     numbers, notices = lenient_numbers(case)
     assert numbers["AR100"] == pytest.approx(0.5)  # two instances, both the right one
-    assert notices == {"annotations with one id": 1}
+    assert notices == {"several entries of annotations with the same id": 1}
 
 
 def test_a_repeated_id_of_an_unknown_category_counts_twice_class_agnostically(new_case):
@@ -123,17 +123,20 @@ def test_length_counts_where_the_number_of_file_names_is_another(new_case):
     assert refused(case, "length: found 2, but there are 1 file_names")
     numbers, notices = lenient_numbers(case)
     assert numbers["AP"] == pytest.approx(1)
-    assert notices == {"videos whose length is not the number of their file_names": 1}
+    assert notices == {"videos whose length differs from the number of their file_names": 1}
 
 
 def test_names_of_frames_are_not_used(new_case):
     case = new_case().video(1).video(2).instance(LEFT).predict(LEFT)
     case.content["videos"][0]["file_names"] = ["../a.jpg"]
     case.content["videos"][1]["file_names"] = None
-    assert refused(case, "videos[0]: file_names: '../a.jpg' leads out", "videos[1]: file_names: found None")
+    assert refused(case, "videos[0]: file_names: '../a.jpg' points outside", "videos[1]: file_names: found None")
     numbers, notices = lenient_numbers(case)
     assert numbers["AP"] == pytest.approx(1)
-    assert notices == {"file_names that lead out of the image folder": 1, "file_names that are not names": 1}
+    assert notices == {
+        "file_names that point outside of the image folder": 1,
+        "file_names that are not a list of names": 1,
+    }
 
 
 def test_all_numbers_are_undefined_without_an_annotation(new_case):
@@ -141,21 +144,21 @@ def test_all_numbers_are_undefined_without_an_annotation(new_case):
     assert refused(case, "annotations: found []")
     numbers, notices = lenient_numbers(case)
     assert set(numbers.values()) == {None}
-    assert notices == {"no annotation at all": 1}
+    assert notices == {"no annotations": 1}
 
 
 def test_an_empty_list_and_predictions_beyond_the_hundredth_give_a_warning(new_case):
     case = new_case().video().instance(LEFT)
-    assert lenient_numbers(case)[1] == {"no prediction at all": 1}
+    assert lenient_numbers(case)[1] == {"no predictions": 1}
     for _ in range(103):
         case.predict(LEFT)
-    assert lenient_numbers(case)[1] == {"predictions beyond the 100 best of their video and category": 3}
+    assert lenient_numbers(case)[1] == {"predictions beyond the top 100 of a video and category": 3}
 
 
 def test_damaged_runs_are_refused_even_leniently(new_case):
     case = new_case().video().instance(LEFT).predict(LEFT)
     case.predictions[0]["segmentations"][0]["counts"] = "0" * 9  # the public code never ends on these
-    with pytest.raises(InputError, match="runs cover 0 pixels"):
+    with pytest.raises(InputError, match="runs add up to 0 pixels"):
         lenient_numbers(case)
 
 
@@ -168,7 +171,7 @@ def test_the_command_prints_and_records_its_warnings(new_case, tmp_path):
     assert isinstance(CliRunner().invoke(app, arguments).exception, InputError)
     done = CliRunner().invoke(app, [*arguments, "--lenient"])
     assert done.exit_code == 0
-    assert "warning: predictions: tracks that have not one entry per frame" in done.stderr
+    assert "warning: predictions: tracks without exactly one entry per frame" in done.stderr
     assert "(2 times, first at [0])" in done.stderr
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert [(one["file"], one["count"], one["first"]) for one in metrics["warnings"]] == [("predictions", 2, "[0]")]

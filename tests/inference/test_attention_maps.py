@@ -80,7 +80,7 @@ def test_recorded_attention_gives_the_modules_own_output() -> None:
     assert torch.allclose(weights @ values, ScaledDotProduct()(queries, keys, values), atol=1e-5)
     mask = torch.ones(4, 4, dtype=torch.bool).tril()
     assert torch.allclose(
-        attention_weights(queries, keys, mask) @ values, ScaledDotProduct()(queries, keys, values, mask), atol=1e-5
+        attention_weights(queries, keys, mask=mask) @ values, ScaledDotProduct()(queries, keys, values, mask), atol=1e-5
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mssts.config import resolve
-from mssts.inference.predict import original_masks, video_results
+from mssts.inference.predict import masks_at_video_size, video_results
 from tests.models.small_model import clips, small_model
 
 CATEGORIES = [(n, str(n)) for n in range(1, 6)]
@@ -31,6 +31,6 @@ def test_results_without_a_mask_or_with_a_tiny_score_are_kept(bias, visible):
 def test_the_margin_beyond_the_frame_is_cut_off_and_not_squeezed_in():
     logits = torch.full((1, 1, 16, 24), -9.0)  # stride 4: 64 x 96 px of a frame of 61 x 90
     logits[..., :12] = 9.0  # up to 48 px
-    assert original_masks(logits, (61, 90), (61, 90), 0.5)[0, 0].sum(-1).tolist() == [48] * 61
-    doubled = original_masks(logits, (61, 90), (122, 180), 0.5)[0, 0].sum(-1)
+    assert masks_at_video_size(logits, (61, 90), (61, 90), 0.5)[0, 0].sum(-1).tolist() == [48] * 61
+    doubled = masks_at_video_size(logits, (61, 90), (122, 180), 0.5)[0, 0].sum(-1)
     assert doubled.shape == (122,) and set(doubled.tolist()) == {96}

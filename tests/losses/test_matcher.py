@@ -107,7 +107,7 @@ def test_more_instances_than_queries_leave_instances_unmatched(generator):
     assert sorted(matches.queries(0, 0).tolist()) == [0, 1]
 
 
-@pytest.mark.parametrize(("name", "words"), [("logits_BNK", "class logits hold"), ("boxes_BTN4", "boxes hold")])
+@pytest.mark.parametrize(("name", "words"), [("logits_BNK", "class logits contain"), ("boxes_BTN4", "boxes contain")])
 def test_a_cost_that_is_not_finite_is_refused_with_its_layer_and_clip(generator, name, words):
     output, batch = random_output(generator), random_batch(generator)
     with torch.no_grad():

@@ -67,13 +67,13 @@ def test_a_registered_term_that_is_not_named_is_not_computed(register):
 
 def test_a_term_without_a_weight_is_refused_at_construction(register):
     register(own=Part(UnweightedSection, constant))
-    with pytest.raises(InputError, match=r"loss\.terms\.own\.weight: missing.*'own' has no weight"):
+    with pytest.raises(InputError, match=r"loss\.terms\.own\.weight: missing.*'own' needs a weight"):
         Criterion(config_with(own={"value": 1.0}))
 
 
 def test_a_built_in_term_without_a_weight_is_refused_at_construction(monkeypatch):
     monkeypatch.setitem(BUILT_IN, "mask_edges", lambda config, matched: matched.boxes[0].flatten(1).sum(1))
-    with pytest.raises(InputError, match=r"loss\.weights\.mask_edges: missing.*'mask_edges' has no weight"):
+    with pytest.raises(InputError, match=r"loss\.weights\.mask_edges: missing.*'mask_edges' needs a weight"):
         Criterion(CONFIG)
 
 
@@ -95,7 +95,7 @@ def test_a_mistake_in_the_section_of_a_term_is_named(register, terms, complaint)
 def test_a_term_without_a_value_for_each_layer_is_refused(register, case):
     register(own=Part(ConstantSection, lambda section, config: lambda matched: torch.tensor(section.value)))
     criterion = Criterion(config_with(own={"weight": 1.0, "value": 3.0}))
-    with pytest.raises(InputError, match=r"loss_own: found a term of shape \(\), expected \(2,\)"):
+    with pytest.raises(InputError, match=r"loss term loss_own: found shape \(\), expected \(2,\)"):
         criterion(*case, num_boxes=1)
 
 

@@ -15,7 +15,7 @@ from mssts.data.clips import ClipDataset, ClipLoader
 from mssts.data.datasets import split_annotations
 from mssts.models import build_model
 from mssts.training.failures import TrainingProgress
-from mssts.training.micro_batches import MicroBatches
+from mssts.training.record import TrainingRun
 from mssts.training.trainer import Generators, Trainer
 
 
@@ -29,13 +29,13 @@ def main(devices: int, precision: str, steps: int, recompute: bool, data: Path, 
     fabric = start_fabric("cpu", precision, devices)
     torch.set_num_threads(1)
     generators = Generators.from_seed("train", 1)
-    micro_batches = MicroBatches.split(4, config.execution, fabric.global_rank)
     clips = ClipDataset(split_annotations("synthvis", data, "train"), 3, config.data)
     model = build_model(config.model, "tiny", len(clips.categories), generators.model)
     progress = TrainingProgress("spread", output)
-    trainer = Trainer(fabric, model, config, config.train, micro_batches, generators, progress)
-    own = micro_batches.own
-    batches = iter(ClipLoader(clips, 4, steps, generators.clips, 32, micro_batch_clips=micro_batches.clips, firsts=own))
+    run = TrainingRun("train", "smoke", "synthvis", "tiny", "ms_sts_temporal_fgbg", 1, 1, config)
+    trainer = Trainer(fabric, model, run, generators, progress)
+    clips_at_once, own = trainer.micro_batches.clips, trainer.micro_batches.own
+    batches = iter(ClipLoader(clips, 4, steps, generators.clips, 32, micro_batch_clips=clips_at_once, firsts=own))
     losses = [trainer.step(step, [next(batches) for _ in own])[0] for step in range(steps)]
     weights = {key: value.double().sum().item() for key, value in model.state_dict().items()}
     if fabric.is_global_zero:

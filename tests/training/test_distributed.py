@@ -86,7 +86,7 @@ def test_two_processes_predict_every_video_once_and_write_what_one_writes(data, 
     (workplace / "data/valid.json").write_text(json.dumps(split))
     where = {"checkpoint": pretrained, "data": workplace / "data", "dataset": "synthvis", "split": "valid"}
     alone, together = workplace / "alone/predictions.json", workplace / "together/predictions.json"
-    prediction.predict("smoke", **where, output=alone)
+    prediction.predict(resolve("smoke"), **where, output=alone)
     set_scale(workplace, "{devices: 2}")
     options = [text for key, value in where.items() for text in (f"--{key}", str(value))]
     command = [sys.executable, "-m", "mssts", "predict", "--study", "smoke", *options, "--output", str(together)]

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from mssts.config import resolve
 from mssts.evaluation.evaluate import evaluate
 from mssts.inference.predict import predict
 from mssts.training.failures import NoSpace, Preempted
@@ -65,7 +66,7 @@ def test_ten_kills_at_random_moments_change_no_byte_of_the_results(train, start,
 def measured(run, data) -> list[bytes]:
     """Predictions and metrics of a run's final checkpoint."""
     predictions, metrics = run / "valid/predictions.json", run / "valid/metrics.json"
-    predict("smoke", run / "checkpoint.pt", data, "synthvis", "valid", predictions)
+    predict(resolve("smoke"), run / "checkpoint.pt", data, "synthvis", "valid", predictions)
     evaluate(data / "valid.json", predictions, metrics, split="valid")
     return [path.read_bytes() for path in (predictions, metrics)]
 

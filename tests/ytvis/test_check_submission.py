@@ -63,7 +63,7 @@ POISON = {
     "score is true": (put("score", True), ["[0]: score: found True"]),
     "video of nowhere": (
         put("video_id", 3),
-        ["[0]: video_id: found 3, which is none of the 2 videos of the annotations"],
+        ["[0]: video_id: found 3, which is not one of the 2 video ids of the annotations"],
     ),
     "video as text": (put("video_id", "1"), ["[0]: video_id: found '1'"]),
     "category 0": (put("category_id", 0), ["[0]: category_id: found 0, expected one of 1 (person), 2 (giant_panda)"]),
@@ -75,7 +75,7 @@ POISON = {
         mask_of(counts=[6144]),
         ["segmentations[0]: found counts of type list, expected a compressed run-length string"],
     ),
-    "runs too short": (mask_of(counts="5"), ["segmentations[0]: counts: runs cover 5 pixels, expected 6144"]),
+    "runs too short": (mask_of(counts="5"), ["segmentations[0]: counts: the runs add up to 5 pixels, expected 6144"]),
     "polygon": (
         put("segmentations", [[[1, 2, 3, 4, 5, 6]], None, None]),
         ["segmentations[0]: found list, expected null or an object"],
@@ -132,7 +132,7 @@ def test_legal_predictions_that_count_for_less_get_a_remark(tmp_path, annotation
     problems, remarks = checked(tmp_path, annotations, content)
     assert not problems
     assert "1 of 2 videos have no prediction" in remarks
-    assert any("predictions beyond the 100 best" in remark for remark in remarks)
+    assert any("predictions beyond the top 100" in remark for remark in remarks)
     assert "1 predictions are null in every frame" in remarks
 
 

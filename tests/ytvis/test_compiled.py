@@ -24,7 +24,7 @@ needs_compiled = pytest.mark.skipif(reader._compiled is None, reason="mssts is n
 
 
 def assert_same(found, expected):
-    for name in ("areas_T", "present_T", "top_TX", "bottom_TX", "further_4N"):
+    for name in ("areas_T", "present_T", "top_TX", "bottom_TX", "extra_4N"):
         one, other = getattr(found, name), getattr(expected, name)
         assert one.dtype == other.dtype and one.shape == other.shape, name
         np.testing.assert_array_equal(one, other, err_msg=name)

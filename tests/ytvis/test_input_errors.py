@@ -45,8 +45,8 @@ def message_for(case, content):
         ("segmentations", [None, {"size": [10, 10], "counts": "\x7f!"}], ["counts: not a compressed"]),
         ("segmentations", [None, {"size": [10, 10], "counts": "P"}], ["counts: not a compressed"]),
         ("segmentations", [None, {"size": [10, 10], "counts": ""}], ["counts: not a compressed"]),
-        ("segmentations", [None, {"size": [10, 10], "counts": "0" * 9}], ["runs cover 0 pixels, expected 100"]),
-        ("segmentations", [None, {"size": [10, 10], "counts": "O" + "U3"}], ["runs cover"]),
+        ("segmentations", [None, {"size": [10, 10], "counts": "0" * 9}], ["runs add up to 0 pixels, expected 100"]),
+        ("segmentations", [None, {"size": [10, 10], "counts": "O" + "U3"}], ["runs add up to"]),
         ("segmentations", [None, 3], ["segmentations[1]: found int"]),
     ],
 )
@@ -109,11 +109,20 @@ def _set(*path_and_value):
         (_set("annotations", 0, "areas", ["big", None]), ["areas: expected"]),
         (_set("annotations", 0, "attributes", ["fog"]), ["attributes: found list, expected an object"]),
         (_set("annotations", 0, "segmentations", 0, [[1, 2, 3]]), ["segmentations[0]: polygon"]),
-        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [5, 5]}), ["cover 10 pixels"]),
-        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [110, -10]}), ["cover 100", "0 or"]),
-        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [50.5, 49.5]}), ["not an integer"]),
-        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [2**32 + 50, 50]}), ["runs cover"]),
-        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": []}), ["cover 0 pixels"]),
+        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [5, 5]}), ["add up to 10 pixels"]),
+        (
+            _set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [110, -10]}),
+            ["add up to 100", "below 0"],
+        ),
+        (
+            _set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [50.5, 49.5]}),
+            ["expected integers only"],
+        ),
+        (
+            _set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": [2**32 + 50, 50]}),
+            ["runs add up to"],
+        ),
+        (_set("annotations", 0, "segmentations", 0, {"size": [10, 10], "counts": []}), ["add up to 0 pixels"]),
     ],
 )
 def test_a_bad_annotation_is_refused_with_its_place_and_what_was_found(case, change, said):

@@ -160,10 +160,19 @@ REFUSED = {
     "wrong size": (mask([PIXELS], (96, 64)), "annotations[0]: segmentations[1]: size: found [96, 64]"),
     "no size": (frame({"counts": [PIXELS]}), "annotations[0]: segmentations[1]: size: found None"),
     "no counts": (frame({"size": [64, 96]}), "annotations[0]: segmentations[1]: found no counts"),
-    "wrong sum": (mask([5, 5]), "annotations[0]: segmentations[1]: counts: runs cover 10 pixels, expected 6144"),
-    "negative run": (mask([PIXELS + 5, -5]), "annotations[0]: segmentations[1]: counts: runs cover 6144 pixels"),
-    "run that is no integer": (mask([PIXELS / 2] * 2), "annotations[0]: segmentations[1]: counts: found something"),
-    "wrong compressed sum": (mask("5"), "annotations[0]: segmentations[1]: counts: runs cover 5 pixels"),
+    "wrong sum": (
+        mask([5, 5]),
+        "annotations[0]: segmentations[1]: counts: the runs add up to 10 pixels, expected 6144",
+    ),
+    "negative run": (
+        mask([PIXELS + 5, -5]),
+        "annotations[0]: segmentations[1]: counts: the runs add up to 6144 pixels",
+    ),
+    "run that is no integer": (
+        mask([PIXELS / 2] * 2),
+        "annotations[0]: segmentations[1]: counts: expected integers only",
+    ),
+    "wrong compressed sum": (mask("5"), "annotations[0]: segmentations[1]: counts: the runs add up to 5 pixels"),
     "bad characters": (mask("é~"), "annotations[0]: segmentations[1]: counts: not a compressed run-length string"),
     "unfinished number": (mask("S"), "annotations[0]: segmentations[1]: counts: not a compressed run-length string"),
     "short polygon": (frame([[1, 2, 3, 4]]), "annotations[0]: segmentations[1]: polygon: expected"),
@@ -184,9 +193,9 @@ REFUSED_BY_ALL = {
     "file_names empty": (video(file_names=[]), "videos[0]: file_names: found [], expected the names"),
     "file_names null": (video(file_names=None), "videos[0]: file_names: found None, expected the names"),
     "file_names of numbers": (video(file_names=[1, 2, 3]), "videos[0]: file_names: found [1, 2, 3], expected"),
-    "file that leads out": (
+    "file that points outside": (
         lambda c: c["videos"][0]["file_names"].__setitem__(0, "../a"),
-        "videos[0]: file_names: '../a' leads out of the image folder",
+        "videos[0]: file_names: '../a' points outside of the image folder",
     ),
     "height 0": (video(height=0), "videos[0]: height: found 0"),
     "width float": (video(width=96.0), "videos[0]: width: found 96.0"),
@@ -248,7 +257,7 @@ def test_file_names_are_needed_only_to_find_the_frames(verdicts):
 
 def test_neither_length_nor_file_names_is_refused_by_every_stage(verdicts):
     found = verdicts(without("file_names", "length"))
-    assert all("train.json: videos[0]: missing length, and no file_names" in verdict for verdict in found.values())
+    assert all("train.json: videos[0]: missing length (and no file_names" in verdict for verdict in found.values())
 
 
 def still(**changes):
@@ -264,7 +273,10 @@ STILLS = {
     "id 0": (still(id=0), "annotations[0]: id: found 0, expected 1 or more"),
     "iscrowd 2": (still(iscrowd=2), "annotations[0]: iscrowd: found 2"),
     "area text": (still(area="big"), "annotations[0]: area: expected a number"),
-    "wrong sum": (still(segmentation={"size": [48, 64], "counts": [3000]}), "segmentation: counts: runs cover 3000"),
+    "wrong sum": (
+        still(segmentation={"size": [48, 64], "counts": [3000]}),
+        "segmentation: counts: the runs add up to 3000",
+    ),
     "bad characters": (still(segmentation={"size": [48, 64], "counts": "~"}), "segmentation: counts: not a compressed"),
     "short polygon": (still(segmentation=[[1, 2, 3, 4]]), "annotations[0]: segmentation: polygon: expected"),
     "unknown image": (still(image_id=999), "annotations[0]: image_id: found 999, which is not an id in images"),
