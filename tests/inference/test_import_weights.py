@@ -181,7 +181,7 @@ def test_the_command_says_what_it_dropped(tmp_path, monkeypatch, capsys):
     assert end.value.code == 0
     said = capsys.readouterr().out
     assert "dropped: detr.transformer.encoder.layers.0.self_attn.output_proj_box.weight" in said
-    assert "ours.pt: written; 2 public entries" in said
+    assert "ours.pt: written. 2 entries of the public checkpoint" in said
 
 
 @pytest.mark.parametrize(("case", "backbone"), [("r101", "resnet101"), ("swinl", "swin_l")])
