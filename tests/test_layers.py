@@ -42,19 +42,25 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from ([below] if below else [alias.name for alias in node.names])
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_point_downwards(path):
-    own = name_of(path).split(".")[0]
-    for imported in imports(ast.parse(path.read_text())):
-        other = imported.split(".")[0]
-        assert other == own or LEVEL[other] < LEVEL[own], f"{name_of(path)} imports {imported}"
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.AST]:
+    """Parsed source of every module, by dotted name."""
+    return {name_of(path): ast.parse(path.read_text()) for path in MODULES}
 
 
-def test_modules_import_each_other_in_no_circle():
-    graph = {name_of(path).removesuffix(".__init__"): set() for path in MODULES}
-    for path in MODULES:
-        own = name_of(path).removesuffix(".__init__")
-        graph[own] = {name for name in imports(ast.parse(path.read_text())) if name in graph and name != own}
+def test_imports_point_downwards(trees):
+    upwards = [
+        f"{name} imports {imported}"
+        for name, tree in trees.items()
+        for imported in imports(tree)
+        if (own := name.split(".")[0]) != (other := imported.split(".")[0]) and LEVEL[own] <= LEVEL[other]
+    ]
+    assert not upwards
+
+
+def test_modules_import_each_other_in_no_circle(trees):
+    modules = {name.removesuffix(".__init__"): tree for name, tree in trees.items()}
+    graph = {own: {name for name in imports(tree) if name in modules and name != own} for own, tree in modules.items()}
     finished: set[str] = set()
 
     def visit(name: str, above: tuple[str, ...]) -> None:
@@ -68,34 +74,26 @@ def test_modules_import_each_other_in_no_circle():
         visit(name, ())
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.name not in ("cli.py", "__init__.py")], ids=name_of)
-def test_only_slow_libraries_are_imported_inside_functions(path):
+def test_only_slow_libraries_are_imported_inside_functions(trees):
     """The command line imports stages when they run, and `study.parts` registered parts when a study names some."""
-    tree = ast.parse(path.read_text())
+    found = {(name, library) for name, tree in trees.items() for library in imported_inside_functions(tree)}
+    allowed = {("study.parts", "mssts")} | {
+        (name, slow) for name in trees for slow in ("mlflow", "transformers", "typst")
+    }
+    assert {pair for pair in found - allowed if pair[0] not in ("cli", "__init__")} == set()
+
+
+def imported_inside_functions(tree: ast.AST) -> set[str]:
+    """Top-level names of the packages that the functions of a module import."""
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    inside = {
-        node for function in functions for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)
-    }
-    libraries = {
-        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in inside
-    }
-    allowed = {"mssts"} if name_of(path) == "study.parts" else {"mlflow", "transformers", "typst"}
-    assert libraries <= allowed, f"{name_of(path)} imports {libraries} inside a function"
+    inside = [node for function in functions for node in ast.walk(function)]
+    names = [node.module or "" for node in inside if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in inside if isinstance(node, ast.Import) for alias in node.names]
+    return {name.split(".")[0] for name in names}
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "cli",
-        "config",
-        "study.resolve",
-        "study.paths",
-        "study.matrix",
-        "data.datasets",
-        "evaluation.evaluate",
-        "ytvis.annotations",
-    ],
-)
-def test_the_module_imports_no_torch(module):
-    code = f"import sys, mssts.{module}; sys.exit('torch' in sys.modules)"
+def test_what_the_workflow_and_jobs_without_a_network_import_includes_no_torch():
+    modules = ["cli", "config", "data.datasets", "evaluation.evaluate", "study.matrix", "study.paths", "study.resolve"]
+    modules += ["study.mlflow_mirror", "ytvis.annotations"]
+    code = f"import sys, {', '.join(f'mssts.{module}' for module in modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

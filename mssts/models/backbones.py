@@ -6,16 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import timm
 import torch
-import transformers  # lazy: a model's own module is loaded when it is used, which takes a second
 from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import Conv2dNormActivation
 
 from mssts.core.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import SwinBackbone
 
 IMAGENET, RANDOM = "imagenet", "random"
 
@@ -76,7 +79,7 @@ def resnet(name: str, weights: str | None) -> nn.Module:
 class SwinFeatures(nn.Module):
     """Swin of transformers, which pads before it rolls as the public one does, with a norm on each output."""
 
-    def __init__(self, swin: transformers.SwinBackbone) -> None:
+    def __init__(self, swin: SwinBackbone) -> None:
         super().__init__()
         self.swin = swin
         self.swin.swin.add_module("layernorm", nn.Identity())  # it acts on nothing that is returned
@@ -88,17 +91,19 @@ class SwinFeatures(nn.Module):
 
 def swin_l(weights: str | None) -> nn.Module:
     """Swin-L, patch 4, window 12, nothing frozen; ImageNet-22k weights, whose local copy is a folder [code]."""
+    from transformers import SwinBackbone, SwinConfig  # only here: it takes a quarter of a second
+
     outputs = [2, 3, 4]
     if weights:
         name = "microsoft/swin-large-patch4-window12-384-in22k" if weights == IMAGENET else weights
-        swin = transformers.SwinBackbone.from_pretrained(name, out_indices=outputs, drop_path_rate=0.3)
+        swin = SwinBackbone.from_pretrained(name, out_indices=outputs, drop_path_rate=0.3)
         return SwinFeatures(swin)
     heads = [6, 12, 24, 48]
-    config = transformers.SwinConfig(
+    config = SwinConfig(
         image_size=384, embed_dim=192, depths=[2, 2, 18, 2], num_heads=heads, window_size=12, drop_path_rate=0.3
     )
     config.out_indices = outputs
-    return SwinFeatures(transformers.SwinBackbone(config))
+    return SwinFeatures(SwinBackbone(config))
 
 
 BACKBONES: dict[str, Backbone] = {
