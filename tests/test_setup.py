@@ -70,7 +70,6 @@ def test_conda_reads_the_lock(root):
     environment = yaml.safe_load((root / "environment.yml").read_text())
     (listed,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
     assert listed == ["-r requirements.lock"]
-    assert f'CONDA = "{environment["name"]}"' in (root / "workflow/rules/common.smk").read_text()
 
 
 def test_the_lock_satisfies_the_project(pins, project):
