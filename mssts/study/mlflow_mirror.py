@@ -412,5 +412,7 @@ def _failure(error: Exception) -> str:
     cause: BaseException = error
     while inner := cause.__cause__ or cause.__context__:
         cause = inner
-    reason = " ".join(str(cause if isinstance(cause, OSError | sqlite3.Error) else error).split())[:300]
-    return re.sub(r"(?<=://)[^/@ ]*@", "", f"{store_uri()}: {reason.rstrip('.')}.")
+    reason = " ".join(str(cause if isinstance(cause, OSError | sqlite3.Error) else error).split())[:300].rstrip(".")
+    if reason == "database is locked":
+        reason += ", by another program or because its file system has no locks"
+    return re.sub(r"(?<=://)[^/@ ]*@", "", f"{store_uri()}: {reason}.")
