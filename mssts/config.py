@@ -274,6 +274,9 @@ class Study(Section):
     backbones: list[Name] = Field(min_length=1, description="names of backbones")
     variants: list[Name] = Field(min_length=1, description="names of files in ablations/variants")
     seeds: list[Positive] = Field(min_length=1, description="seeds of the trainings")
+    announced: list[str] = Field(
+        default=["occlusion", "fog"], description="challenges on which the study expected a difference before its runs"
+    )
     external: dict[str, str] = Field(default={}, description="other methods, title -> file, on the first split")
     cost: str = Field(description="time and downloads, in words")
     expect: str = Field(description="what should come out, in words")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,6 +13,7 @@ import pytest
 from mssts.config import resolve
 from mssts.core.csv_files import write_csv
 from mssts.core.errors import InputError
+from mssts.evaluation.statistics import Interval, Intervals
 from mssts.models import build_model, count_parameters
 from mssts.report import document
 from mssts.report.document import report_data, write_document
@@ -23,7 +25,7 @@ from mssts.report.tables import write_tables
 from mssts.study.attention_panels import compare_attention
 from mssts.study.complexity import write_complexity
 from mssts.study.complexity_file import FILE, read_complexity
-from mssts.study.differences import Difference, Interval, Measure
+from mssts.study.differences import Difference, Measure, Size
 from mssts.study.resolve import load_study
 from mssts.study.runs import Benchmark
 from tests.report import fake_runs
@@ -180,15 +182,16 @@ def test_a_damaged_log_is_named(fake_study: Path) -> None:
 
 
 def test_a_dot_is_filled_only_if_the_interval_excludes_zero() -> None:
-    where = (Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"))
+    where = (Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"), Size(50, 50))
     family = [
-        Difference(*where, "ms_sts", 2, Interval(3.0, 1.0, 5.0)),
-        Difference(*where, "temporal", 2, Interval(1.0, -1.0, 3.0)),
+        Difference(*where, "ms_sts", 2, 3.0, Intervals(Interval(2.0, 4.0), Interval(1.0, 5.0))),
+        Difference(*where, "temporal", 2, 1.0, Intervals(Interval(0.5, 1.5), Interval(-1.0, 3.0))),
         Difference(*where, "fgbg", 0),
+        replace(Difference(*where, "fgbg", 2, 1.0), size=Size(3, 4)),
     ]
     _, axis = plt.subplots()
     assert draw_differences(axis, family, {"ms_sts": "A", "temporal": "B", "fgbg": "C"}) is axis
     dots = [line for line in axis.get_lines() if line.get_marker() == "o"]
     assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, True]
-    assert [text.get_text() for text in axis.texts] == ["not run"]
+    assert [text.get_text() for text in axis.texts] == ["not run", "only 3 videos"]
     plt.close("all")
