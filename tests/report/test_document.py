@@ -19,6 +19,7 @@ from mssts.report import document
 from mssts.report.document import report_data, write_document
 from mssts.report.figures import write_figures
 from mssts.report.figures.ablation import draw_differences
+from mssts.report.figures.ablation import figure as ablation_figure
 from mssts.report.figures.attention import write_attention
 from mssts.report.figures.training_curves import read_logs, training_figure
 from mssts.report.tables import write_tables
@@ -179,6 +180,15 @@ def test_a_damaged_log_is_named(fake_study: Path) -> None:
     path.write_text('{"step": 1\n')
     with pytest.raises(InputError, match=r"log\.jsonl: not a training log"):
         read_logs(runs_of())
+
+
+def test_every_measure_of_a_benchmark_has_a_panel_with_its_size(reported: Path) -> None:
+    panels = [axis for axis in ablation_figure(runs_of()).axes if axis.axison]
+    titles = [axis.get_title(loc="left").strip() for axis in panels]
+    assert titles == ["AP", "AP75", "class-agnostic AP", "AP on\nocclusion*", "AP", "AP75", "class-agnostic AP"]
+    sizes = [axis.get_xlabel() for axis in panels]
+    assert sizes == ["80 videos, 80 instances"] * 3 + ["40 videos, 40 instances"] + ["80 videos, 80 instances"] * 3
+    plt.close("all")
 
 
 def test_a_dot_is_filled_only_if_the_interval_excludes_zero() -> None:

@@ -306,6 +306,15 @@ def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
         differences(runs_of())
 
 
+def test_runs_that_were_evaluated_on_other_instances_are_refused(fake_study: Path) -> None:
+    path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid/matches.npz"
+    records = read_records(path)
+    group = replace(records.pooled, positives_AV=2 * records.pooled.positives_AV)
+    write_records(path, replace(records, categories=(group,), pooled=group))
+    with pytest.raises(InputError, match=r"ms_sts/seed1/valid/matches\.npz: evaluated on other videos, categories or"):
+        differences(runs_of())
+
+
 def test_runs_of_another_commit_are_flagged(fake_study: Path) -> None:
     frame = provenance.frame(runs_of())
     assert cell(frame, "note", run="synthvis/tiny/temporal/seed1") == f"another commit than most ({fake_runs.COMMIT})"

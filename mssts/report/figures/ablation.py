@@ -41,7 +41,7 @@ def figure(runs: StudyRuns) -> Figure:
         return empty_figure()
     columns = max(len(families) for _, families in rows)
     variants = max(len(family) for family in panels.values())
-    height = min(len(rows) * (0.19 * max(variants, 3) + 0.85), MAX_HEIGHT)
+    height = min(len(rows) * (0.19 * max(variants, 3) + 1.0), MAX_HEIGHT)
     size = TEXT_WIDTH, height
     figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, sharex="row", layout="constrained")
     for (benchmark, families), row_axes in zip(rows, axes, strict=True):
@@ -52,6 +52,9 @@ def figure(runs: StudyRuns) -> Figure:
             family = families[column]
             draw_differences(axis, family, runs.study.titles)
             axis.set_title(_title(family[0], heading=benchmark is not None), loc="left")
+            videos, instances = family[0].size
+            size_text = f"{plural(videos, 'video')}, {plural(instances, 'instance')}"
+            axis.set_xlabel(size_text, loc="left", fontsize=6.5)
             if column:
                 axis.set_yticklabels([])
         if benchmark:
@@ -75,7 +78,7 @@ def draw_differences(axis: Axes, family: list[Difference], titles: dict[str, str
     for row, one in enumerate(family):
         if one.intervals is None or one.mean is None:
             text = f"only {plural(one.size.videos, 'video')}" if one.seeds else NOT_RUN
-            axis.annotate(text, (0, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
+            axis.annotate(text, (0.05, row), xycoords=("axes fraction", "data"), va="center", fontsize=7)
             continue
         for interval, width in ((one.intervals.simultaneous, 0.8), (one.intervals.pointwise, 2.0)):
             axis.plot([interval.low, interval.high], [row, row], color=PALETTE[0], linewidth=width, zorder=2)
@@ -86,6 +89,7 @@ def draw_differences(axis: Axes, family: list[Difference], titles: dict[str, str
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     axis.grid(axis="y", visible=False)
+    axis.update_datalim([(-0.01, 0), (0.01, 0)])  # a scale that can be read where nothing differs
     axis.margins(x=0.08)
     return axis
 
