@@ -21,8 +21,7 @@ from mssts.core.files import not_regular
 _RUNS_BEGIN = re.compile(rb'"counts"\s*:\s*\[(?=\s*\d)')
 _MAX_ID = 2**63 - 1
 _MAX_LISTED = 100
-# The escapes of a JSON text: a pair of surrogates, half of one (five characters), any other.
-_ESCAPE = re.compile(rb"\\(u[dD][89abAB]..\\u[dD][c-fC-F]|u[dD][89a-fA-F]..|.)", re.DOTALL)
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and half of a surrogate pair, which UTF-8 cannot hold
 _PACKED = {  # by the first bytes of the file
     b"PK\x03\x04": "zip",
     b"\x1f\x8b": "gzip",
@@ -66,8 +65,7 @@ def parse_json(text: bytes, path: Path, what: str, uncompressed_runs: bool = Fal
             digits, commas and spaces in any order. This avoids one object for each of millions of numbers.
 
     Raises:
-        InputError: If the text is empty, packed, not UTF-8 or not JSON, if an object has a key twice, or if a string
-            holds half of a surrogate pair, which cannot be written again.
+        InputError: If the text is empty, packed, not UTF-8 or not JSON, or if an object has a key twice.
     """
     problem = _not_plain_text(text)
     if problem:
@@ -96,8 +94,6 @@ def _not_plain_text(text: bytes) -> str | None:
     for begin, name in _PACKED.items():
         if text.startswith(begin):
             return f"packed with {name}; unpack it first"
-    if (b"\\ud" in text or b"\\uD" in text) and any(len(found[1]) == 5 for found in _ESCAPE.finditer(text)):
-        return "holds half of a surrogate pair (\\ud800 to \\udfff)"
     encoding = json.detect_encoding(text)
     if encoding == "utf-8-sig":
         return "begins with a byte order mark (BOM); write the file as UTF-8 without it"
@@ -175,8 +171,8 @@ def is_finite_number(value: Any) -> TypeGuard[int | float]:
 
 
 def is_text(value: Any) -> TypeGuard[str]:
-    """Whether a JSON value is text without NUL."""
-    return isinstance(value, str) and "\0" not in value
+    """Whether a JSON value is text that can be written as UTF-8, without NUL."""
+    return isinstance(value, str) and not _UNWRITABLE.search(value)
 
 
 def shown(value: Any, characters: int = 40) -> str:
