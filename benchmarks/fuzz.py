@@ -48,6 +48,7 @@ from mssts.data.frames import FrameStore
 from mssts.data.stills import StillClipDataset
 from mssts.data.training import training_clips
 from mssts.models import build_model
+from mssts.report import tables  # noqa: F401  (imported once, and not in the process of each input)
 from mssts.study.resolve import load_study
 from mssts.study.workflow import check_inputs, missing_data, report_content
 from mssts.training.failures import RunFailure
@@ -59,7 +60,15 @@ NOT_FOR_PEOPLE = re.compile(
 )
 CHECKPOINT = inputs.RUN / "checkpoint.pt"
 TRAINING = ("--study", "fuzz", "--dataset", "synthvis", "--backbone", "tiny", "--seed", "1", "--data", inputs.SYNTHVIS)
+START = (*TRAINING, "--variant", "baseline", "--init", CHECKPOINT, "--output", "trained")
 PREDICT = ("predict", "--study", "fuzz", "--data", inputs.SYNTHVIS, "--dataset", "synthvis", "--split", "valid")
+
+
+def trace(error: BaseException) -> str:
+    """The error, and the place in mssts that it came from."""
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if "mssts" in Path(frame.filename).parts]
+    place = f"{Path(places[-1].filename).name}:{places[-1].lineno}" if places else "no place"
+    return f"{type(error).__name__} at {place}: {str(error)[-300:]}"
 
 
 @dataclass
@@ -98,7 +107,7 @@ class Case:
     def read(self, name: str, entrance: Callable[[], object]) -> str | None:
         """Call an entrance and check how it ends. Returns the message if the input is refused, None if accepted."""
         self.note("run", name)
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors) for errors in ("strict", "backslashreplace"))
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors, "") for errors in ("strict", "backslashreplace"))
         before, code = inputs.state_of(Path()), 0
         try:
             signal.alarm(SECONDS)  # nothing handles it: it ends the process, which is seen from outside
@@ -109,12 +118,12 @@ class Case:
             err.write(f"error: {error}")
         except SystemExit as end:
             code = int(end.code or 0)
-        except BaseException:
-            self.note("FOUND", f"trace of {name}: {traceback.format_exc()[-1200:]}")
+        except BaseException as error:
+            self.note("FOUND", f"trace of {name}: {trace(error)}")
             code = -1
         signal.alarm(0)
         err.seek(0)
-        message = err.read()
+        message = re.sub(r"\r.*", "", err.read())  # without progress bars
         after = inputs.state_of(Path())
         self.expect(code in (0, 2, -1), f"{name}: exit code {code}: {message}")
         self.expect(code != 2 or message.count("error:"), f"{name}: exit code 2 without an error: {message}")
@@ -148,7 +157,7 @@ class Case:
         self.expect(all(refused) or not any(refused), f"{what}: {verdicts}")
 
 
-def annotations(case: Case) -> None:
+def ground_truth(case: Case) -> None:
     """Ground truth: evaluation, preparation, training."""
     path = inputs.YTVIS / "train.json"
     inputs.change_json(case, path)
@@ -265,21 +274,13 @@ def image(case: Case) -> None:
 def checkpoint(case: Case) -> None:
     """Weights: prediction, the start of a training, import."""
     inputs.change_checkpoint(case, CHECKPOINT)
-    refused = _use_checkpoint(case)
-    if refused is None and CHECKPOINT.is_file():
-        weights = torch.load(CHECKPOINT, weights_only=True)["model"].values()
-        case.expect(all(bool(weight.isfinite().all()) for weight in weights), "accepted weights that are not finite")
-
-
-def _use_checkpoint(case: Case) -> str | None:
     refused = case.command(*PREDICT, "--checkpoint", CHECKPOINT, "--output", "out/p.json")
     if refused is None:
         problem = case.evaluate(inputs.SYNTHVIS / "valid.json", Path("out/p.json"), output="m/m.json")
         case.expect(problem is None, "predicted what cannot be evaluated")
-    where = ("--variant", "baseline", "--init", CHECKPOINT, "--output", "trained")
-    started = case.command("train", *TRAINING, *where)
-    case.agree({"predict": refused, "train --init": started})
-    return refused
+        weights = torch.load(CHECKPOINT, weights_only=True)["model"].values()
+        case.expect(all(bool(weight.isfinite().all()) for weight in weights), "accepted weights that are not finite")
+    case.agree({"predict": refused, "train --init": case.command("train", *START)})
 
 
 def public_weights(case: Case) -> None:
@@ -293,13 +294,22 @@ def digest(case: Case) -> None:
     """Files whose digest is recorded and that have been changed since: no command uses them."""
     case.command("prepare", "--dataset", "ytvis2019", "--data", inputs.YTVIS)
     config = load_study("fuzz").baseline
+
+    def predict() -> str | None:
+        return case.command(*PREDICT, "--checkpoint", CHECKPOINT, "--output", "out/p.json")
+
+    def start() -> str | None:
+        return case.command("train", *START)
+
     readers: dict[Path, Callable[[], str | None]] = {
-        CHECKPOINT: lambda: _use_checkpoint(case),
+        CHECKPOINT: lambda: predict() and start(),
         inputs.YTVIS / "local_train.json": lambda: case.read(
             "training clips", lambda: training_clips("ytvis2019", inputs.YTVIS, config)
         ),
-        inputs.SYNTHVIS / "valid.json": lambda: _use_checkpoint(case),
-        inputs.SYNTHVIS / "valid/JPEGImages": lambda: _use_checkpoint(case),
+        inputs.SYNTHVIS / "valid.json": predict,
+        inputs.SYNTHVIS / "valid/JPEGImages": predict,
+        inputs.SYNTHVIS / "train.json": start,
+        inputs.SYNTHVIS / "train/JPEGImages": start,
     }
     path = case.rng.choice(list(readers))
     if path.is_dir():
@@ -311,8 +321,14 @@ def digest(case: Case) -> None:
     case.expect((refused is None) == (case.number == 0), f"{path}: a changed file is used")
 
 
-KINDS = {
-    "annotations": annotations,
+def records(case: Case) -> None:
+    """Records and metrics of runs, and scores entered by hand: the tables of the report."""
+    inputs.change_record(case)
+    case.command("tables", "--study", "fuzz")
+
+
+KINDS: dict[str, Callable[[Case], None]] = {
+    "annotations": ground_truth,
     "submission": submission,
     "zip": zipped,
     "stills": stills,
@@ -321,7 +337,9 @@ KINDS = {
     "checkpoint": checkpoint,
     "public-weights": public_weights,
     "digest": digest,
+    "records": records,
 }
+TURNS = [*KINDS, "annotations", "annotations", "submission", "zip", "yaml", "yaml", "image"]
 
 
 def try_input(project: Path, root: Path, kind: str, number: int, seed: int) -> tuple[list[str], list[str]]:
@@ -365,8 +383,12 @@ def fuzz(
     torch.set_num_threads(1)
     project = directory / "project"
     inputs.build_project(project)
+    turns = [kind for kind in TURNS if kind in kinds]
+    tried = Counter[str]()
     for n in range(count):
-        kind, number = kinds[n % len(kinds)], first + n // len(kinds)
+        kind = turns[n % len(turns)]
+        number = first + tried[kind]
+        tried[kind] += 1
         root = directory / f"{kind}-{number}"
         done, found = try_input(project, root, kind, number, seed)
         yield kind, number, done, found
@@ -394,7 +416,7 @@ def main() -> None:
             failed[kind] += bool(found)
             for line in found:
                 changes = "; ".join(line for line in done if line.startswith("change"))
-                print(f"{kind} {number}: {changes[:300]}\n    {line[:1800]}", flush=True)
+                print(f"{kind} {number}: {changes[:300]}\n    {line[:700]}", flush=True)
     for kind in tried:
         print(f"{kind}: {tried[kind]} inputs, {failed[kind]} with findings")
     print(f"{sum(tried.values())} inputs in {time.monotonic() - started:.0f} s")

@@ -12,11 +12,12 @@ import os
 import shutil
 import stat
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ from mssts.core.files import read_json, sha256_file, write_json
 from mssts.data.categories import coco_names
 from mssts.data.datasets import entry
 from mssts.data.synthvis import generate as synthvis
+from mssts.evaluation.evaluate import evaluate
+from mssts.inference.predict import predict
 from mssts.study.resolve import load_study
 from mssts.training.run import train
 
@@ -94,6 +97,19 @@ def build_project(root: Path) -> None:
         train(resolved.pretraining("synthvis", "tiny", 1), SYNTHVIS, RUN)
         _write_videos()
         _write_stills()
+        predict(resolved.baseline, RUN / "checkpoint.pt", SYNTHVIS, "synthvis", "valid", RUN / "valid/predictions.json")
+        run = read_json(RUN / "run.json")
+        files = (SYNTHVIS / "valid.json", RUN / "valid/predictions.json", RUN / "valid/metrics.json")
+        evaluate(*files, run, "valid", resolved.baseline.evaluation)
+        score: dict[str, Any] = {
+            "study": "fuzz",
+            "dataset": "synthvis",
+            "split": "valid",
+            "backbone": "tiny",
+            "variant": "baseline",
+        }
+        score |= {"seed": 1, "server": "a server", "date": "2026-01-31", "AP": 1.0, "AP50": 1.0, "AP75": 1.0}
+        Path("server_scores.yaml").write_text(yaml.safe_dump({"scores": [score | {"AR1": 1.0, "AR10": 1.0}]}))
         with zipfile.ZipFile("predictions.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.write("predictions.json", "results.json")
         shapes = {"backbone.0.body.layer3.5.conv2.weight": (256, 256, 3, 3), "query_embed.weight": (3, 512)}
@@ -113,7 +129,7 @@ def _mask(shift: int, kind: int) -> Any:
 
 def _write_videos() -> None:
     for split in ("train", "valid"):
-        content: dict[str, Any] = {"videos": [], "annotations": [], "info": {"year": 2019}}
+        content: dict[str, Any] = {"videos": [], "annotations": []}
         content["categories"] = [{"id": number, "name": name} for number, name in entry("ytvis2019").categories]
         predictions = []
         for n in range(1, 5):
@@ -140,7 +156,9 @@ def _write_videos() -> None:
 
 def _write_stills() -> None:
     names = coco_names("ytvis2019") | coco_names("ytvis2021")
-    images = [{"id": n, "height": HEIGHT, "width": WIDTH, "file_name": f"{n}.jpg"} for n in (1, 2, 3)]
+    images: list[dict[str, Any]] = [
+        {"id": n, "height": HEIGHT, "width": WIDTH, "file_name": f"{n}.jpg"} for n in (1, 2, 3)
+    ]
     masks = {n: _mask(0, kind) for n, kind in ((1, 2), (2, 1), (3, 2))}
     items = [
         {"id": n, "image_id": n, "category_id": 1, "iscrowd": int(n == 2), "segmentation": masks[n]} for n in masks
@@ -236,17 +254,65 @@ def change_kind_of_file(case: Case, path: Path) -> None:
     kinds[name]()
 
 
-def change_tree(case: Case, tree: Any, values: list[Any]) -> Any:
-    """Change one random place of a tree of mappings and lists. Returns the new tree."""
+def _near(value: Any) -> list[Any]:
+    """Values of the same type as a value, most of them wrong."""
+    if isinstance(value, bool):
+        return [not value, int(value)]
+    if isinstance(value, int | float):
+        return [
+            -value,
+            value + 1,
+            value - 1,
+            value * 2,
+            value / 2,
+            float(value),
+            0,
+            -1,
+            2**31,
+            2**40,
+            1e9,
+            1e308,
+            2**63,
+            str(value),
+        ]
+    if isinstance(value, str):
+        return [
+            value + "x",
+            value[1:],
+            value * 2,
+            value.upper(),
+            f" {value}",
+            value * 30_000,
+            value[::-1],
+            f"{value}\0",
+        ]
+    if isinstance(value, list):
+        return [value[1:], value + value, [value], value[::-1], [*value, None], [None] * len(value), [-1] * len(value)]
+    return [{**value, "a": 1}, list(value), list(value.values()), {}] if value else []
+
+
+class Change(NamedTuple):
+    """What `change_tree` did: the new tree, "set", "repeated key" or another action, and the keys of the place."""
+
+    tree: Any
+    action: str
+    keys: list[Any]
+
+
+def change_tree(case: Case, tree: Any, values: list[Any]) -> Change:
+    """Change one random place of a tree of mappings and lists."""
     rng, holder = case.rng, [tree]
-    parent, key, names = holder, 0, []
-    while isinstance(parent[key], dict | list) and parent[key] and (not names or rng.random() < 0.85):
+    parent: Any = holder
+    key: Any = 0
+    names: list[Any] = []
+    while isinstance(parent[key], dict | list) and parent[key] and (len(names) < 2 or rng.random() < 0.85):
         parent = parent[key]
         key = rng.choice(list(parent)) if isinstance(parent, dict) else rng.randrange(len(parent))
         names.append(key)
-    action = rng.choices(["set", "delete", "repeat", "copy"], [7, 1, 1, 1])[0]
-    value = rng.choice(values)
-    if action == "set":
+    action = rng.choices(["set", "near", "delete", "repeat", "copy"], [4, 4, 1, 1, 1])[0]
+    near = _near(parent[key])
+    value = rng.choice(near if near and action == "near" else values)
+    if action in ("set", "near"):
         parent[key] = value
     elif action == "delete":
         del parent[key]
@@ -254,11 +320,11 @@ def change_tree(case: Case, tree: Any, values: list[Any]) -> Any:
         other = rng.choice(list(parent)) if isinstance(parent, dict) else rng.randrange(len(parent))
         value = parent[key] = parent[other]
     elif isinstance(parent, dict):
-        parent[f"{RAW}{key}"] = value
+        parent[f"{RAW}{key}"], action = value, "repeated key"
     else:
         parent.insert(key, parent[key])
     case.note("change", f"{action} {names}: {value!r:.80}")
-    return holder[0] if holder else None
+    return Change(holder[0] if holder else None, action, names)
 
 
 def write_tree(path: Path, tree: Any) -> None:
@@ -288,8 +354,8 @@ def change_json(case: Case, path: Path) -> None:
     choice = case.rng.random()
     if choice < 0.75:
         tree = json.loads(path.read_text())
-        for _ in range(case.rng.choice([1, 1, 2])):
-            tree = change_tree(case, tree, VALUES)
+        for _ in range(case.rng.choice([1, 1, 1, 2])):
+            tree = change_tree(case, tree, VALUES).tree
         write_tree(path, tree)
     elif choice < 0.95:
         change_bytes(case, path)
@@ -345,9 +411,9 @@ def change_zip(case: Case, path: Path) -> None:
         "bomb": lambda: make_zip([("results.json", bomb(3000))], file_size=3000 * 2**20, **zeros),
         "modest bomb": lambda: make_zip([("results.json", bomb(3000))], file_size=1000, **zeros),
         "name": lambda: make_zip([(rng.choice(["../results.json", "a/results.json", "RESULTS.JSON", "é", "/"]), text)]),
-        "members": lambda: make_zip(one + [(rng.choice(["a", "results.json", "__MACOSX/a", "a/"]), b"x")]),
+        "members": lambda: make_zip([*one, (rng.choice(["a", "results.json", "__MACOSX/a", "a/"]), b"x")]),
         "no member": lambda: make_zip([]),
-        "many members": lambda: make_zip(one + [(f"{n}\x1b", b"") for n in range(20_000)]),
+        "many members": lambda: make_zip([*one, *((f"{n}\x1b", b"") for n in range(20_000))]),
         "zip in a zip": lambda: make_zip([("results.json", make_zip(one))]),
         "bytes of a member": lambda: _damaged(rng, text),
     }
@@ -378,16 +444,14 @@ def change_yaml(case: Case) -> bool:
         (change_bytes if choice < 0.08 else change_kind_of_file)(case, path)
         return False
     tree, hostile = yaml.safe_load(path.read_text()), choice < 0.5
-    tree = change_tree(case, tree, [RAW + value for value in YAML_VALUES] if hostile else VALUES)
-    write_tree(path, tree)
-    action, where = case.log.read_text().splitlines()[-1].split(" ", 2)[1:]
-    repeated = action == "'repeat" and isinstance(tree, dict)
-    free = any(f"'{word}'" in where for word in (*FREE_TEXT, "external", "branches", "blocks", "terms"))
-    return not free and ((hostile and action == "'set") or repeated)
+    change = change_tree(case, tree, [RAW + value for value in YAML_VALUES] if hostile else VALUES)
+    write_tree(path, change.tree)
+    free = {*FREE_TEXT, "external", "branches", "blocks", "terms"}.intersection(change.keys)
+    return not free and (change.action == "repeated key" or (hostile and change.action == "set"))
 
 
 def change_image(case: Case) -> tuple[np.ndarray | None, bool]:
-    """Put another image in the place of a frame. Returns its pixels if they are known, and whether it must be refused."""
+    """Put another image in the place of a frame. Returns its pixels if known, and whether it must be refused."""
     rng, choice = case.rng, case.rng.random()
     picture = Image.fromarray(PICTURE)
     if case.number == 0:
@@ -450,6 +514,16 @@ def change_image(case: Case) -> tuple[np.ndarray | None, bool]:
     return (expected, False) if format_name == "PNG" else (None, False)
 
 
+def change_record(case: Case) -> None:
+    """Change a file that the report reads."""
+    names = ("run.json", "valid/metrics.json", "valid/matches.npz", "cost.json", "log.jsonl")
+    path = case.rng.choice([*(RUN / name for name in names), Path("server_scores.yaml")])
+    if path.suffix == ".json":
+        change_json(case, path)
+    elif case.number:
+        (change_kind_of_file if case.rng.random() < 0.1 else change_bytes)(case, path)
+
+
 class _Evil:
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch owned",)
@@ -509,18 +583,20 @@ def change_checkpoint(case: Case, path: Path) -> None:
             value = weights.pop(name)
             weights |= {rng.choice([1, None, "a"]): value} if action == "key" else {}
         else:
-            weights[name] = changes[action]()
+            with warnings.catch_warnings(action="ignore"):
+                weights[name] = changes[action]()
     else:
         if "config" in content and rng.random() < 0.5:
-            config = change_tree(case, json.loads(content["config"]), [v for v in VALUES if RAW not in str(v)])
-            content["config"] = json.dumps(config)
+            change = change_tree(case, json.loads(content["config"]), [v for v in VALUES if RAW not in str(v)])
+            content["config"] = json.dumps(change.tree)
         else:
             values = [*(v for v in VALUES if RAW not in str(v)), _Evil(), np.int64(3), np.ones(3), torch.ones(3)]
             flat = {key: value for key, value in content.items() if key != "model"} | {"model": {}}
-            flat = change_tree(case, flat, values)
+            flat = change_tree(case, flat, values).tree
             if isinstance(flat, dict) and flat.get("model") == {}:
                 flat["model"] = content["model"]
             content = flat
+    case.note("change", "saved again")
     torch.save(content, path, _use_new_zipfile_serialization=rng.random() < 0.8)
     if record.is_file():
         known = read_json(record) | {"checkpoint_sha256": sha256_file(path)}
