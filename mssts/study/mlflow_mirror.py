@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
@@ -26,10 +26,12 @@ from mlflow.entities import Metric, Param
 from mssts.config import PRETRAIN, TRAIN, Study, leaves
 from mssts.core.errors import InputError
 from mssts.core.files import read_json
-from mssts.models import MsStsVis
 from mssts.study.paths import RESULTS
 from mssts.training.callbacks import Callback, StartedRun
 from mssts.training.failures import Preempted
+
+if TYPE_CHECKING:
+    from mssts.models import MsStsVis
 
 STORE = Path("mlruns")
 RECORDS_PER_DELIVERY = 10
