@@ -23,12 +23,13 @@ from mssts.ytvis import run_length
 from mssts.ytvis.categories import ExpectedCategories
 from mssts.ytvis.file_kinds import FileKind, kind_of
 from mssts.ytvis.json_input import (
+    A_NAME,
     consume,
     garbage_collection_disabled,
     is_finite_number,
     is_id,
     is_integer,
-    is_text,
+    is_name,
     listed,
     missing_keys,
     parse_json,
@@ -245,9 +246,9 @@ class _Reader:
         return {key: f"{name} ({key})" if name in repeated else name for key, name in found.items()}
 
     def _category(self, record: dict[str, Any], where: str) -> str | None:
-        if is_text(record["name"]):
+        if is_name(record["name"]):
             return record["name"]
-        self.problems.add(where, f"name: found {shown(record['name'])}, expected text")
+        self.problems.add(where, f"name: found {shown(record['name'])}, expected {A_NAME}")
         return None
 
     def _video(self, record: dict[str, Any], where: str) -> Video | None:
@@ -278,7 +279,7 @@ class _Reader:
                 self.problems.add(where, f"missing {key}; needed to find the frames")
             return None
         names = self.layout.frames(record[key])
-        if not isinstance(names, list) or not names or not all(name and is_text(name) for name in names):
+        if not isinstance(names, list) or not names or not all(map(is_name, names)):
             message = f"{key}: found {shown(record[key], 60)}, expected the names of the frames"
             self.problems.tolerate(where, message, f"{key} that are not a list of names: ignored")
             return None
@@ -366,8 +367,9 @@ class _Reader:
             self.problems.add(where, f"attributes: found {type(attributes).__name__}, expected an object")
             return None
         challenges = {name: value for name, value in attributes.items() if isinstance(value, bool)}
-        if not all(map(is_text, challenges)):
-            self.problems.add(where, f"attributes: found the name {shown(next(iter(challenges)))}, expected text")
+        for name in challenges:
+            if not is_name(name):
+                self.problems.add(where, f"attributes: found the name {shown(name)}, expected {A_NAME}")
         if len(challenges) < len(attributes):
             count = len(attributes) - len(challenges)
             self.problems.notice(where, "attributes whose value is not true or false: ignored", count)

@@ -21,7 +21,9 @@ from mssts.core.files import not_regular
 _RUNS_BEGIN = re.compile(rb'"counts"\s*:\s*\[(?=\s*\d)')
 _MAX_ID = 2**63 - 1
 _MAX_LISTED = 100
-_UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and half of a surrogate pair, which UTF-8 cannot hold
+_NO_NAME = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and halves of surrogate pairs
+_MAX_NAME = 4096  # characters, as in the longest path of a file
+A_NAME = f"text of 1 to {_MAX_NAME} characters without control characters"  # for messages
 _PACKED = {  # by the first bytes of the file
     b"PK\x03\x04": "zip",
     b"\x1f\x8b": "gzip",
@@ -170,9 +172,9 @@ def is_finite_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def is_text(value: Any) -> TypeGuard[str]:
-    """Whether a JSON value is text that can be written as UTF-8, without NUL."""
-    return isinstance(value, str) and not _UNWRITABLE.search(value)
+def is_name(value: Any) -> TypeGuard[str]:
+    """Whether a JSON value is `A_NAME` that can be written as UTF-8."""
+    return isinstance(value, str) and 0 < len(value) <= _MAX_NAME and not _NO_NAME.search(value)
 
 
 def shown(value: Any, characters: int = 40) -> str:

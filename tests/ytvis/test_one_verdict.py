@@ -258,6 +258,8 @@ REFUSED_BY_ALL = {
         "videos[0]: file_names: 'C:\\\\a.jpg' points outside of the image folder",
     ),
     "file_names with NUL": (video(file_names=["a\0b"] * 3), "videos[0]: file_names: found ['a\\x00b'"),
+    "file_names with escapes": (video(file_names=["\x1b[31m"] * 3), "videos[0]: file_names: found ['\\x1b[31m'"),
+    "file_names of any length": (video(file_names=["a" * 5000] * 3), "videos[0]: file_names: found ['aaaa"),
     "file_names of half a surrogate pair": (
         video(file_names=["\udc80"] * 3),
         "videos[0]: file_names: found ['\\udc80'",
@@ -275,6 +277,9 @@ REFUSED_BY_ALL = {
     "category id float": (category(id=1.0), "categories[0]: id: found 1.0"),
     "category id true": (category(id=True), "categories[0]: id: found True"),
     "category id twice": (category(id=2), "categories[1]: id 2 occurs twice"),
+    "category name empty": (category(name=""), "categories[0]: name: found '', expected text of 1 to 4096 characters"),
+    "category name with a line break": (category(name="a\nb"), "categories[0]: name: found 'a\\nb', expected text"),
+    "category name of any length": (category(name="a" * 5000), "categories[0]: name: found 'aaaa"),
     "category name with NUL": (category(name="a\0"), "categories[0]: name: found 'a\\x00', expected text"),
     "category name of half a surrogate pair": (category(name="\ud800"), "categories[0]: name: found '\\ud800'"),
     "category name null": (category(name=None), "categories[0]: name: found None, expected text"),
