@@ -9,7 +9,7 @@ from mssts.config import PRETRAIN, Config
 from mssts.core.errors import InputError
 from mssts.data.categories import CORRECTED, coco_map, coco_names
 from mssts.data.datasets import STILLS, DatasetEntry, VideoSplit, entry, is_generated
-from mssts.ytvis.annotations import Annotations
+from mssts.ytvis.annotations import Annotations, CheckFrames
 
 DIRECTORY = "coco"
 COCO = DatasetEntry(
@@ -25,9 +25,9 @@ def uses_coco(dataset: str, config: Config, stage: str) -> bool:
     return not is_generated(dataset) and (stage == PRETRAIN or config.data.joint)
 
 
-def check_coco(directory: Path) -> VideoSplit:
-    """Read COCO's annotations and look for every image. Raises InputError with all problems."""
-    split = COCO.read(directory, STILLS, look_for_frames=True)
+def check_coco(directory: Path, check_frames: CheckFrames) -> VideoSplit:
+    """Read COCO's annotations and check every image. Raises InputError with all problems."""
+    split = COCO.read(directory, STILLS, check_frames=check_frames)
     _check_names(split.annotations, coco_names("ytvis2019") | coco_names("ytvis2021"))
     return split
 

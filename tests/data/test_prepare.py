@@ -38,7 +38,7 @@ def test_all_known_layouts_give_the_same_split(tmp_path, layout):
     files = {"train": layout[:2], "valid": layout[2:]}
     record = prepare("ytvis2019", fake.write(tmp_path, "ytvis2019", files))
     assert record["digest"] == "5e83a53a0ddc1ff2f223c0a1a030dadfc34ecad3e922379f893472b6c2734cb9"
-    local = split_annotations("ytvis2019", tmp_path, "local_valid", look_for_frames=True)
+    local = split_annotations("ytvis2019", tmp_path, "local_valid")
     assert sorted(video.file_names[0].split("/")[0] for video in local.videos) == record["valid"]
     assert json.loads((tmp_path / "fingerprint.json").read_text())["splits"] == {
         "train": {"videos": 12, "instances": 12},
@@ -119,8 +119,8 @@ def test_all_errors_of_both_splits_are_listed_at_once(tmp_path):
         "annotations[2]: segmentations: found 2 frames, but video 3 has 3",
         "annotations[3]: segmentations[1]: size: found [96, 64], expected [64, 96]",
         "annotations[7]: segmentations[2]: counts: the runs add up to",
-        "train0006/00010.jpg: no such file",
-        "valid0001/00000.jpg: no such file",
+        "train0006/00010.jpg): no such file",
+        "valid0001/00000.jpg): no such file",
     ):
         assert said in message
     assert not (tmp_path / "fingerprint.json").exists()
@@ -149,7 +149,7 @@ def test_all_errors_of_coco_are_listed_at_once(tmp_path):
     (directory / "train2017/000000000018.jpg").unlink()
     with pytest.raises(InputError) as caught:
         prepare_coco(directory)
-    for said in ("points outside of the image folder", "polygon", "000000000018.jpg: no such file"):
+    for said in ("points outside of the image folder", "polygon", "000000000018.jpg): no such file"):
         assert said in str(caught.value)
     assert not (directory / "fingerprint.json").exists()
 
