@@ -162,6 +162,12 @@ def read_annotations(
         return reader.read(content, truth, expected, check_frames)
 
 
+def has_ground_truth(path: Path) -> bool:
+    """Whether an annotation file has annotations, which are not checked. Raises InputError if it cannot be read."""
+    content = parse_json(read_bytes(path, VIDEOS.description), path, VIDEOS.description)
+    return isinstance(content, dict) and bool(content.get("annotations"))
+
+
 def parse_annotations(
     content: Any,
     source: str = "annotations",
