@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 from PIL import ExifTags, Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
@@ -96,7 +97,7 @@ def read_image(path: Path, height: int, width: int) -> tuple[np.ndarray, bool]:
         if isinstance(image, PngImageFile):
             with _opened(path) as other:
                 other.verify()  # the checksums, of which Pillow needs not see all to decode the pixels
-        pixels_HW3 = _rgb(image)
+        pixels_HW3 = _rgb(image, path)
         if _orientation(image) != orientation:
             raise ImageProblem("EXIF orientation behind the pixels; save the image again")
     if turn in UPRIGHT:
@@ -191,8 +192,11 @@ def _turn(image: ImageFile, orientation: int, height: int, width: int) -> int:
     raise ImageProblem(f"{found}, expected {height} x {width} (height x width) as in the annotations")
 
 
-def _rgb(image: ImageFile) -> np.ndarray:
+def _rgb(image: ImageFile, path: Path) -> np.ndarray:
     """The pixels of an image, (H, W, 3) uint8."""
+    if isinstance(image, JpegImageFile):
+        # Pillow passes over libjpeg's warnings, with which most damage inside the pixels is only reported.
+        return simplejpeg.decode_jpeg(path.read_bytes(), "RGB", strict=True)
     if image.mode == "I;16":
         return np.repeat((np.array(image)[..., None] >> 8).astype(np.uint8), 3, axis=-1)
     image.info.pop("transparency", None)

@@ -89,7 +89,16 @@ def test_what_is_well_defined_becomes_rgb(read, name):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"progressive": True}, {"optimize": True}, {"subsampling": 0}, {"restart_marker_rows": 1}]
+    "options",
+    [
+        {},
+        {"progressive": True},
+        {"optimize": True},
+        {"restart_marker_rows": 1},
+        {"keep_rgb": True},
+        *({"subsampling": ratio} for ratio in range(3)),
+        *({"quality": quality} for quality in (5, 100)),
+    ],
 )
 @pytest.mark.parametrize("image", [RGB, GREY], ids=["RGB", "grey"])
 def test_a_jpeg_has_the_pixels_that_pillow_decodes(read, image, options):
@@ -138,9 +147,22 @@ REFUSED_HEADERS = {
     "huge": (png_of_size(13000, 13000), "found an image of 13000 x 13000 pixels, expected 64 x 96"),
     "no pixels at all": (png_of_size(0, 96), "unreadable or damaged image"),
 }
+JPEG_KINDS = {"plain": {}, "progressive": {"progressive": True}, "restarts": {"restart_marker_rows": 1}}
+JPEG_DAMAGES = {
+    "no end": lambda content: content[:-2],
+    "cut": lambda content: content[: len(content) // 2],
+    "cut, with an end": lambda content: content[: len(content) // 2] + b"\xff\xd9",
+    "an end inside": lambda content: middle(content, b"\xff\xd9"),
+    "zeros": lambda content: middle(content, bytes(500)),
+    "zeros to the end": lambda content: middle(content, bytes(len(content) - len(content) // 2)),
+    "a part lost": lambda content: content[: len(content) // 2] + content[len(content) // 2 + 500 :],
+}
 REFUSED_PIXELS = {
-    "JPEG, no end": JPEG[:-2],
-    "JPEG, cut": JPEG[: len(JPEG) // 2],
+    **{
+        f"JPEG, {kind}, {damage}": change(encoded(noise(), "JPEG", **options))
+        for kind, options in JPEG_KINDS.items()
+        for damage, change in JPEG_DAMAGES.items()
+    },
     "PNG, no end": PNG[:-12],
     "PNG, cut": PNG[: len(PNG) // 2],
     "PNG, zeros": middle(PNG, bytes(50)),
