@@ -36,7 +36,7 @@ def check_coco(directory: Path, check_frames: CheckFrames | None = None) -> Vide
         InputError: With all problems.
     """
     split = COCO.read(directory, STILLS, check_frames=check_frames)
-    found = {n: repr(name) for n, name in split.annotations.categories.items()}
+    found = {n: f"{name!r:.40}" for n, name in split.annotations.categories.items()}
     pairs = ((n, found.get(n, "missing"), repr(name)) for n, name in coco_names().items())
     wrong = [f"id {n} is {own}, expected {name}" for n, own, name in pairs if own != name]
     if wrong:
