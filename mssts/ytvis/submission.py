@@ -32,7 +32,7 @@ ZIPPED = "results.json"
 MAX_DETECTIONS = 100
 KEYS = ("video_id", "category_id", "score", "segmentations")
 RULES = (
-    f"a zip with {ZIPPED} at its root, or that JSON file; UTF-8",
+    f"a zip with {ZIPPED} at its root and nothing else, or that JSON file; UTF-8 without a byte order mark",
     "a list of objects, each with video_id, category_id, score and segmentations",
     "video_id: an id of the split's videos; category_id: an id of the dataset's categories; both integers",
     "score: a finite number",
