@@ -93,8 +93,8 @@ def train(
     variant: Annotated[str, typer.Option(help="Name of a variant of the study.")],
     seed: Seed,
     data: Data,
-    init: Annotated[Path, typer.Option(help="Pre-trained checkpoint to start from.")],
     output: Output,
+    init: Annotated[Path | None, typer.Option(help="Checkpoint of the pre-training; default: train.init.")] = None,
 ) -> None:
     """Train one variant on videos."""
     from mssts.training import run as stage

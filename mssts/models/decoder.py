@@ -40,6 +40,10 @@ class DecoderLayer(nn.Module):
         self.box_norms = module_list(nn.LayerNorm(channels) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
+    def additions(self) -> list[nn.Module]:
+        """Return the modules that the baseline lacks."""
+        return [self.temporal, *self.blocks.values()]
+
     def forward(
         self,
         instances_BNC: Tensor,

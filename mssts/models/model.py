@@ -110,6 +110,11 @@ class MsStsVis(nn.Module):
         self.mask_parameter_head = mask_parameter_head
         self.mask_features = mask_features
 
+    def additions(self) -> list[nn.Module]:
+        """Return the modules that the baseline lacks: a variant starts with initial values there."""
+        encoder = [module for layer in self.encoder.layers for module in layer.additions()]
+        return encoder + [module for layer in self.decoder.layers for module in layer.additions()]
+
     def forward(self, frames_BT3HW: Tensor, padding_mask: Tensor | None = None) -> Output:
         """Run the network on clips of any length and size. Nothing is padded inside.
 

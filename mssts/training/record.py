@@ -16,7 +16,7 @@ from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.coco import uses_coco
 from mssts.data.prepare import read_fingerprint
 
-NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "steps")  # may differ when a run is resumed
+NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "start", "steps")  # may differ when a run is resumed
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class TrainingRun:
         return f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}"
 
     @property
+    def start(self) -> str | None:
+        """What a training starts from, see `TrainSection.start`; None for a pre-training."""
+        return None if self.stage == PRETRAIN else self.config.train.start(self.backbone)
+
+    @property
     def optimisation(self) -> OptimisationSection:
         """The section of the configuration that describes this stage."""
         return self.config.pretrain if self.stage == PRETRAIN else self.config.train
@@ -66,6 +71,7 @@ def run_record(run: TrainingRun, data: Path, init: Path | None, parameters: int)
         "config_digest": configuration.digest(run.config, run.stage),
         "commit": commit(),
         "data_fingerprint": read_fingerprint(data),
+        "start": run.start,
         "initial_checkpoint_sha256": sha256_file(init) if init else None,
         "steps": run.optimisation.steps,
         "parameters": parameters,
