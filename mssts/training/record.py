@@ -57,14 +57,13 @@ class TrainingRun:
         return self.config.pretrain if self.stage == PRETRAIN else self.config.train
 
 
-def run_record(run: TrainingRun, data: Path, init: Path | None, parameters: int) -> dict[str, Any]:
-    """Describe a run before its first step, for run.json.
+def run_record(run: TrainingRun, data: Path, init: Path | None) -> dict[str, Any]:
+    """Describe a run before its first step, for run.json. Only the number of parameters is still missing.
 
     Args:
         run: The run.
         data: Directory of the dataset.
         init: Checkpoint that the run starts from.
-        parameters: Number of the model's parameters.
     """
     record = {key: value for key, value in vars(run).items() if key not in ("stage", "config")} | {
         "config": json.loads(configuration.canonical(run.config, configuration.RECORDED)),
@@ -74,7 +73,6 @@ def run_record(run: TrainingRun, data: Path, init: Path | None, parameters: int)
         "start": run.start,
         "initial_checkpoint_sha256": sha256_file(init) if init else None,
         "steps": run.optimisation.steps,
-        "parameters": parameters,
     }
     if uses_coco(run.dataset, run.config, run.stage):
         record["coco_fingerprint"] = read_fingerprint(data.parent / COCO_DIRECTORY)

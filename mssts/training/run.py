@@ -6,16 +6,18 @@ import resource
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from mssts import config as configuration
 from mssts.config import IMAGENET, NO_START, PRETRAIN
 from mssts.core.checkpoint import load_checkpoint, save_checkpoint
-from mssts.core.distributed import start_fabric
+from mssts.core.distributed import on_first_device, start_fabric
 from mssts.core.errors import InputError
 from mssts.core.files import sha256_file, write_json
 from mssts.data.clips import ClipLoader
@@ -23,6 +25,7 @@ from mssts.data.training import pretraining_clips, training_clips
 from mssts.models import BACKBONES, MsStsVis, build_model, count_parameters
 from mssts.training.callbacks import Callback, StartedRun, observed
 from mssts.training.failures import TrainingProgress, reraise_with_advice
+from mssts.training.finished import is_finished, remove_finished, require_no_checkpoint
 from mssts.training.log import TrainingLog
 from mssts.training.record import TrainingRun, identity, resumed_commit, run_record
 from mssts.training.resume import ResumeFiles, stop_requests
@@ -34,7 +37,12 @@ Categories = Sequence[tuple[int, str]]
 
 
 def train(
-    run: TrainingRun, data: Path, output: Path, init: Path | None = None, callbacks: Sequence[Callback] = ()
+    run: TrainingRun,
+    data: Path,
+    output: Path,
+    init: Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    again: bool = False,
 ) -> None:
     """Run one training stage, or continue it from its resume checkpoint.
 
@@ -43,24 +51,46 @@ def train(
     Args:
         run: What to train.
         data: Directory of the dataset.
-        output: Directory that receives checkpoint.pt, run.json, log.jsonl and cost.json.
+        output: Directory that receives checkpoint.pt, run.json, log.jsonl and cost.json. A finished run in it is left
+            as it is.
         init: Checkpoint to start from, where `train.init` asks for one. Otherwise the weights are drawn from the seed;
             a pre-training and a training from ImageNet take those of the backbone that `pretrain.backbone_weights`
             names.
         callbacks: Called in every process at the start, after each step, and at the end.
+        again: Remove the files of a finished run first.
 
     Raises:
-        InputError: For data or weights that do not fit, or if another process owns `output`.
+        InputError: For data or weights that do not fit, if another process owns `output`, or if it holds the finished
+            run of another configuration, dataset or start.
         RunFailure: If the training ends early.
+        DeviceError: If it ends early on another device.
     """
-    started = time.monotonic()
-    config, optimisation = run.config, run.optimisation
     init = initial_checkpoint(run, init)
-    clips = (pretraining_clips if run.stage == PRETRAIN else training_clips)(run.dataset, data, config)
+    record = run_record(run, data, init)
+    if not again and is_finished(output, record):
+        print(f"{output}: this run is finished, nothing to do. The option --again trains it once more.")
+        return
+    runtime, execution = run.config.runtime, run.config.execution
     torch.use_deterministic_algorithms(True, warn_only=True)
-    execution = config.execution
-    fabric = start_fabric(config.runtime.device, config.runtime.precision, execution.devices, execution.nodes)
-    torch.set_num_threads(config.runtime.threads)
+    with start_fabric(runtime.device, runtime.precision, execution.devices, execution.nodes) as fabric:
+        torch.set_num_threads(runtime.threads)
+        _train(fabric, run, record, data, output, init, callbacks, again)
+
+
+def _train(
+    fabric: Fabric,
+    run: TrainingRun,
+    record: dict[str, Any],
+    data: Path,
+    output: Path,
+    init: Path | None,
+    callbacks: Sequence[Callback],
+    again: bool,
+) -> None:
+    """As `train`, on devices that have been started, with the record of the run."""
+    started = time.monotonic()
+    config, optimisation, execution = run.config, run.optimisation, run.config.execution
+    clips = (pretraining_clips if run.stage == PRETRAIN else training_clips)(run.dataset, data, config)
     writes = fabric.is_global_zero
     generators = Generators.from_seed(run.stage, run.seed)
     progress = TrainingProgress(str(run), output)
@@ -74,10 +104,15 @@ def train(
         if init:
             load_start(model, init, run, clips.categories)
         trainer = Trainer(fabric, model, run, generators, progress)
-        record = run_record(run, data, init, count_parameters(model))
+        record["parameters"] = count_parameters(model)
 
+        if again:
+            on_first_device(fabric, lambda: remove_finished(output))
         resume_files = ResumeFiles(output, identity(record))
-        state = resume_files.load() or {"step": 0, "seconds": 0.0, "log": None}
+        state = resume_files.load()
+        if state is None:
+            require_no_checkpoint(output)
+            state = {"step": 0, "seconds": 0.0, "log": None}
         start, seconds_before = state["step"], state["seconds"]
         if start:
             trainer.load_state_dict(state.pop("trainer"))
@@ -99,10 +134,12 @@ def train(
         def seconds() -> float:
             return seconds_before + time.monotonic() - started
 
+        def write_resume_checkpoint(step: int) -> None:
+            so_far = {"step": step, "seconds": seconds(), "commit": record["commit"]}
+            resume_files.save(so_far | {"log": log.state_dict(), "trainer": trainer.state_dict()})
+
         def save(step: int) -> None:
-            if writes:
-                so_far = {"step": step, "seconds": seconds(), "commit": record["commit"]}
-                resume_files.save(so_far | {"log": log.state_dict(), "trainer": trainer.state_dict()})
+            on_first_device(fabric, partial(write_resume_checkpoint, step))
             progress.saved = step
 
         with observed(callbacks, StartedRun(record, output, fabric)):

@@ -23,7 +23,7 @@ def initial_checkpoint(run: TrainingRun, named: Path | None) -> Path | None:
         named: The checkpoint that the command line names.
 
     Raises:
-        InputError: If the configuration asks for a checkpoint and none is named, or for none and one is.
+        InputError: If the configuration asks for a checkpoint and there is none, or for none and one is named.
     """
     start = run.start
     if start is None or start in WITHOUT_CHECKPOINT:
@@ -32,7 +32,10 @@ def initial_checkpoint(run: TrainingRun, named: Path | None) -> Path | None:
         return None
     if named is None and start == PRETRAIN:
         raise InputError(f"--init: missing; {run} starts from the checkpoint of its pre-training. Name that file.")
-    return named or Path(start)
+    path = named or Path(start)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint. {advice(run.config, run.backbone)}")
+    return path
 
 
 def require_same_architecture(content: Mapping[str, Any], path: Path, backbone: str, config: Config) -> None:

@@ -29,9 +29,8 @@ def padding(clips_, frames, height, width):
 
 
 def test_a_frame_keeps_its_size_under_bf16_mixed():
-    fabric = start_fabric("cpu", "bf16-mixed")
-    network = fabric.setup_module(small_model("baseline").eval())
-    with torch.inference_mode():
+    with start_fabric("cpu", "bf16-mixed") as fabric, torch.inference_mode():
+        network = fabric.setup_module(small_model("baseline").eval())
         plain = network(clips(1, 1, 3, HEIGHT, WIDTH)).sizes_B2
         larger = torch.ones(1, 1, 384, 704, dtype=torch.bool)
         larger[..., :HEIGHT, :WIDTH] = False

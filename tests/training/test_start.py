@@ -168,7 +168,11 @@ def test_the_command_line_and_the_configuration_must_agree_on_a_start(tmp_path):
             initial_checkpoint(run_of(init=start), tmp_path / "start.pt")
     with pytest.raises(InputError, match="--init: missing"):
         initial_checkpoint(run_of(), None)
-    assert str(initial_checkpoint(run_of(init="weights/mine.pt"), None)) == "weights/mine.pt"
+    mine = tmp_path / "mine.pt"
+    with pytest.raises(InputError, match=r"mine\.pt: no such checkpoint\. Set train\.init to"):
+        initial_checkpoint(run_of(init=str(mine)), None)
+    mine.touch()
+    assert initial_checkpoint(run_of(init=str(mine)), None) == mine
 
 
 def test_a_training_without_a_start_says_so_in_its_record(data, tmp_path):
