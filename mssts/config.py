@@ -332,9 +332,7 @@ class PredictSection(Section):
 class EvaluationSection(Section):
     """Resampling of videos; the definitions of the metrics are fixed."""
 
-    bootstrap_replicates: Positive = Field(
-        ge=39, le=10**6, description="resamples of the videos; 39 have a 95 % interval"
-    )
+    bootstrap_replicates: Positive = Field(ge=39, le=10**6, description="resamples of the videos")
     bootstrap_seed: Natural = Field(description="seed of the resamples")
 
 

@@ -136,7 +136,7 @@ DATASETS: dict[str, DatasetEntry] = {
 def entry(name: str) -> DatasetEntry:
     """The entry of that name. Raises InputError for an unknown name."""
     if name not in DATASETS:
-        raise InputError(f"dataset {shown(name)}: unknown; {suggestion(name, DATASETS)}. To add one, extend DATASETS.")
+        raise InputError(f"dataset {shown(name)}: unknown; {suggestion(name, DATASETS)} (to add one, extend DATASETS)")
     return DATASETS[name]
 
 

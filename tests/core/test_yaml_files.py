@@ -10,7 +10,7 @@ import pytest
 from mssts.core.errors import InputError
 from mssts.core.yaml_files import MAX_BYTES, MAX_DEPTH, read_yaml
 
-BOMB = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in zip("abcdefgh", "bcdefghi"))
+BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n"
 DEEP = "a: " + "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)
 
 
@@ -43,7 +43,7 @@ def message(tmp_path, content: str | bytes) -> str:
         ("a: !own b\n", "tag '!own'"),
         (DEEP, f"nested more than {MAX_DEPTH} levels deep"),
         ("a: " + "[" * 100_000, f"nested more than {MAX_DEPTH} levels deep"),
-        ("a: " + "{a: " * 50_000, f"nested more than {MAX_DEPTH} levels deep"),
+        ("a: " + "{a: " * 30_000, f"nested more than {MAX_DEPTH} levels deep"),
         ("a: " + "9" * 5000, "a number of 5000 characters"),
         ("a: 1e400\n", "1e400: too large for a number"),
         ('a: "b\\0c"\n', "control character U+0000 in a text (line 1, column 4)"),
@@ -89,18 +89,10 @@ def test_booleans_of_old_yaml_are_text(tmp_path, word):
     ("text", "value"),
     [
         *(("~", None), ("null", None), ("", None), ("true", True), ("FALSE", False), ("0", 0), ("-12", -12), ("+3", 3)),
-        *(
-            ("1.5", 1.5),
-            ("1.", 1.0),
-            (".5", 0.5),
-            ("1e-4", 1e-4),
-            ("1.0e+3", 1000.0),
-            ("-2E2", -200.0),
-            ("01.5", "01.5"),
-        ),
-        *(("'1'", "1"), ('"true"', "true"), ('"a\\tb"', "a\tb"), ('"a\\nb"', "a\nb"), ("é – 中 😀", "é – 中 😀")),
+        *(("1.5", 1.5), ("1.", 1.0), (".5", 0.5), ("1e-4", 1e-4), ("1.0e+3", 1000.0), ("-2E2", -200.0)),
+        *(("'1'", "1"), ('"true"', "true"), ('"a\\tb"', "a\tb"), ('"a\\nb"', "a\nb"), ("é 中 😀", "é 中 😀")),
         *(("{}", {}), ("[]", []), ("[1, [2]]", [1, [2]]), ("{b: {c: 1}}", {"b": {"c": 1}}), ("|\n  b\n  c", "b\nc")),
-        (".inf", float("inf")),
+        *((".inf", float("inf")), ("01.5", "01.5")),
     ],
 )
 def test_plain_values_are_read_as_yaml_1_2_defines_them(tmp_path, text, value):

@@ -18,26 +18,12 @@ from mssts.study.resolve import load_study
 from mssts.study.workflow import read_options, targets
 
 NASTY = "{x} {wildcards.seed} {{ $HOME $(touch made) `touch made` \" ' ; | & \\ * ? [a] <b> #\n%s é"
-BAD_NAMES = [
-    "a; touch made",
-    "../x",
-    "a b",
-    "$(x)",
-    "",
-    "a" * 65,
-    "é",
-    "-n",
-    "_a",
-    "A",
-    "a.yaml",
-    "a/b",
-    "a\n",
-    "*",
-    "{a}",
-]
-RECORD = (
-    "\nwith open('arguments.jsonl', 'a') as file:\n    import json\n    print(json.dumps(sys.argv[1:]), file=file)\n"
-)
+BAD_NAMES = ["a; touch made", "../x", "a b", "$(x)", "", "a" * 65, "é", "-n", "_a", "A", "a.yaml", "a/b", "a\n", "*"]
+RECORD = """
+import json
+with open("arguments.jsonl", "a") as file:
+    print(json.dumps(sys.argv[1:]), file=file)
+"""
 
 
 def test_text_and_paths_of_a_study_reach_its_jobs_as_they_are(clone, snakemake):
