@@ -38,8 +38,8 @@ def test_missing_files_are_all_named_with_where_to_get_them(tmp_path):
 
 
 def test_unknown_names_are_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match="'deivis': unknown; expected one of synthvis"):
-        is_generated("deivis")
+    with pytest.raises(InputError, match="'unheard': unknown; expected one of synthvis"):
+        is_generated("unheard")
     with pytest.raises(InputError, match="split 'test'; expected one of train, valid"):
         split_annotations("ovis", tmp_path, "test")
 
