@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -51,6 +51,13 @@ def check_name(text: str, where: str) -> str:
     if not _NAME.fullmatch(text):
         raise InputError(f"{where}: found {shown(text)}; expected a name of {NAME_RULE}")
     return text
+
+
+def check_backbone(name: str) -> str:
+    """Return the name of a backbone. Raises InputError for an unknown one."""
+    if name not in BACKBONES:
+        raise InputError(f"backbone: found {shown(name)}; {suggestion(name, BACKBONES)}")
+    return name
 
 
 def _name(text: str) -> str:
@@ -93,6 +100,7 @@ Line = Annotated[str, BeforeValidator(_one_line), Field(min_length=1, max_length
 UserPath = Annotated[str, Field(max_length=4096), AfterValidator(_path)]
 Backbone = Literal["tiny", "resnet50", "resnet101", "swin_l"]
 """Names of `mssts.models.backbones.BACKBONES`, which imports torch."""
+BACKBONES = get_args(Backbone)
 Model = TypeVar("Model", bound=BaseModel)
 Parts = dict[str, dict[str, JsonValue]]
 """Registered parts by name, each with the values of its own section (docs/adding-a-part.md)."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mssts.config import ModelSection
-from mssts.core.errors import InputError, shown, suggestion
+from mssts.config import ModelSection, check_backbone
 from mssts.models.backbones import BACKBONES, build_backbone
 from mssts.models.decoder import Decoder, DecoderLayer
 from mssts.models.encoder import DeformableBranch, Encoder, EncoderLayer
@@ -42,8 +41,7 @@ def build_model(
     Raises:
         InputError: An unknown backbone or registered part.
     """
-    if backbone not in BACKBONES:
-        raise InputError(f"backbone: found {shown(backbone)}; {suggestion(backbone, BACKBONES)}")
+    check_backbone(backbone)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     seed = int(torch.randint(2**62, (), generator=generator, device="cpu"))
     channels, temporal = config.hidden_dim, config.decoder.temporal

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mssts import config as configuration
-from mssts.config import ABLATIONS, PRETRAIN, TRAIN, Config, Study, Variant
+from mssts.config import ABLATIONS, PRETRAIN, TRAIN, Config, Study, Variant, check_backbone
 from mssts.core.errors import InputError, shown, suggestion
 from mssts.data.categories import coco_map
 from mssts.data.datasets import LOCAL, STILLS, entry
@@ -55,12 +55,14 @@ class ResolvedStudy:
         return self.configs[variant]
 
     def pretraining(self, dataset: str, backbone: str, seed: int) -> TrainingRun:
-        """The pre-training of a dataset and backbone."""
+        """The pre-training of a dataset and backbone. Raises InputError for an unknown backbone."""
+        check_backbone(backbone)
         return TrainingRun(PRETRAIN, self.spec.scale, dataset, backbone, PRETRAIN, seed, seed, self.baseline)
 
     def training(self, dataset: str, backbone: str, variant: str, seed: int) -> TrainingRun:
-        """The training of a variant from the pre-training of its seed. Raises InputError for another variant."""
+        """The training of a variant from the pre-training of its seed. Raises InputError for an unknown name."""
         config = self.config(variant)
+        check_backbone(backbone)
         start = configuration.pretrain_seed(config, seed)
         return TrainingRun(TRAIN, self.spec.scale, dataset, backbone, variant, seed, start, config)
 
