@@ -16,9 +16,9 @@ equal methods, in %:
 
 Share of data sets without any effect in which one or more simultaneous intervals exclude 0 (four variants; AP, AP75,
 class-agnostic AP, and AP on those of six challenges that reach the floor): 4.2, 2.8 and 4.0 +- 1 % with 20, 40 and 120
-videos, that is with families of 12, 26 and 36. Pointwise intervals do so in 28, 54 and 66 %. Without the widening for few
-videos the intervals cover in 88, 92 and 93 % with 5, 10 and 15 videos, and the family of 12 has 8.4 % of false alarms at
-30 videos.
+videos, that is with families of 12, 26 and 36. Pointwise intervals do so in 28, 54 and 66 %. Without the widening for
+few videos the intervals cover in 88, 92 and 93 % with 5, 10 and 15 videos, and the family of 12 has 8.4 % of false
+alarms at 30 videos.
 
 `MIN_VIDEOS` is the floor below which there is no interval: the intervals hold there, and 40 categories, which leave one
 or two instances to a category, cost 2 %. Measures of 10 videos would do no harm alone, but widen a whole family: with
