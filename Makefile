@@ -8,9 +8,7 @@ CORES ?= all
 BIN := .venv/bin
 STAMP := .venv/.installed
 STUDY ?= demo
-# Snakemake 9.27 looks for ready jobs once per timespan for every job that has ended: with 345 jobs and its default, 1 s,
-# that took half a core.
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --scheduler greedy --max-jobs-per-timespan 100/5s
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
 # One process per core, one thread each, and a file's tests stay together: they share what they have prepared.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
