@@ -60,16 +60,20 @@ def generate(study: Study, dataset: Dataset, output: Output) -> None:
 
 
 @app.command()
-def prepare(dataset: Dataset, data: Data) -> None:
+def prepare(
+    dataset: Dataset,
+    data: Data,
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every image, not only its header: slow.")] = False,
+) -> None:
     """Check your own dataset (or coco), and write its fingerprint and, for videos, the local split."""
     from mssts.data import prepare as stage
     from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
     from mssts.ytvis.splits import VIDEOS_PER_SIDE
 
     if dataset == COCO_DIRECTORY:
-        print(f"{data}: fingerprint {stage.prepare_coco(data)['fingerprint']}.")
+        print(f"{data}: fingerprint {stage.prepare_coco(data, decode)['fingerprint']}.")
         return
-    record = stage.prepare(dataset, data)
+    record = stage.prepare(dataset, data, decode)
     videos = f"{len(record['train'])} training and {len(record['valid'])} held-out videos"
     print(f"{data}: local split with {videos} (digest {record['digest'][:12]}).")
     for name, found in record["exceptions"].items():
