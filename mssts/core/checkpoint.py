@@ -39,8 +39,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         The mapping: `model` (name to weight), `backbone`, `categories` (list of id and name) and `config` (JSON text).
 
     Raises:
-        InputError: If the file is missing, damaged or changed, contains code or weights that are no finite real numbers,
-            or lacks one of the keys.
+        InputError: If the file is missing, damaged or changed, contains code or weights that are no finite real
+            numbers, or lacks one of the keys.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint. Run the training that writes it first.")
@@ -107,6 +107,6 @@ def check_weights(path: Path, weights: Mapping[Any, Any]) -> None:
         else:
             continue
         raise InputError(
-            f"{path}: weight {str(name)[:100]}: found {found}, expected a tensor of finite real numbers. Get or make the "
-            "file again."
+            f"{path}: weight {str(name)[:100]}: found {found}, expected a tensor of finite real numbers. Get or make "
+            "the file again."
         )

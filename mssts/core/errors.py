@@ -33,7 +33,6 @@ def system_failure(error: OSError) -> InputError | NoSpace:
     file = error.filename if error.filename is not None else "a file"
     reason = error.strerror or type(error).__name__
     if error.errno in NO_SPACE:
-        return NoSpace(
-            f"{file}: no space left to write ({reason}). Free space or raise the quota, then run the same command again."
-        )
+        advice = "Free space or raise the quota, then run the same command again."
+        return NoSpace(f"{file}: no space left to write ({reason}). {advice}")
     return InputError(f"{file}: {reason}. Check the path and its permissions, then run the same command again.")

@@ -44,7 +44,9 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None] = ()) -
     for position, output in enumerate(outputs):
         _check_replaceable(output)
         if any(_is_same_file(output, path) for path in given):
-            raise InputError(f"{output}: is an input of this command; the output would replace it. Choose another name.")
+            raise InputError(
+                f"{output}: is an input of this command; the output would replace it. Choose another name."
+            )
         if any(_is_same_file(output, other) for other in outputs[:position]):
             raise InputError(f"{output}: two outputs of this command have this name. Choose another name.")
 
@@ -122,7 +124,10 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
-    except (ValueError, RecursionError) as error:  # malformed, not UTF-8, a number of too many digits, nested too deeply
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # malformed, not UTF-8, a number of too many digits, nested too deeply
         raise InputError(f"{path}: not valid JSON: {error}. Create the file again.") from None
 
 
@@ -144,7 +149,9 @@ def read_record(path: Path) -> dict[str, Any]:
     recorded = content.pop(RECORD_DIGEST, None) if isinstance(content, dict) else None
     if recorded is None or recorded != _content_digest(content):
         found = "has no digest" if recorded is None else "was changed after it was written"
-        raise InputError(f"{path}: {found}; expected the file as the stage wrote it. Delete it and run the stage again.")
+        raise InputError(
+            f"{path}: {found}; expected the file as the stage wrote it. Delete it and run the stage again."
+        )
     return content
 
 

@@ -13,7 +13,6 @@ from mssts.config import EvaluationSection
 from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals, read_csv
 from mssts.core.errors import InputError
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, GroupRecords, MatchRecords
-from mssts.evaluation.records_file import read_records
 from mssts.evaluation.statistics import MIN_SEEDS, bootstrap_over_videos, compare_seeds, holm
 from mssts.study.resolve import BASELINE
 from mssts.study.runs import ALL_INSTANCES, Benchmark, Result, StudyRuns
@@ -110,7 +109,7 @@ def _variant_differences(runs: StudyRuns, benchmark: Benchmark, variant: str) ->
     """Differences of a variant, one per measure, over the seeds that it and the baseline have; not corrected yet."""
     both = zip(runs.select(*benchmark, BASELINE), runs.select(*benchmark, variant), strict=True)
     pairs = [pair for pair in both if all(result.metrics is not None for result in pair)]
-    baseline, other = ([read_records(pair[side].matches) for pair in pairs] for side in (0, 1))
+    baseline, other = ([pair[side].read_matches() for pair in pairs] for side in (0, 1))
     intervals = {}
     for subset in (ALL_INSTANCES, *ATTRIBUTES) if pairs else ():
         intervals[subset] = _intervals(baseline, other, subset, runs.study.baseline.evaluation)
@@ -185,7 +184,7 @@ def _sign_flip(pairs: list[tuple[Result, Result]], measure: Measure, mean: float
     )
     compared = compare_seeds(first, second) if len(first) == len(second) == len(pairs) else None
     if compared is None or abs(compared.mean_difference - mean) > _TOLERANCE:
-        files = ", ".join(str(result.matches.parent) for pair in pairs for result in pair)
+        files = ", ".join(str(result.directory) for pair in pairs for result in pair)
         raise InputError(
             f"{' '.join(measure)}: matches.npz and metrics.json give different values in one of {files}. "
             "Evaluate these runs again."
