@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-from mssts.core.errors import InputError
+from mssts.core.errors import InputError, shown, suggestion
 from mssts.core.files import verify_digest
 from mssts.data.fingerprints import ADVICE, FINGERPRINT, recorded_digests, verify_frames
 from mssts.ytvis.annotations import STILLS as STILLS_LAYOUT
@@ -63,7 +63,7 @@ class DatasetEntry:
             InputError: With what is missing and where to get it.
         """
         if split not in self.splits:
-            raise InputError(f"{self.title}: found split {split!r}, expected one of {', '.join(self.splits)}.")
+            raise InputError(f"{self.title}: found split {shown(split)}; {suggestion(split, self.splits)}")
         annotations, images = self.paths(directory, split)
         missing = [] if annotations.is_file() else [f"  {annotations} (annotation file)"]
         missing += [] if images.is_dir() or not need_images else [f"  {images}/ (folder of images)"]
@@ -151,9 +151,7 @@ DATASETS: dict[str, DatasetEntry] = {
 def entry(name: str) -> DatasetEntry:
     """The entry of that name. Raises InputError for an unknown name."""
     if name not in DATASETS:
-        raise InputError(
-            f"dataset {name!r}: unknown; expected one of {', '.join(DATASETS)}. To add one, extend DATASETS."
-        )
+        raise InputError(f"dataset {shown(name)}: unknown; {suggestion(name, DATASETS)} (to add one, extend DATASETS)")
     return DATASETS[name]
 
 

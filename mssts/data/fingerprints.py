@@ -1,9 +1,9 @@
 """The fingerprint of a dataset: a record of its files as they were when it was prepared or generated.
 
 fingerprint.json holds `fingerprint` (12 digits that name the state of the dataset in records of runs), `files` (SHA-256
-by name relative to the directory: annotation files, and frames of a generated dataset) and `splits` (numbers of videos
-and instances; of a user's dataset also `frames_sha256`, over names and sizes of the frames: reading gigabytes of frames
-to hash them would take too long).
+by name relative to the directory: annotation files, and frames of a generated dataset), `splits` (what each holds) and,
+of a user's dataset, `frames` (SHA-256 over names and sizes of the frames of each split: reading gigabytes of frames to
+hash them would take too long).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def verify_frames(directory: Path, split: str, frames: Iterable[Path]) -> None:
         InputError: If a frame was added, lost or replaced by one of another size.
     """
     path = directory / FINGERPRINT
-    recorded = read_record(path)["splits"].get(split, {}).get("frames_sha256") if path.is_file() else None
+    recorded = read_record(path).get("frames", {}).get(split) if path.is_file() else None
     if recorded is not None and frames_digest(directory, frames) != recorded:
         raise InputError(
             f"{path}: split {split}: frames were added, removed or changed since then. Run `mssts prepare`."

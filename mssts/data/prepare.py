@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,13 @@ def prepare(dataset: str, directory: Path, decode: bool = False) -> dict[str, An
     annotations = parts["train"].annotations
     record = local_split(annotations, entry(dataset).local_share) | {"dataset": dataset}
     content = parse_json(read_bytes(annotations.path, VIDEOS.description), annotations.path, VIDEOS.description)
-    sides = {}
+    sides, derived = {}, {}
     for side in ("train", "valid"):
         path = directory / f"{LOCAL}{side}.json"
         sides[path] = part_of(content, set(record[side]), annotations)
-        parse_annotations(sides[path], str(path), expected=expected_categories(dataset))  # as training and evaluation
+        # as training and evaluation will read it
+        read = parse_annotations(sides[path], str(path), expected=expected_categories(dataset))
+        derived[f"{LOCAL}{side}"] = replace(parts["train"], annotations=read)
     _print_notices(parts)
     for path, part in sides.items():
         try:
@@ -80,7 +83,7 @@ def prepare(dataset: str, directory: Path, decode: bool = False) -> dict[str, An
         except ValueError as error:
             raise InputError(f"{annotations.path}: holds what JSON cannot hold ({error}); correct the file") from None
     write_record(directory / SPLIT_RECORD, record)
-    write_record(directory / FINGERPRINT, fingerprint(dataset, directory, parts, sides))
+    write_record(directory / FINGERPRINT, fingerprint(dataset, directory, parts, derived))
     return record
 
 
@@ -97,7 +100,7 @@ def prepare_coco(directory: Path, decode: bool = False) -> dict[str, Any]:
     check_outputs([directory / FINGERPRINT], [COCO.paths(directory, STILLS)[0]])
     parts = {STILLS: check_coco(directory, partial(check_images, decode=decode))}
     _print_notices(parts)
-    record = fingerprint(COCO_DIRECTORY, directory, parts)
+    record = fingerprint(COCO_DIRECTORY, directory, parts, {})
     write_record(directory / FINGERPRINT, record)
     return record
 
@@ -110,7 +113,7 @@ def _print_notices(parts: dict[str, VideoSplit]) -> None:
 
 
 def fingerprint(
-    dataset: str, directory: Path, parts: dict[str, VideoSplit], derived: Iterable[Path] = ()
+    dataset: str, directory: Path, parts: dict[str, VideoSplit], derived: dict[str, VideoSplit]
 ) -> dict[str, Any]:
     """Record of the state of a dataset: SHA-256 over the annotation files and the names and sizes of the frames.
 
@@ -118,22 +121,17 @@ def fingerprint(
         dataset: Name of the dataset.
         directory: Its directory.
         parts: Its splits.
-        derived: Annotation files that were made of them, whose digests are recorded as well.
+        derived: Splits that were made of them, whose digests are recorded as well.
     """
     total = hashlib.sha256("".join(line + "\n" for line in _lines(parts)).encode())
     splits = {
-        name: {
-            "videos": len(part.videos),
-            "instances": len(part.annotations.tracks),
-            "frames_sha256": frames_digest(directory, part.frame_paths()),
-        }
-        for name, part in parts.items()
+        name: {"videos": len(part.videos), "instances": len(part.annotations.tracks)} for name, part in parts.items()
     }
-    files = {
-        path.relative_to(directory).as_posix(): sha256_file(path)
-        for path in (*(part.annotations.path for part in parts.values()), *derived)
-    }
-    return {"dataset": dataset, "fingerprint": total.hexdigest()[:12], "files": files, "splits": splits}
+    frames = {name: frames_digest(directory, part.frame_paths()) for name, part in (parts | derived).items()}
+    paths = [part.annotations.path for part in (*parts.values(), *derived.values())]
+    files = {path.relative_to(directory).as_posix(): sha256_file(path) for path in paths}
+    record = {"dataset": dataset, "fingerprint": total.hexdigest()[:12]}
+    return record | {"files": files, "frames": frames, "splits": splits}
 
 
 def _lines(parts: dict[str, VideoSplit]) -> Iterator[str]:

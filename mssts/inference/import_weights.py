@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +13,10 @@ from torch import Tensor
 from mssts import config as configuration
 from mssts.config import ABLATIONS, Config
 from mssts.core.checkpoint import check_weights, load_tensors, save_checkpoint
-from mssts.core.errors import InputError
+from mssts.core.errors import InputError, shown, suggestion
 from mssts.core.files import check_outputs
 from mssts.data.categories import CORRECTED, coco_map
-from mssts.data.datasets import entry
+from mssts.data.datasets import DATASETS, entry
 from mssts.inference.public_names import import_public, internal_names
 from mssts.models import build_model
 from mssts.models.heads import PRIOR_LOGIT
@@ -23,7 +24,7 @@ from mssts.models.heads import PRIOR_LOGIT
 KEEP, DROP = "keep", "drop"
 YTVIS_LOGITS, COCO_LOGITS = 42, 91  # [code] logit = category id; 0 and, of YouTube-VIS, 41 are no category
 _SCALAR = np.float64(0).__reduce__()[0]  # the function that unpickles a numpy scalar
-NUMPY_SCALARS = [_SCALAR, (_SCALAR, "numpy.core.multiarray.scalar"), np.dtype]
+NUMPY_SCALARS: list[Any] = [_SCALAR, (_SCALAR, "numpy.core.multiarray.scalar"), np.dtype]
 NUMPY_SCALARS += [type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64", "bool")]
 NO_CATEGORY = ""  # name of a logit that stands for no category: prediction never emits it
 
@@ -52,6 +53,8 @@ def import_weights(source: Path, output: Path, class_head: str = KEEP, dataset: 
         InputError: The file is unreadable, or entries are missing, unknown or of a wrong shape; all are listed.
     """
     check_outputs([output], [source])
+    if class_head not in (KEEP, DROP, *DATASETS):
+        raise InputError(f"--class-head: found {shown(class_head)}; {suggestion(class_head, (KEEP, DROP, *DATASETS))}")
     public = read_public(source)
     backbone = _backbone(public, source)
     config = _config(public)

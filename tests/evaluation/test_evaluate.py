@@ -8,6 +8,7 @@ import pytest
 
 from mssts.config import EvaluationSection
 from mssts.core.errors import InputError
+from mssts.core.files import read_record
 from mssts.evaluation.average_precision import METRICS, coco_metrics
 from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.records_file import read_records, write_records
@@ -20,13 +21,13 @@ ANNOTATIONS, PREDICTIONS = DATA / "evaluation_small.gt.json", DATA / "evaluation
 def done(tmp_path_factory):
     output = tmp_path_factory.mktemp("run") / "valid" / "metrics.json"
     run = {"variant": "baseline", "seed": 1, "config": {"large": "thing"}}
-    settings = EvaluationSection(bootstrap_replicates=10, bootstrap_seed=3)
+    settings = EvaluationSection(bootstrap_replicates=50, bootstrap_seed=3)
     return output, evaluate(ANNOTATIONS, PREDICTIONS, output, run, "valid", settings)
 
 
 def test_the_file_holds_what_is_returned(done):
     output, metrics = done
-    assert json.loads(output.read_text()) == metrics
+    assert read_record(output) == metrics
 
 
 def test_the_metrics_have_the_agreed_layout(done):
@@ -54,10 +55,11 @@ def test_the_file_says_what_produced_it(done):
     assert done[1]["produced_by"] == {
         "annotations_sha256": hashlib.sha256(ANNOTATIONS.read_bytes()).hexdigest(),
         "predictions_sha256": hashlib.sha256(PREDICTIONS.read_bytes()).hexdigest(),
+        "matches_sha256": hashlib.sha256(done[0].with_name("matches.npz").read_bytes()).hexdigest(),
         "split": "valid",
         "videos": 20,
         "lenient": False,
-        "settings": {"bootstrap_replicates": 10, "bootstrap_seed": 3},
+        "settings": {"bootstrap_replicates": 50, "bootstrap_seed": 3},
         "run": {"variant": "baseline", "seed": 1},
     }
 

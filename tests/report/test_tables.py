@@ -11,7 +11,7 @@ import pytest
 
 from mssts.core.csv_files import decimals
 from mssts.core.errors import InputError
-from mssts.core.files import read_json, write_json
+from mssts.core.files import read_record, sha256_file, write_record
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import ap_metrics
 from mssts.report.conclusions import conclusions
@@ -137,23 +137,29 @@ def test_an_interval_is_called_better_worse_or_eitherby_its_ends(fake_study: Pat
 
 def test_a_result_of_another_configuration_is_refused(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid/metrics.json"
-    metrics = read_json(path)
+    metrics = read_record(path)
     metrics["produced_by"]["run"]["config_digest"] = "000000000000"
-    write_json(path, metrics)
+    write_record(path, metrics)
     with pytest.raises(InputError, match=r"metrics.json: config_digest: found '0{12}', but study 'fake' resolves to"):
         runs_of()
 
 
 def test_a_result_of_an_older_checkpoint_is_refused(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/run.json"
-    write_json(path, read_json(path) | {"checkpoint_sha256": "ff" * 32})
+    write_record(path, read_record(path) | {"checkpoint_sha256": "ff" * 32})
     with pytest.raises(InputError, match=r"metrics\.json: checkpoint_sha256"):
         runs_of()
 
 
 def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
     valid = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid"
-    (valid / "matches.npz").write_bytes((valid.parent / "control/matches.npz").read_bytes())
+    matches = valid / "matches.npz"
+    matches.write_bytes((valid.parent / "control/matches.npz").read_bytes())
+    with pytest.raises(InputError, match=r"matches\.npz: was changed after its digest was recorded"):
+        differences(runs_of())
+    metrics = read_record(valid / "metrics.json")
+    metrics["produced_by"]["matches_sha256"] = sha256_file(matches)
+    write_record(valid / "metrics.json", metrics)
     with pytest.raises(InputError, match=r"matches\.npz and metrics\.json give different values"):
         differences(runs_of())
 

@@ -1,0 +1,651 @@
+"""The inputs of `fuzz.py`: a small complete project, and random changes of its files."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+import stat
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from mssts.config import ABLATIONS
+from mssts.core.files import read_json, sha256_file, write_json
+from mssts.data.categories import coco_names
+from mssts.data.datasets import entry
+from mssts.data.synthvis import generate as synthvis
+from mssts.evaluation.evaluate import evaluate
+from mssts.inference.predict import predict
+from mssts.study.resolve import load_study
+from mssts.training.run import train
+
+if TYPE_CHECKING:
+    from fuzz import Case
+
+HEIGHT, WIDTH, FRAMES = 24, 32, 3
+YTVIS, COCO, SYNTHVIS = Path("data/ytvis2019"), Path("data/coco"), Path("data/fuzz/synthvis")
+RUN = Path("results/fuzz/synthvis/tiny/pretrain/seed1")
+FRAME = YTVIS / "train/JPEGImages/v1/0.jpg"
+
+# Values for any place of a file. Text that begins with RAW is written into the file as it is, without quotes.
+RAW = "@raw "
+DEEP = RAW + "[" * 100_000 + "]" * 100_000
+VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    2,
+    -1,
+    0.5,
+    -0.5,
+    1e-320,
+    1e9,
+    1e30,
+    1e308,
+    2**31,
+    2**63 - 1,
+    2**63,
+    2**64,
+]
+VALUES += [-(2**63), 10**30, 10**400, math.nan, math.inf, -math.inf, RAW + "1e400", RAW + "-0", RAW + "9" * 5000, DEEP]
+VALUES += ["", "0", "a", " ", "\ud800", "\0", "\x1b[31m", "=1+1", "$x$", "{a}", "a;b", "../a", "/etc/passwd", "é" * 300]
+VALUES += ["S" * 10**6, "1" * 10**6, [], {}, [[]], [None], {"a": 1}, [0] * 10**5, [[1e9, 0, 5, 5, 9, 1]], [1, 2, 3]]
+VALUES += [{"size": [HEIGHT, WIDTH], "counts": "1" * 10**6}, {"size": [2**31, 2**31], "counts": [2**62]}]
+# In YAML each of these must be refused wherever it stands, but for free text.
+YAML_VALUES = [".nan", ".inf", "1:30", "2001-01-01", "{}", "1e400", "9" * 31, "-" + "9" * 31, "[" * 2000 + "]" * 2000]
+YAML_VALUES += ["!!python/object/apply:os.system ['touch owned']", "!!binary aGk=", "!!set {a}", "&a [*a]", "[[]]"]
+YAML_VALUES += [
+    "["
+    + "&a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], "
+    + "".join(f"&{b} [{f'*{a}, ' * 10}], " for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    + "]"
+]
+
+
+def build_project(root: Path) -> None:
+    """Write a small complete project: a study, its data, a run, a submission and public weights."""
+    shutil.copytree(Path(__file__).resolve().parents[1] / ABLATIONS, root / ABLATIONS)
+    scale = yaml.safe_load((root / ABLATIONS / "scales/smoke.yaml").read_text())
+    scale["data"]["synthetic"] = {"train_videos": 3, "valid_videos": 2, "control_videos": 1, "still_images": 4}
+    scale["data"]["synthetic"] |= {"height": 48, "width": 64}
+    for stage in ("pretrain", "train"):
+        scale[stage] |= {"steps": 1, "log_every": 1}
+    study = yaml.safe_load((root / ABLATIONS / "studies/smoke.yaml").read_text()) | {"scale": "fuzz"}
+    for name, content in (("scales/fuzz.yaml", scale), ("studies/fuzz.yaml", study)):
+        (root / ABLATIONS / name).write_text(yaml.safe_dump(content))
+    with contextlib.chdir(root), contextlib.redirect_stderr(io.StringIO()):
+        resolved = load_study("fuzz")
+        synthvis.generate(resolved.baseline.data.synthetic, "synthvis", SYNTHVIS)
+        train(resolved.pretraining("synthvis", "tiny", 1), SYNTHVIS, RUN)
+        _write_videos()
+        _write_stills()
+        predict(resolved.baseline, RUN / "checkpoint.pt", SYNTHVIS, "synthvis", "valid", RUN / "valid/predictions.json")
+        run = read_json(RUN / "run.json")
+        files = (SYNTHVIS / "valid.json", RUN / "valid/predictions.json", RUN / "valid/metrics.json")
+        evaluate(*files, run, "valid", resolved.baseline.evaluation)
+        score: dict[str, Any] = {
+            "study": "fuzz",
+            "dataset": "synthvis",
+            "split": "valid",
+            "backbone": "tiny",
+            "variant": "baseline",
+        }
+        score |= {"seed": 1, "server": "a server", "date": "2026-01-31", "AP": 1.0, "AP50": 1.0, "AP75": 1.0}
+        Path("server_scores.yaml").write_text(yaml.safe_dump({"scores": [score | {"AR1": 1.0, "AR10": 1.0}]}))
+        with zipfile.ZipFile("predictions.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write("predictions.json", "results.json")
+        shapes = {"backbone.0.body.layer3.5.conv2.weight": (256, 256, 3, 3), "query_embed.weight": (3, 512)}
+        shapes |= {"class_embed.0.bias": (42,), "transformer.encoder.layers.1.norm1.bias": (256,)}
+        weights = {f"detr.{name}": torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+        torch.save({"model": weights}, "public.pth")
+
+
+def _mask(shift: int, kind: int) -> Any:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+    mask[4:14, 3 + shift : 15 + shift] = 1
+    runs = np.diff(np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=2, append=2)), prepend=0).tolist()
+    polygon = [[3.0, 4.0, 15.0, 4.0, 15.0, 14.0, 3.0, 14.0]]
+    compressed = {"size": [HEIGHT, WIDTH], "counts": coco_mask.encode(mask)["counts"].decode()}
+    return (compressed, {"size": [HEIGHT, WIDTH], "counts": runs[1:]}, polygon, None)[kind]
+
+
+def _write_videos() -> None:
+    for split in ("train", "valid"):
+        content: dict[str, Any] = {"videos": [], "annotations": []}
+        content["categories"] = [{"id": number, "name": name} for number, name in entry("ytvis2019").categories]
+        predictions = []
+        for n in range(1, 5):
+            names = [f"v{n}/{t}.jpg" for t in range(FRAMES)]
+            content["videos"].append({"id": n, "height": HEIGHT, "width": WIDTH, "length": FRAMES, "file_names": names})
+            owner = {"video_id": n, "category_id": n % 2 + 1}
+            record = owner | {"id": n, "iscrowd": 0, "areas": [120, 120.0, None]}
+            record["attributes"] = {"occluded": n == 1, "fog": False}
+            content["annotations"].append(record | {"segmentations": [_mask(n, 0), _mask(n, n % 3), _mask(n, 3)]})
+            frames = [_mask(n + 1, 0), None, _mask(n, 0)]
+            predictions.append(owner | {"score": 0.9 - n / 10, "segmentations": frames})
+            for name in names:
+                path = YTVIS / split / "JPEGImages" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(PICTURE).save(path, quality=95)
+        if split == "train":
+            crowd = content["annotations"][0] | {"id": 9, "iscrowd": 1}
+            content["annotations"].append(crowd)
+            Path("predictions.json").write_text(json.dumps(predictions))
+        else:
+            del content["annotations"]
+        (YTVIS / f"{split}.json").write_text(json.dumps(content))
+
+
+def _write_stills() -> None:
+    names = coco_names("ytvis2019") | coco_names("ytvis2021")
+    images: list[dict[str, Any]] = [
+        {"id": n, "height": HEIGHT, "width": WIDTH, "file_name": f"{n}.jpg"} for n in (1, 2, 3)
+    ]
+    masks = {n: _mask(0, kind) for n, kind in ((1, 2), (2, 1), (3, 2))}
+    items = [
+        {"id": n, "image_id": n, "category_id": 1, "iscrowd": int(n == 2), "segmentation": masks[n]} for n in masks
+    ]
+    items.append(items[0] | {"id": 4, "image_id": 2, "area": 120.0})
+    categories = [{"id": number, "name": name} for number, name in names.items()]
+    write_json(
+        COCO / "annotations/instances_train2017.json",
+        {"images": images, "annotations": items, "categories": categories},
+    )
+    (COCO / "train2017").mkdir()
+    for one in images:
+        Image.fromarray(PICTURE).save(COCO / "train2017" / one["file_name"])
+
+
+PICTURE = np.stack(
+    [
+        np.add.outer(np.arange(HEIGHT) * a, np.arange(WIDTH) * b).clip(0, 255).astype(np.uint8)
+        for a, b in ((9, 1), (2, 5), (4, 3))
+    ],
+    axis=-1,
+)
+
+
+def state_of(root: Path) -> dict[str, str]:
+    """Kind and digest of every file below a directory."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+        found[str(path)] = f"{stat.S_IFMT(status.st_mode):o} {hashlib.sha256(content).hexdigest()}"
+    return found
+
+
+def flip(case: Case, path: Path) -> None:
+    """Flip one bit of a file."""
+    content = bytearray(path.read_bytes())
+    position, bit = case.rng.randrange(len(content)), case.rng.randrange(8)
+    content[position] ^= 1 << bit
+    case.note("change", f"{path}: bit {bit} of byte {position} flipped")
+    path.write_bytes(content)
+
+
+def change_bytes(case: Case, path: Path) -> None:
+    """Change the bytes of a file, without regard to its format."""
+    text, rng = path.read_bytes(), case.rng
+    at, end = sorted((rng.randrange(len(text) + 1), rng.randrange(len(text) + 1)))
+    decoded = text.decode("latin-1")
+    changes = {
+        "cut": lambda: text[:at],
+        "begin cut": lambda: text[at:],
+        "part cut": lambda: text[:at] + text[end:],
+        "part twice": lambda: text[:end] + text[at:],
+        "zeros": lambda: text[:at] + bytes(end - at) + text[end:],
+        "noise": lambda: text[:at] + rng.randbytes(rng.randrange(1, 40)) + text[at:],
+        "twice": lambda: text + text,
+        "appended": lambda: text + rng.choice([b"\0", b" ", b"x", b"{}"]),
+        "empty": lambda: b"",
+        "blank": lambda: b" \n" * 100,
+        "BOM": lambda: b"\xef\xbb\xbf" + text,
+        "UTF-16": lambda: decoded.encode("utf-16"),
+        "UTF-32": lambda: decoded.encode("utf-32"),
+        "gzip": lambda: gzip.compress(text, mtime=0),
+        "cut gzip": lambda: gzip.compress(text, mtime=0)[: -rng.randrange(1, 30)],
+        "gzip bomb": lambda: b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + bomb(4000),
+        "zip": lambda: make_zip([("results.json", text)]),
+        "HTML": lambda: b"<!DOCTYPE html><html><body>404</body></html>",
+    }
+    if rng.random() < 0.4:
+        flip(case, path)
+        return
+    name = rng.choice(list(changes))
+    case.note("change", f"{path}: {name} [{at}:{end}]")
+    path.write_bytes(changes[name]())
+
+
+def change_kind_of_file(case: Case, path: Path) -> None:
+    """Put something else in the place of a file."""
+    moved = path.with_suffix(".moved")
+    path.rename(moved)
+    kinds: dict[str, Callable[[], object]] = {
+        "missing": lambda: None,
+        "FIFO": lambda: os.mkfifo(path),
+        "directory": lambda: path.mkdir(),
+        "dangling link": lambda: path.symlink_to("nowhere"),
+        "link loop": lambda: path.symlink_to(path.name),
+        "endless device": lambda: path.symlink_to("/dev/zero"),
+        "empty device": lambda: path.symlink_to("/dev/null"),
+        "link": lambda: path.symlink_to(moved.name),
+    }
+    name = case.rng.choice(list(kinds))
+    case.note("change", f"{path}: {name}")
+    kinds[name]()
+
+
+def _near(value: Any) -> list[Any]:
+    """Values of the same type as a value, most of them wrong."""
+    if isinstance(value, bool):
+        return [not value, int(value)]
+    if isinstance(value, int | float):
+        return [
+            -value,
+            value + 1,
+            value - 1,
+            value * 2,
+            value / 2,
+            float(value),
+            0,
+            -1,
+            2**31,
+            2**40,
+            1e9,
+            1e308,
+            2**63,
+            str(value),
+        ]
+    if isinstance(value, str):
+        return [
+            value + "x",
+            value[1:],
+            value * 2,
+            value.upper(),
+            f" {value}",
+            value * 30_000,
+            value[::-1],
+            f"{value}\0",
+        ]
+    if isinstance(value, list):
+        return [value[1:], value + value, [value], value[::-1], [*value, None], [None] * len(value), [-1] * len(value)]
+    return [{**value, "a": 1}, list(value), list(value.values()), {}] if value else []
+
+
+class Change(NamedTuple):
+    """What `change_tree` did: the new tree, "set", "repeated key" or another action, and the keys of the place."""
+
+    tree: Any
+    action: str
+    keys: list[Any]
+
+
+def change_tree(case: Case, tree: Any, values: list[Any]) -> Change:
+    """Change one random place of a tree of mappings and lists."""
+    rng, holder = case.rng, [tree]
+    parent: Any = holder
+    key: Any = 0
+    names: list[Any] = []
+    while isinstance(parent[key], dict | list) and parent[key] and (len(names) < 2 or rng.random() < 0.85):
+        parent = parent[key]
+        key = rng.choice(list(parent)) if isinstance(parent, dict) else rng.randrange(len(parent))
+        names.append(key)
+    action = rng.choices(["set", "near", "delete", "repeat", "copy"], [4, 4, 1, 1, 1])[0]
+    near = _near(parent[key])
+    value = rng.choice(near if near and action == "near" else values)
+    if action in ("set", "near"):
+        parent[key] = value
+    elif action == "delete":
+        del parent[key]
+    elif action == "copy":
+        other = rng.choice(list(parent)) if isinstance(parent, dict) else rng.randrange(len(parent))
+        value = parent[key] = parent[other]
+    elif isinstance(parent, dict):
+        parent[f"{RAW}{key}"], action = value, "repeated key"
+    else:
+        parent.insert(key, parent[key])
+    case.note("change", f"{action} {names}: {value!r:.80}")
+    return Change(holder[0] if holder else None, action, names)
+
+
+def write_tree(path: Path, tree: Any) -> None:
+    """Write a tree as JSON, which is YAML too; raw values as they are, and raw keys a second time."""
+    raw: list[str] = []
+
+    def marked(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key.replace(RAW, "\t"): marked(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [marked(value) for value in node]
+        if isinstance(node, str) and node.startswith(RAW):
+            raw.append(node.removeprefix(RAW))
+            return f"\t{len(raw) - 1}\t"
+        return node
+
+    text = json.dumps(marked(tree))
+    for n, value in enumerate(raw):
+        text = text.replace(f'"\\t{n}\\t"', value)
+    path.write_text(text.replace('"\\t', '"'))
+
+
+def change_json(case: Case, path: Path) -> None:
+    """Change a JSON file."""
+    if case.number == 0:
+        return
+    choice = case.rng.random()
+    if choice < 0.75:
+        tree = json.loads(path.read_text())
+        for _ in range(case.rng.choice([1, 1, 1, 2])):
+            tree = change_tree(case, tree, VALUES).tree
+        write_tree(path, tree)
+    elif choice < 0.95:
+        change_bytes(case, path)
+    else:
+        change_kind_of_file(case, path)
+
+
+def bomb(megabytes: int) -> bytes:
+    """A raw deflate stream of zeros."""
+    packer = zlib.compressobj(9, wbits=-15)
+    block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return block * megabytes + b"\x03\x00"
+
+
+def make_zip(members: list[tuple[str, bytes]], **changes: Any) -> bytes:
+    """A zip; changes: attributes of the members in the archive's directory that belie what is stored."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", changes.pop("method", zipfile.ZIP_STORED)) as archive:
+        for name, content in members:
+            archive.writestr(zipfile.ZipInfo(name), content, archive.compression)
+        for info in archive.infolist():
+            for key, value in changes.items():
+                setattr(info, key, value)
+    return buffer.getvalue()
+
+
+def change_zip(case: Case, path: Path) -> None:
+    """Change a zip, or what is in it."""
+    if case.number == 0:
+        return
+    inner = Path("predictions.json")
+    text, rng, choice = inner.read_bytes(), case.rng, case.rng.random()
+    if choice < 0.2:
+        change_bytes(case, path)
+        return
+    if choice < 0.25:
+        change_kind_of_file(case, path)
+        return
+    if choice < 0.4:
+        change_json(case, inner)
+        if inner.is_file():
+            method = rng.choice([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+            path.write_bytes(make_zip([("results.json", inner.read_bytes())], method=method))
+        return
+    one, zeros = [("results.json", text)], {"compress_type": zipfile.ZIP_DEFLATED, "CRC": 0}
+    changes = {
+        "CRC": lambda: make_zip(one, CRC=rng.randrange(2**32)),
+        "encrypted": lambda: make_zip(one, flag_bits=rng.choice([1, 0x20, 0x40, 0x2000])),
+        "size": lambda: make_zip(one, file_size=rng.choice([0, 5, 2**31, 2**63])),
+        "compressed size": lambda: make_zip(one, compress_size=rng.choice([0, 5, 2**31, 2**63])),
+        "offset": lambda: make_zip(one, header_offset=rng.choice([1, 2**31, 2**62])),
+        "method": lambda: make_zip(one, compress_type=rng.choice([8, 12, 14, 93, 99, 65535])),
+        "bomb": lambda: make_zip([("results.json", bomb(3000))], file_size=3000 * 2**20, **zeros),
+        "modest bomb": lambda: make_zip([("results.json", bomb(3000))], file_size=1000, **zeros),
+        "name": lambda: make_zip([(rng.choice(["../results.json", "a/results.json", "RESULTS.JSON", "é", "/"]), text)]),
+        "members": lambda: make_zip([*one, (rng.choice(["a", "results.json", "__MACOSX/a", "a/"]), b"x")]),
+        "no member": lambda: make_zip([]),
+        "many members": lambda: make_zip([*one, *((f"{n}\x1b", b"") for n in range(20_000))]),
+        "zip in a zip": lambda: make_zip([("results.json", make_zip(one))]),
+        "bytes of a member": lambda: _damaged(rng, text),
+    }
+    name = rng.choice(list(changes))
+    case.note("change", f"{path}: {name}")
+    path.write_bytes(changes[name]())
+
+
+def _damaged(rng: Any, text: bytes) -> bytes:
+    method = rng.choice([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    content = bytearray(make_zip([("results.json", text)], method=method))
+    for _ in range(rng.randrange(1, 9)):
+        content[rng.randrange(42, len(content) - 80)] = rng.randrange(256)
+    return bytes(content)
+
+
+FREE_TEXT = ("question", "cost", "expect", "title", "source")
+
+
+def change_yaml(case: Case) -> bool:
+    """Change a file of the study. Returns whether it must be refused."""
+    names = ["studies/fuzz.yaml", "scales/fuzz.yaml", "variants/ms_sts_temporal_fgbg.yaml", "baseline.yaml"]
+    path = ABLATIONS / case.rng.choice(names)
+    if case.number == 0:
+        return False
+    choice = case.rng.random()
+    if choice < 0.1:
+        (change_bytes if choice < 0.08 else change_kind_of_file)(case, path)
+        return False
+    tree, hostile = yaml.safe_load(path.read_text()), choice < 0.5
+    change = change_tree(case, tree, [RAW + value for value in YAML_VALUES] if hostile else VALUES)
+    write_tree(path, change.tree)
+    free = {*FREE_TEXT, "external", "branches", "blocks", "terms"}.intersection(change.keys)
+    return not free and (change.action == "repeated key" or (hostile and change.action == "set"))
+
+
+def change_image(case: Case) -> tuple[np.ndarray | None, bool]:
+    """Put another image in the place of a frame. Returns its pixels if known, and whether it must be refused."""
+    rng, choice = case.rng, case.rng.random()
+    picture = Image.fromarray(PICTURE)
+    if case.number == 0:
+        return PICTURE.astype(int), False
+    if choice < 0.05:
+        change_kind_of_file(case, FRAME)
+        return PICTURE.astype(int), False
+    if choice < 0.2:
+        change_bytes(case, FRAME)
+        return None, FRAME.stat().st_size < 600
+    if choice < 0.35:
+        orientation, turned = rng.randrange(10), rng.random() < 0.7
+        back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}.get(orientation)  # members of Image.Transpose
+        shown = picture.transpose(Image.Transpose(back)) if turned and back is not None else picture
+        exif = Image.Exif()
+        exif[0x112] = orientation
+        shown.save(FRAME, rng.choice(["JPEG", "PNG", "TIFF", "WEBP"]), exif=exif, quality=95)
+        case.note("change", f"EXIF orientation {orientation}, pixels turned: {turned}")
+        return (PICTURE.astype(int) if turned or orientation > 4 or orientation < 2 else None), False
+    format_name = rng.choice(
+        ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "EPS", "PDF", "TGA", "ICO", "JPEG2000"]
+    )
+    mode = rng.choice(["RGB", "L", "1", "P", "LA", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "HSV", "LAB"])
+    grey = np.asarray(picture.convert("L"))
+    made = picture.convert(mode) if mode not in ("I;16", "I", "F", "HSV", "LAB") else picture
+    expected: np.ndarray | None = np.asarray(made.convert("RGB")).astype(int)
+    if mode in ("I;16", "I", "F"):
+        scaled = grey.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]) * (
+            1 / 255 if mode == "F" else 257
+        )
+        made = Image.fromarray(scaled.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
+        expected = np.repeat(grey[..., None], 3, -1).astype(int)
+    elif mode in ("HSV", "LAB"):
+        made = picture.convert(mode) if mode == "HSV" else Image.merge("LAB", picture.split())
+        expected = None
+    try:
+        made.save(FRAME, format_name)
+    except (OSError, ValueError, KeyError):  # the format has no such mode
+        format_name = "PNG"
+        picture.save(FRAME, format_name)
+        mode, expected = "RGB", PICTURE.astype(int)
+    case.note("change", f"{format_name}, mode {mode}")
+    if format_name in ("EPS", "PDF"):
+        return None, True
+    with Image.open(FRAME) as written:  # some formats convert what they cannot hold
+        if format_name == "GIF" or written.mode != made.mode or mode in ("1", "P"):
+            expected = None
+    if choice < 0.65:
+        return expected, False
+    content = FRAME.read_bytes()
+    if choice < 0.8:
+        cut = rng.uniform(0.1, 0.7)
+        case.note("change", f"cut to {cut:.2f}")
+        FRAME.write_bytes(content[: int(len(content) * cut)])
+        return None, True
+    if choice < 0.9 and format_name == "PNG":
+        size = rng.choice([(13_000, 13_000), (2**31 - 1, 2**31 - 1), (60_000, 1), (0, 0), (WIDTH, HEIGHT + 1)])
+        header = content[12:16] + struct.pack(">II", *size) + content[24:29]
+        case.note("change", f"header of {size} pixels")
+        FRAME.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+        return None, True
+    flip(case, FRAME)
+    return (expected, False) if format_name == "PNG" else (None, False)
+
+
+def change_record(case: Case) -> None:
+    """Change a file that the report reads."""
+    names = ("run.json", "valid/metrics.json", "valid/matches.npz", "cost.json", "log.jsonl")
+    path = case.rng.choice([*(RUN / name for name in names), Path("server_scores.yaml")])
+    if path.suffix == ".json":
+        change_json(case, path)
+    elif case.number:
+        (change_kind_of_file if case.rng.random() < 0.1 else change_bytes)(case, path)
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch owned",)
+
+
+def change_checkpoint(case: Case, path: Path) -> None:
+    """Change a checkpoint: its bytes, its tensors, or the plain values beside them."""
+    rng, choice = case.rng, case.rng.random()
+    if case.number == 0:
+        return
+    record = path.with_name("run.json")
+    if choice < 0.4:
+        if record.exists() and rng.random() < 0.7:
+            record.unlink()
+            case.note("change", "run.json removed")
+        change_bytes(case, path)
+        return
+    if choice < 0.43:
+        change_kind_of_file(case, path)
+        return
+    content = torch.load(path, weights_only=True)
+    if choice < 0.8:
+        weights = content["model"]
+        name = rng.choice(list(weights))
+        old = weights[name]
+        noise = torch.full_like(old, math.nan) if old.is_floating_point() else old
+        changes: dict[str, Callable[[], Any]] = {
+            "NaN": lambda: noise,
+            "one NaN": lambda: torch.where(torch.arange(old.numel()).view(old.shape) == 0, noise, old),
+            "infinity": lambda: torch.full_like(old.float(), math.inf),
+            "complex": lambda: old.to(torch.complex64),
+            "double": lambda: old.double(),
+            "half": lambda: old.half(),
+            "integer": lambda: old.int(),
+            "bool": lambda: old.bool(),
+            "sparse": lambda: old.to_sparse(),
+            "meta": lambda: old.to("meta"),
+            "quantised": lambda: torch.quantize_per_tensor(old.float(), 0.1, 0, torch.qint8),
+            "shape": lambda: torch.zeros(*old.shape, 2),
+            "empty": lambda: torch.zeros(0),
+            "scalar": lambda: torch.tensor(1.0),
+            "expanded": lambda: torch.zeros(1).expand(2**31),
+            "number": lambda: 1.0,
+            "None": lambda: None,
+            "list": lambda: [1.0],
+            "numpy": lambda: np.float64(1.0),
+            "array": lambda: np.ones(3),
+            "large": lambda: torch.full_like(old.float(), 3e38),
+        }
+        action = rng.choice([*changes, "missing", "key", "extra"])
+        case.note("change", f"{name}: {action}")
+        if action == "extra":
+            weights[
+                rng.choice(["", "a", "class_heads.9.weight", "\ud800", f"detr.transformer.encoder.layers.{10**9}.a"])
+            ] = torch.zeros(3)
+        elif action in ("missing", "key"):
+            value = weights.pop(name)
+            weights |= {rng.choice([1, None, "a"]): value} if action == "key" else {}
+        else:
+            with warnings.catch_warnings(action="ignore"):
+                weights[name] = changes[action]()
+    else:
+        if "config" in content and rng.random() < 0.5:
+            change = change_tree(case, json.loads(content["config"]), [v for v in VALUES if RAW not in str(v)])
+            content["config"] = json.dumps(change.tree)
+        else:
+            values = [*(v for v in VALUES if RAW not in str(v)), _Evil(), np.int64(3), np.ones(3), torch.ones(3)]
+            flat = {key: value for key, value in content.items() if key != "model"} | {"model": {}}
+            flat = change_tree(case, flat, values).tree
+            if isinstance(flat, dict) and flat.get("model") == {}:
+                flat["model"] = content["model"]
+            content = flat
+    case.note("change", "saved again")
+    torch.save(content, path, _use_new_zipfile_serialization=rng.random() < 0.8)
+    if record.is_file():
+        known = read_json(record) | {"checkpoint_sha256": sha256_file(path)}
+        record.unlink()
+        if rng.random() < 0.5:
+            write_json(record, known)
+
+
+def annotation_problems(path: Path) -> list[str]:
+    """Values outside of their documented range in an annotation file that was accepted."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, OSError):
+        return []
+    problems, videos = [], {video["id"]: video for video in content["videos"]}
+    for video in content["videos"]:
+        for key in ("height", "width", "length"):
+            if key in video and not 1 <= video[key] <= 2**20:
+                problems.append(f"{key} {video[key]}")
+    categories = {category["id"] for category in content["categories"]}
+    for record in content["annotations"]:
+        video = videos.get(record["video_id"])
+        if video is None or record["category_id"] not in categories or not 1 <= record["id"] < 2**63:
+            problems.append(f"ids of {str(record)[:200]}")
+            continue
+        frames, areas = record["segmentations"], record.get("areas")
+        length = video.get("length", len(video.get("file_names", ())))
+        if len(frames) != length or (areas is not None and len(areas) != length):
+            problems.append(f"{len(frames)} masks and areas {areas} in {length} frames")
+        size = video["height"] * video["width"]
+        if not all(area is None or 0 <= area <= size for area in areas or ()):
+            problems.append(f"areas {areas} in frames of {size} pixels")
+        polygons = [frame for frame in frames if isinstance(frame, list)]
+        if not all(abs(number) <= 2**21 for frame in polygons for polygon in frame for number in polygon):
+            problems.append(f"polygons {str(polygons)[:200]}")
+    return problems
+
+
+def submission_problems(path: Path) -> list[str]:
+    """Values outside of their documented range in a submission that was accepted."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, OSError):
+        return []
+    return [
+        f"[{n}]: {str(record)[:200]}"
+        for n, record in enumerate(content)
+        if not math.isfinite(record["score"]) or len(record["segmentations"]) != FRAMES
+    ]
