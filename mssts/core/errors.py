@@ -59,10 +59,14 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def short(text: str) -> str:
+    """Text for a message; a long one is cut."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 def shown(value: object) -> str:
     """A value for a message, as Python writes it; a long one is cut."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return short(repr(value))
 
 
 def suggestion(found: str, known: Iterable[str]) -> str:
