@@ -26,7 +26,7 @@ $(STAMP): requirements.lock pyproject.toml workflow/setup.sh mssts/ytvis/_compil
 
 report: $(STAMP)  ## Run a study (STUDY=demo) and typeset reports/table.pdf
 	@$(SNAKEMAKE) --config study=$(STUDY)
-	@echo "Report: reports/table.pdf   Runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"
+	@echo "Report: reports/table.pdf   Runs: MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"
 
 after-crash: $(STAMP)  ## Finish a study whose driver was killed or whose machine went down
 	@$(BIN)/python -m mssts stop-trainings

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,7 @@ import typer
 from mssts.config import load_baseline
 from mssts.core.errors import InputError
 from mssts.core.files import read_json
-from mssts.study.paths import RESULTS, report_dir
+from mssts.study.paths import RESULTS, TABLE_PDF, report_dir
 from mssts.study.resolve import load_study
 from mssts.study.runs import read_runs
 from mssts.training.failures import RunFailure
@@ -59,16 +60,20 @@ def generate(study: Study, dataset: Dataset, output: Output) -> None:
 
 
 @app.command()
-def prepare(dataset: Dataset, data: Data) -> None:
+def prepare(
+    dataset: Dataset,
+    data: Data,
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every image, not only its header: slow.")] = False,
+) -> None:
     """Check your own dataset (or coco), and write its fingerprint and, for videos, the local split."""
     from mssts.data import prepare as stage
     from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
     from mssts.ytvis.splits import VIDEOS_PER_SIDE
 
     if dataset == COCO_DIRECTORY:
-        print(f"{data}: fingerprint {stage.prepare_coco(data)['fingerprint']}.")
+        print(f"{data}: fingerprint {stage.prepare_coco(data, decode)['fingerprint']}.")
         return
-    record = stage.prepare(dataset, data)
+    record = stage.prepare(dataset, data, decode)
     videos = f"{len(record['train'])} training and {len(record['valid'])} held-out videos"
     print(f"{data}: local split with {videos} (digest {record['digest'][:12]}).")
     for name, found in record["exceptions"].items():
@@ -254,7 +259,7 @@ def document(study: Study, output: Output) -> None:
     if _mlflow_is_on():
         from mssts.study.mlflow_mirror import deliver_report
 
-        deliver_report(study, [output, *sorted(report_dir(study).rglob("*.*"))])
+        deliver_report(study, output)
 
 
 @app.command("stop-trainings")
@@ -277,13 +282,20 @@ def mlflow_init(study: Study) -> None:
 
 @mlflow_app.command("sync")
 def mlflow_sync(study: Study) -> None:
-    """Send to MLflow what is missing from a study's finished runs, read from their files. Safe to repeat."""
-    from mssts.study.mlflow_mirror import sync
+    """Send to MLflow what is missing from a study's finished runs and report, read from files. Safe to repeat."""
+    from mssts.report.document import write_document
+    from mssts.study.mlflow_mirror import finished_runs, report_content, sync
 
-    total, complete = sync(study, load_study(study).spec)
-    print(f"{complete} of {total} trainings and evaluations of study {study} are complete in MLflow")
-    if complete < total:
-        raise InputError("MLflow stopped responding during the sync. Run the command again when it is available.")
+    resolved = load_study(study)
+    runs = finished_runs(resolved)
+    sync(study, runs)
+    print(f"MLflow has all {len(runs)} finished trainings and evaluations of study {study}")
+    if (report_dir(study) / "table.csv").is_file():
+        with TemporaryDirectory() as folder:
+            document = Path(folder) / TABLE_PDF.name  # typeset again: reports/table.pdf may be that of another study
+            write_document(read_runs(resolved), document)
+            sync(study, [lambda: report_content(study, document)])
+        print(f"MLflow has the report of study {study}")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -17,10 +18,20 @@ from packaging.utils import canonicalize_name
 HEAVY = {"torch": "2.14.1", "torchvision": "0.29.1"}
 
 
+PYTHONS = ("3.11.0", "3.11.15", "3.12.4", "3.13.0")
+
+
 @pytest.fixture(scope="module")
-def pins(root) -> list[Requirement]:
-    lines = (root / "requirements.lock").read_text().splitlines()
-    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+def lock(root) -> dict[Requirement, list[str]]:
+    """Pin -> its options, one per file of the package."""
+    text = (root / "requirements.lock").read_text().replace("\\\n", "")
+    lines = [line.split(" --") for line in text.splitlines() if not line.startswith("#")]
+    return {Requirement(pin): [option.strip() for option in options] for pin, *options in lines}
+
+
+@pytest.fixture(scope="module")
+def pins(lock) -> list[Requirement]:
+    return list(lock)
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +45,31 @@ def version(pin: Requirement) -> str:
     return specifier.version
 
 
-def test_every_package_is_pinned_once_and_from_no_special_place(pins):
-    names = [canonicalize_name(pin.name) for pin in pins]
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_package_is_pinned_once_and_from_no_special_place(pins, python):
+    machine = {"sys_platform": "linux", "python_version": python.rpartition(".")[0], "python_full_version": python}
+    names = [canonicalize_name(pin.name) for pin in pins if pin.marker is None or pin.marker.evaluate(machine)]
     assert len(set(names)) == len(names)
     assert all(version(pin) and not pin.url for pin in pins)
 
 
-def test_conda_gets_the_pins_of_the_lock(root, pins):
+def test_every_pin_has_the_hashes_of_its_files_and_no_other_option(lock):
+    for pin, options in lock.items():
+        assert options, f"{pin} has no hash"
+        assert all(re.fullmatch(r"hash=sha256:[0-9a-f]{64}", option) for option in options), pin
+
+
+def test_pip_installs_nothing_without_a_hash_but_the_project_itself(root):
+    setup = (root / "workflow/setup.sh").read_text()
+    locked, editable = (line for line in setup.splitlines() if " -m pip install" in line)
+    assert "--require-hashes --requirement requirements.lock" in locked
+    assert "--no-deps --no-build-isolation --editable ." in editable
+
+
+def test_conda_reads_the_lock(root):
     environment = yaml.safe_load((root / "environment.yml").read_text())
     (listed,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
-    assert [str(Requirement(line)) for line in listed] == [str(pin) for pin in pins], "copy the lines of the lock"
+    assert listed == ["-r requirements.lock"]
 
 
 def test_the_lock_satisfies_the_project(pins, project):

@@ -31,14 +31,18 @@ def coco_map(dataset: str, which: str = CORRECTED) -> dict[int, int]:
     return {int(row["coco_id"]): int(row["ytvis_id"]) for row in _rows(dataset, which)}
 
 
-def coco_names(dataset: str, which: str = CORRECTED) -> dict[int, str]:
-    """{COCO category id: its name in COCO} of the categories in `coco_map`, which describes arguments and errors."""
-    return {int(row["coco_id"]): row["coco_name"].removesuffix(" (computer)") for row in _rows(dataset, which)}
+def coco_names() -> dict[int, str]:
+    """{COCO category id: its name in COCO} of the categories in any map."""
+    return {int(row["coco_id"]): row["coco_name"].removesuffix(" (computer)") for row in _all_rows()}
+
+
+def _all_rows() -> list[dict[str, str]]:
+    with COCO_MAP_CSV.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _rows(dataset: str, which: str) -> list[dict[str, str]]:
     year = {"ytvis2019": "2019", "ytvis2021_and_2022": "2021"}.get(entry(dataset).category_key)
     if year is None:
         raise InputError(f"{dataset}: no mapping from COCO categories is defined; set data.joint to false.")
-    with COCO_MAP_CSV.open(newline="", encoding="utf-8") as file:
-        return [r for r in csv.DictReader(file) if r["target"] == year and r["source"].startswith(_SOURCES[which])]
+    return [row for row in _all_rows() if row["target"] == year and row["source"].startswith(_SOURCES[which])]

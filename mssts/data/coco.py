@@ -9,7 +9,7 @@ from mssts.config import PRETRAIN, Config
 from mssts.core.errors import InputError
 from mssts.data.categories import CORRECTED, coco_map, coco_names
 from mssts.data.datasets import STILLS, DatasetEntry, VideoSplit, entry, is_generated
-from mssts.ytvis.annotations import Annotations
+from mssts.ytvis.annotations import CheckFrames
 
 DIRECTORY = "coco"
 COCO = DatasetEntry(
@@ -25,10 +25,23 @@ def uses_coco(dataset: str, config: Config, stage: str) -> bool:
     return not is_generated(dataset) and (stage == PRETRAIN or config.data.joint)
 
 
-def check_coco(directory: Path) -> VideoSplit:
-    """Read COCO's annotations and look for every image. Raises InputError with all problems."""
-    split = COCO.read(directory, STILLS, look_for_frames=True)
-    _check_names(split.annotations, coco_names("ytvis2019") | coco_names("ytvis2021"))
+def check_coco(directory: Path, check_frames: CheckFrames | None = None) -> VideoSplit:
+    """Read and check COCO's annotations, which must have COCO's names for the categories of `coco_map`.
+
+    Args:
+        directory: Directory of COCO.
+        check_frames: Adds what is wrong with the images, as for `read_annotations`.
+
+    Raises:
+        InputError: With all problems.
+    """
+    split = COCO.read(directory, STILLS, check_frames=check_frames)
+    found = {n: f"{name!r:.40}" for n, name in split.annotations.categories.items()}
+    pairs = ((n, found.get(n, "missing"), repr(name)) for n, name in coco_names().items())
+    wrong = [f"id {n} is {own}, expected {name}" for n, own, name in pairs if own != name]
+    if wrong:
+        listed = "; ".join(wrong[:5])
+        raise InputError(f"{split.annotations.path}: categories: {listed}. Use the original COCO annotation files.")
     return split
 
 
@@ -44,12 +57,11 @@ def read_coco(data: Path, dataset: str | None = None, which: str = CORRECTED) ->
     Raises:
         InputError: With the missing files and where to get them, or every problem of the file.
     """
+    ids = coco_map(dataset, which) if dataset is not None else {}
+    split = check_coco(data / DIRECTORY)
     if dataset is None:
-        return COCO.read(data / DIRECTORY, STILLS)
-    ids = coco_map(dataset, which)
-    split = COCO.read(data / DIRECTORY, STILLS)
+        return split
     coco = split.annotations
-    _check_names(coco, coco_names(dataset, which))
     shown = {track.video_id for track in coco.tracks if track.category_id in ids and not track.crowd}
     tracks = tuple(
         replace(track, category_id=ids[track.category_id])
@@ -59,12 +71,3 @@ def read_coco(data: Path, dataset: str | None = None, which: str = CORRECTED) ->
     videos = {key: video for key, video in coco.videos.items() if key in shown}
     categories, pooled = dict(entry(dataset).categories), tuple(range(len(tracks)))
     return replace(split, annotations=replace(coco, videos=videos, categories=categories, tracks=tracks, pooled=pooled))
-
-
-def _check_names(annotations: Annotations, expected: dict[int, str]) -> None:
-    found = {n: repr(name) for n, name in annotations.categories.items()}
-    pairs = ((n, found.get(n, "missing"), repr(name)) for n, name in expected.items())
-    wrong = [f"id {n} is {own}, expected {name}" for n, own, name in pairs if own != name]
-    if wrong:
-        listed = "; ".join(wrong[:5])
-        raise InputError(f"{annotations.path}: categories: {listed}. Use the original COCO annotation files.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mssts.core.errors import InputError
 from mssts.ytvis.annotations import STILLS as STILLS_LAYOUT
-from mssts.ytvis.annotations import VIDEOS, Annotations, Truth, read_annotations
+from mssts.ytvis.annotations import VIDEOS, Annotations, CheckFrames, Layout, Truth, read_annotations
 from mssts.ytvis.categories import ExpectedCategories
 from mssts.ytvis.tracks import Video
 
@@ -81,15 +81,15 @@ class DatasetEntry:
         split: str,
         expected: ExpectedCategories | None = None,
         truth: Truth = "required",
-        look_for_frames: bool = False,
+        check_frames: CheckFrames | None = None,
     ) -> VideoSplit:
         """Read and check a split; see `files` for the directory, and `read_annotations` for the rest."""
         path, images = self.files(directory, split)
         layout = STILLS_LAYOUT if split == STILLS else VIDEOS
         annotations = read_annotations(
-            path, layout=layout, truth=truth, expected=expected, image_root=images, look_for_frames=look_for_frames
+            path, layout=layout, truth=truth, expected=expected, image_root=images, check_frames=check_frames
         )
-        return VideoSplit(annotations, images, stills=split == STILLS)
+        return VideoSplit(annotations, images, layout)
 
     def _how_to_get(self, directory: Path, split: str) -> str:
         if split.startswith(LOCAL) and self.paths(directory, "train")[0].is_file():
@@ -160,12 +160,12 @@ class VideoSplit:
     Attributes:
         annotations: Its annotations.
         image_root: Folder of the frames.
-        stills: Whether it holds stills, for messages.
+        layout: Whether it holds videos or stills, for messages.
     """
 
     annotations: Annotations
     image_root: Path
-    stills: bool = False
+    layout: Layout = VIDEOS
 
     @cached_property
     def videos(self) -> tuple[Video, ...]:
@@ -189,12 +189,15 @@ class VideoSplit:
 
     def frame_name(self, video: Video, frame: int) -> str:
         """Name of a frame, for messages."""
-        name = f"image {video.id}" if self.stills else f"video {video.id}, frame {frame}"
-        return f"{name} ({self.frame_path(video, frame)})"
+        return f"{self.layout.frame_name(video.id, frame)} ({self.frame_path(video, frame)})"
 
 
 def split_annotations(
-    dataset: str, directory: Path, split: str, truth: Truth = "required", look_for_frames: bool = False
+    dataset: str,
+    directory: Path,
+    split: str,
+    truth: Truth = "required",
+    check_frames: CheckFrames | None = None,
 ) -> VideoSplit:
     """Read and check a split of the dataset in `directory`.
 
@@ -203,12 +206,12 @@ def split_annotations(
         directory: Its directory.
         split: Name of the split.
         truth: Whether it must have annotations, as for `read_annotations`.
-        look_for_frames: Whether the file of each frame is looked for.
+        check_frames: Adds what is wrong with the images, as for `read_annotations`.
 
     Raises:
         InputError: With one line for each problem.
     """
-    return entry(dataset).read(directory, split, expected_categories(dataset), truth, look_for_frames)
+    return entry(dataset).read(directory, split, expected_categories(dataset), truth, check_frames)
 
 
 @cache

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from torch.utils.data import get_worker_info
 
 from mssts.core.errors import InputError
 from mssts.data.datasets import VideoSplit
+from mssts.data.images import STORED_PIXELS, ImageProblem, read_image
 from mssts.ytvis.tracks import Track, Video
 
 CACHE_BYTES = 512 * 2**20
@@ -22,21 +26,22 @@ def read_frame(split: VideoSplit, video: Video, frame: int) -> torch.Tensor:
         (3, H, W) uint8, RGB.
 
     Raises:
-        InputError: If the image is unreadable or of another size than the video.
+        InputError: For what `mssts.data.images.read_image` refuses.
     """
-    where = split.frame_name(video, frame)
     try:
-        with Image.open(split.frame_path(video, frame)) as image:
-            pixels_HW3 = np.array(image.convert("RGB"))
-    except FileNotFoundError:
-        raise InputError(f"{where}: no such file. Get or generate the images again.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{where}: unreadable image ({error}). Get or generate it again.") from None
-    height, width, _ = pixels_HW3.shape
-    if (height, width) != (video.height, video.width):
-        expected = f"{video.height} x {video.width} (height x width) as in the annotations"
-        raise InputError(f"{where}: found an image of {height} x {width} pixels, expected {expected}.")
+        pixels_HW3, not_turned = read_image(split.frame_path(video, frame), video.height, video.width)
+    except ImageProblem as problem:
+        raise InputError(f"{split.frame_name(video, frame)}: {problem}") from None
+    worker = get_worker_info()
+    if not_turned and (worker is None or worker.id == 0):
+        _warn_of_stored_pixels(split.image_root)
     return torch.from_numpy(pixels_HW3).permute(2, 0, 1).contiguous()
+
+
+@cache
+def _warn_of_stored_pixels(image_root: Path) -> None:
+    """Warn once about a folder of images."""
+    print(f"warning: {image_root}: {STORED_PIXELS}", file=sys.stderr)
 
 
 class FrameStore:

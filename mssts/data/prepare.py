@@ -8,7 +8,9 @@ gets the last one only.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,31 @@ from mssts.core.errors import InputError
 from mssts.core.files import read_json, sha256_file, write_json
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.coco import check_coco
-from mssts.data.datasets import LOCAL, STILLS, VideoSplit, entry, is_generated, split_annotations
-from mssts.ytvis.annotations import Truth
+from mssts.data.datasets import (
+    LOCAL,
+    STILLS,
+    VideoSplit,
+    entry,
+    expected_categories,
+    is_generated,
+    split_annotations,
+)
+from mssts.data.images import check_images
+from mssts.ytvis.annotations import VIDEOS, Truth, parse_annotations
+from mssts.ytvis.json_input import parse_json, read_bytes
 from mssts.ytvis.splits import local_split, part_of
 
 FINGERPRINT = "fingerprint.json"
 SPLIT_RECORD = f"{LOCAL}split.json"
 
 
-def prepare(dataset: str, directory: Path) -> dict[str, Any]:
+def prepare(dataset: str, directory: Path, decode: bool = False) -> dict[str, Any]:
     """Check the training and validation part, write the local split and the fingerprint.
+
+    Args:
+        dataset: Name of the dataset.
+        directory: Its directory.
+        decode: Whether every frame is decoded; else only its header is read.
 
     Returns:
         The record of the local split, see `local_split`.
@@ -39,26 +56,53 @@ def prepare(dataset: str, directory: Path) -> dict[str, Any]:
     for split in ("train", "valid"):
         try:
             truth: Truth = "required" if split == "train" else "optional"
-            parts[split] = split_annotations(dataset, directory, split, truth, look_for_frames=True)
+            check_frames = partial(check_images, decode=decode)
+            parts[split] = split_annotations(dataset, directory, split, truth, check_frames)
         except InputError as error:
             problems.append(str(error))
     if problems:
         raise InputError("\n".join(problems))
     annotations = parts["train"].annotations
     record = local_split(annotations, entry(dataset).local_share) | {"dataset": dataset}
-    content = read_json(annotations.path)
+    content = parse_json(read_bytes(annotations.path, VIDEOS.description), annotations.path, VIDEOS.description)
+    sides = {}
     for side in ("train", "valid"):
-        write_json(directory / f"{LOCAL}{side}.json", part_of(content, set(record[side]), annotations))
+        path = directory / f"{LOCAL}{side}.json"
+        sides[path] = part_of(content, set(record[side]), annotations)
+        parse_annotations(sides[path], str(path), expected=expected_categories(dataset))  # as training and evaluation
+    _print_notices(parts)
+    for path, part in sides.items():
+        try:
+            write_json(path, part)
+        except ValueError as error:
+            raise InputError(f"{annotations.path}: holds what JSON cannot hold ({error}); correct the file") from None
     write_json(directory / SPLIT_RECORD, record)
     write_json(directory / FINGERPRINT, fingerprint(dataset, parts))
     return record
 
 
-def prepare_coco(directory: Path) -> dict[str, Any]:
-    """Check COCO, write its fingerprint and return the record. Raises InputError with all problems."""
-    record = fingerprint(COCO_DIRECTORY, {STILLS: check_coco(directory)})
+def prepare_coco(directory: Path, decode: bool = False) -> dict[str, Any]:
+    """Check COCO, write its fingerprint and return the record.
+
+    Args:
+        directory: Directory of COCO.
+        decode: Whether every image is decoded; else only its header is read.
+
+    Raises:
+        InputError: With all problems.
+    """
+    parts = {STILLS: check_coco(directory, partial(check_images, decode=decode))}
+    _print_notices(parts)
+    record = fingerprint(COCO_DIRECTORY, parts)
     write_json(directory / FINGERPRINT, record)
     return record
+
+
+def _print_notices(parts: dict[str, VideoSplit]) -> None:
+    for part in parts.values():
+        for notice in part.annotations.notices:
+            where = f"{notice.count} times, first at {notice.first}"
+            print(f"warning: {part.annotations.path}: {notice.what} ({where})", file=sys.stderr)
 
 
 def read_fingerprint(directory: Path) -> str:

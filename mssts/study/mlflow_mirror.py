@@ -7,26 +7,36 @@ names another server than the local store.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+import re
 import sqlite3
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from filelock import FileLock
 
-from mssts.config import PRETRAIN, TRAIN, Study, leaves
+# MLflow reads this when it is imported: it sends its makers no usage data unless the user wants it to.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run
+
+from mssts.config import PRETRAIN, TRAIN, leaves
 from mssts.core.errors import InputError
-from mssts.core.files import read_json
-from mssts.study.paths import RESULTS
+from mssts.core.files import read_json, sha256_file
+from mssts.study.matrix import planned_runs
+from mssts.study.paths import report_dir
+from mssts.study.resolve import ResolvedStudy
 from mssts.training.callbacks import Callback, StartedRun
 from mssts.training.failures import Preempted
 
@@ -35,9 +45,18 @@ if TYPE_CHECKING:
 
 STORE = Path("mlruns")
 RECORDS_PER_DELIVERY = 10
-RETRY_SECONDS = 60.0
+RETRY_SECONDS, LONGEST_RETRY_SECONDS = 60.0, 900.0
+LOCK_SECONDS = 30.0
 METRICS_PER_REQUEST, PARAMETERS_PER_REQUEST = 1000, 100  # limits of the server
+CONTENT = "content_sha256"  # tag of a finished MLflow run: digest of its artifacts
 Status = Literal["RUNNING", "FINISHED", "KILLED", "FAILED"]
+
+# A store that cannot be opened must cost a job seconds: a delivery is tried again later anyway.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+BUSY_SECONDS = 5.0
+for _name in ("mlflow", "alembic"):  # what they log as an error they also raise
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 def store_uri() -> str:
@@ -46,14 +65,13 @@ def store_uri() -> str:
 
 
 def initialise(experiment: str) -> None:
-    """Create the store and the experiment before any job writes: jobs that first use a store together would race.
-
-    A server that does not answer is a warning.
-    """
+    """Create the store and the experiment, so that a study shows from its start on. A failure is a warning."""
     try:
-        _create_experiment(experiment)
+        client = _client()
+        with _one_at_a_time():
+            _experiment_id(client, experiment)
     except Exception as error:  # MLflow must never end a study
-        print(f"warning: MLflow: {_reason(error)}", file=sys.stderr)
+        _warn(experiment, error)
 
 
 @dataclass(frozen=True)
@@ -65,33 +83,39 @@ class Content:
         tags: Tags; all but the commit identify the run.
         parameters: Flat parameters.
         metrics: (name, step) -> value.
-        artifacts: Files to copy.
+        artifacts: Path within the artifacts -> file to copy.
+        started, ended: Times of the run in seconds since 1970. The metrics carry the second: no file has their own.
     """
 
     name: str
     tags: dict[str, str]
     parameters: dict[str, str]
     metrics: dict[tuple[str, int], float]
-    artifacts: list[Path]
+    artifacts: dict[str, Path]
+    started: float
+    ended: float
+
+    def digest(self) -> str:
+        """Return the digest of the artifacts, from which all the rest is read."""
+        files = {name: sha256_file(path) for name, path in self.artifacts.items()}
+        return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 class Delivery:
     """Delivers the content of one run to MLflow, as far as the server answers.
 
-    After a failure it waits RETRY_SECONDS, then twice as long, and so on, before it tries again; a final status is
-    always tried. The first failure prints a warning. An unfinished MLflow run with the same tags, such as that of a
-    killed process, is continued.
+    The experiment and the MLflow run are looked for, and created if missing, whenever they are needed: a server may be
+    late. An unfinished MLflow run with the same tags, such as that of a killed process, is continued; a finished one is
+    left as it is, and is complete if its content is the same.
 
     Args:
         experiment: Name of the MLflow experiment: the study.
         read: Reads the content from the files of the run.
-        add_to_finished: Also continue a finished MLflow run, with what it lacks.
     """
 
-    def __init__(self, experiment: str, read: Callable[[], Content], add_to_finished: bool = False) -> None:
+    def __init__(self, experiment: str, read: Callable[[], Content]) -> None:
         self._experiment = experiment
         self._read = read
-        self._add_to_finished = add_to_finished
         self._run_id = ""
         self._status = ""  # of the MLflow run
         self._delivered: set[tuple[str, int]] = set()  # keys of the metrics that the server has
@@ -99,61 +123,74 @@ class Delivery:
         self._next_try = 0.0
 
     def deliver(self, status: Status) -> bool:
-        """Send what the server does not have, and set the status; return whether the server has everything."""
+        """Send what the server does not have, and set the status; return whether the server has everything.
+
+        The first failure prints a warning. After a failure it waits RETRY_SECONDS, then twice as long, and so on up to
+        LONGEST_RETRY_SECONDS, before it tries again; a final status is always tried.
+        """
         if status == "RUNNING" and time.monotonic() < self._next_try:
             return False
         try:
-            self._send(self._read(), status)
+            self.send(status)
         except Exception as error:  # MLflow must never end a run
             self._run_id = ""  # the server may have taken what it did not confirm: ask again
-            self._next_try = time.monotonic() + RETRY_SECONDS * 2**self._failures
+            self._next_try = time.monotonic() + min(RETRY_SECONDS * 2**self._failures, LONGEST_RETRY_SECONDS)
             self._failures += 1
             if self._failures == 1:
-                print(
-                    f"warning: MLflow does not respond ({_reason(error)}). The run continues. Missing data is sent "
-                    f"when MLflow responds again, or by `mssts mlflow sync --study {self._experiment}`.",
-                    file=sys.stderr,
-                )
+                _warn(self._experiment, error)
             return False
         return True
 
-    def _send(self, content: Content, status: Status) -> None:
+    def send(self, status: Status) -> None:
+        """Send what the server does not have, and set the status. Raises what MLflow raises."""
+        content = self._read()
+        digest = content.digest() if status == "FINISHED" else ""
         client = _client()
         if not self._run_id:
-            self._find_or_create(client, content)
+            run = self._find_or_create(client, content, digest)
+            self._run_id, self._status = run.info.run_id, run.info.status
+            if self._status == "FINISHED":
+                return
+            self._complete_parameters(client, content, run)
+        ended = _milliseconds(content.ended)
         missing = [key for key in content.metrics if key not in self._delivered]
-        now = int(time.time() * 1000)
         for start in range(0, len(missing), METRICS_PER_REQUEST):
             keys = missing[start : start + METRICS_PER_REQUEST]
-            metrics = [Metric(name, content.metrics[name, step], now, step) for name, step in keys]
+            metrics = [Metric(name, content.metrics[name, step], ended, step) for name, step in keys]
             client.log_batch(self._run_id, metrics=metrics)
             self._delivered.update(keys)
         if status == "FINISHED":
-            present = {(file.path, file.file_size) for file in client.list_artifacts(self._run_id)}
-            for path in content.artifacts:
-                if (path.name, path.stat().st_size) not in present:
-                    client.log_artifact(self._run_id, str(path))
-        if status != self._status:
-            set_status = client.update_run if status == "RUNNING" else client.set_terminated  # this notes the time
-            set_status(self._run_id, status)
-            self._status = status
+            for name, path in content.artifacts.items():
+                client.log_artifact(self._run_id, str(path), name.rpartition("/")[0] or None)
+            client.set_tag(self._run_id, CONTENT, digest)
+        if status != "RUNNING":
+            client.set_terminated(self._run_id, status, ended)
+        elif status != self._status:
+            client.update_run(self._run_id, status)
+        self._status = status
 
-    def _find_or_create(self, client: MlflowClient, content: Content) -> None:
-        experiment = client.get_experiment_by_name(self._experiment)
-        if experiment is None:
-            raise LookupError(f"experiment {self._experiment!r} does not exist; run `mssts mlflow init`")
+    def _find_or_create(self, client: MlflowClient, content: Content, digest: str) -> Run:
+        """The finished MLflow run of the same content, else an unfinished one of the same tags, else a new one."""
         same = " and ".join(f"tags.`{key}` = '{value}'" for key, value in content.tags.items() if key != "commit")
-        found = client.search_runs([experiment.experiment_id], same, max_results=1000)
-        run = next((run for run in found if self._add_to_finished or run.info.status != "FINISHED"), None)
-        if run is None:
-            run = client.create_run(experiment.experiment_id, tags=content.tags, run_name=content.name)
+        with _one_at_a_time():
+            experiment = _experiment_id(client, self._experiment)
+            found = client.search_runs([experiment], same, max_results=1000)
+            finished = (run for run in found if run.info.status == "FINISHED" and run.data.tags.get(CONTENT) == digest)
+            unfinished = (run for run in found if run.info.status != "FINISHED")
+            run = next(finished, None) or next(unfinished, None)
+            if run:
+                return run
+            started = _milliseconds(content.started)
+            return client.create_run(experiment, start_time=started, tags=content.tags, run_name=content.name)
+
+    def _complete_parameters(self, client: MlflowClient, content: Content, run: Run) -> None:
+        """Send the parameters that an MLflow run lacks, and note the metrics that it has."""
         run_id = run.info.run_id
         missing = [Param(key, value) for key, value in content.parameters.items() if key not in run.data.params]
         for start in range(0, len(missing), PARAMETERS_PER_REQUEST):
             client.log_batch(run_id, params=missing[start : start + PARAMETERS_PER_REQUEST])
         histories = {name: client.get_metric_history(run_id, name) for name in run.data.metrics}
         self._delivered = {(name, point.step) for name, points in histories.items() for point in points}
-        self._run_id, self._status = run_id, run.info.status
 
 
 class TrainingMirror(Callback):
@@ -167,7 +204,9 @@ class TrainingMirror(Callback):
     def on_start(self, started: StartedRun) -> None:
         """Create the MLflow run or continue it."""
         if started.fabric.is_global_zero:
-            self._delivery = Delivery(self._experiment, lambda: training_content(started.record, started.output))
+            begin = time.time()
+            read = partial(training_content, started.record, started.output)
+            self._delivery = Delivery(self._experiment, lambda: read(begin, time.time()))
             self._delivery.deliver("RUNNING")
 
     def on_step(self, step: int, model: MsStsVis, record: dict[str, float] | None) -> None:
@@ -183,12 +222,13 @@ class TrainingMirror(Callback):
             self._delivery.deliver(failed if error else "FINISHED")
 
 
-def training_content(record: dict[str, Any], directory: Path) -> Content:
+def training_content(record: dict[str, Any], directory: Path, started: float, ended: float) -> Content:
     """Content of a training: its log and, once they are there, its files.
 
     Args:
         record: Description of the run, as in run.json.
         directory: Directory of the run.
+        started, ended: Its times in seconds since 1970; a training that still runs has ended so far.
     """
     stage = PRETRAIN if record["variant"] == PRETRAIN else TRAIN
     log = directory / "log.jsonl"
@@ -198,8 +238,18 @@ def training_content(record: dict[str, Any], directory: Path) -> Content:
         tags=_tags(record, stage),
         parameters={key: str(value) for key, value in leaves(record["config"]).items()},
         metrics={(key, line["step"]): float(value) for line in lines for key, value in line.items() if key != "step"},
-        artifacts=[directory / "run.json", log],
+        artifacts={name: directory / name for name in ("run.json", "log.jsonl", "cost.json")},
+        started=started,
+        ended=ended,
     )
+
+
+def finished_training_content(directory: Path) -> Content:
+    """Content of a finished training: cost.json is its last file, and holds the seconds that it took."""
+    cost = directory / "cost.json"
+    seconds = read_json(cost)["seconds"]
+    ended = cost.stat().st_mtime
+    return training_content(read_json(directory / "run.json"), directory, ended - seconds, ended)
 
 
 def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path) -> Content:
@@ -207,19 +257,39 @@ def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path)
 
     Args:
         record: Description of the run, as in run.json.
-        metrics: metrics.json of the evaluation.
+        metrics: metrics.json of the evaluation. Its time is that of the evaluation.
         predictions: The submission that was evaluated.
     """
     measured = read_json(metrics)
     split = measured["produced_by"]["split"]
     values = measured["overall"] | {f"{name}_agnostic": value for name, value in measured["class_agnostic"].items()}
     values |= {f"{challenge}/AP": numbers["AP"] for challenge, numbers in measured["attributes"].items()}
+    files = (metrics, metrics.with_name("matches.npz"), predictions)
+    written = metrics.stat().st_mtime
     return Content(
         name=f"evaluate {split} {record['variant']} seed{record['seed']}",
         tags=_tags(record, "evaluate") | {"split": split},
         parameters={},
         metrics={(name, record["steps"]): float(value) for name, value in values.items() if value is not None},
-        artifacts=[metrics, predictions],
+        artifacts={path.name: path for path in files if path.is_file()},
+        started=written,
+        ended=written,
+    )
+
+
+def report_content(study: str, document: Path) -> Content:
+    """Content of a report: the document and all files of the study's directory, which have the times of the report."""
+    folder = report_dir(study)
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    written = [path.stat().st_mtime for path in files.values()]
+    return Content(
+        name=f"report {study}",
+        tags={"stage": "report"},
+        parameters={},
+        metrics={},
+        artifacts={document.name: document} | files,
+        started=min(written),
+        ended=max(written),
     )
 
 
@@ -228,60 +298,95 @@ def deliver_evaluation(experiment: str, record: dict[str, Any], metrics: Path, p
     return Delivery(experiment, lambda: evaluation_content(record, metrics, predictions)).deliver("FINISHED")
 
 
-def deliver_report(study: str, files: list[Path]) -> bool:
-    """Deliver the files of a study's report as artifacts of one MLflow run; return whether MLflow has all of them."""
-    content = Content(f"report {study}", {"stage": "report"}, {}, {}, files)
-    return Delivery(study, lambda: content).deliver("FINISHED")
+def deliver_report(study: str, document: Path) -> bool:
+    """Deliver a study's report that has just been made; return whether MLflow has all of it."""
+    return Delivery(study, lambda: report_content(study, document)).deliver("FINISHED")
 
 
-def sync(name: str, study: Study) -> tuple[int, int]:
-    """Deliver all finished trainings and evaluations of a study.
+def finished_runs(study: ResolvedStudy) -> list[Callable[[], Content]]:
+    """What reads the contents of all finished trainings and evaluations of a study."""
+    directories = [run.directory for run in planned_runs(study) if (run.directory / "run.json").is_file()]
+    reads: list[Callable[[], Content]] = [partial(finished_training_content, path) for path in directories]
+    for path in directories:
+        for metrics in sorted(path.glob("*/metrics.json")):
+            predictions = metrics.with_name("predictions.json")
+            reads.append(partial(evaluation_content, read_json(path / "run.json"), metrics, predictions))
+    return reads
+
+
+def sync(experiment: str, reads: list[Callable[[], Content]]) -> None:
+    """Deliver finished runs, as far as MLflow does not have them.
 
     Args:
-        name: Name of the study.
-        study: Its matrix.
-
-    Returns:
-        How many there are, and how many of them MLflow now has complete.
+        experiment: Name of the MLflow experiment: the study.
+        reads: What reads the content of each.
 
     Raises:
-        InputError: If MLflow does not answer at all.
+        InputError: If MLflow fails; nothing more is tried then.
     """
-    try:
-        _create_experiment(name)
-    except Exception as error:
-        message = f"MLflow at {store_uri()}: does not respond ({_reason(error)}). Start it and run the command again."
-        raise InputError(message) from None
-    wanted = set(product(study.datasets, study.backbones, (PRETRAIN, *study.variants)))
-    reads: list[Callable[[], Content]] = []
-    for path in sorted((RESULTS / study.scale).glob("*/*/*/seed*/run.json")):
-        record = read_json(path)
-        if (record["dataset"], record["backbone"], record["variant"]) in wanted:
-            reads.append(partial(training_content, record, path.parent))
-            for metrics in sorted(path.parent.glob("*/metrics.json")):
-                reads.append(partial(evaluation_content, record, metrics, metrics.with_name("predictions.json")))
-    complete = [Delivery(name, read, add_to_finished=True).deliver("FINISHED") for read in reads]
-    return len(complete), sum(complete)
+    for done, read in enumerate(reads):
+        try:
+            Delivery(experiment, read).send("FINISHED")
+        except InputError:
+            raise
+        except Exception as error:
+            advice = f"It has {done} of {len(reads)} runs. Repair it and run the command again."
+            raise InputError(f"MLflow at {_failure(error)} {advice}") from None
 
 
-def _create_experiment(name: str) -> None:
-    STORE.mkdir(exist_ok=True)
-    client = _client()
-    if client.get_experiment_by_name(name) is None:
-        local = "MLFLOW_TRACKING_URI" not in os.environ
-        artifacts = (STORE / "artifacts" / name).resolve().as_uri() if local else None
-        client.create_experiment(name, artifact_location=artifacts)
-    if store_uri().startswith("sqlite:///"):
-        with sqlite3.connect(store_uri().removeprefix("sqlite:///")) as database:
-            database.execute("PRAGMA journal_mode=WAL")
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Keep other processes of this clone from looking for the same things and creating them twice."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # no locks in this file system, or too long a wait: MLflow may show a run twice
+            STORE.mkdir(exist_ok=True)
+            stack.enter_context(FileLock(STORE / ".lock", timeout=LOCK_SECONDS))
+        yield
+
+
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    """The experiment of that name, created if it is missing."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment:
+        return experiment.experiment_id
+    local = not os.environ.get("MLFLOW_TRACKING_URI")
+    return client.create_experiment(name, (STORE / "artifacts" / name).resolve().as_uri() if local else None)
 
 
 def _client() -> MlflowClient:
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the default waits for minutes
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    return MlflowClient(tracking_uri=store_uri())
+    """A client of the store, which is created if it is a missing SQLite file."""
+    uri = store_uri()
+    if not uri.startswith(("http:", "https:")):  # a server needs none of MLflow's own store, which loads slowly
+        from mlflow.store.db import utils
+
+        utils.MAX_RETRY_COUNT = 1  # ten tries would wait for 100 s, and have no setting
+    scheme, _, name = uri.partition("?")[0].partition("sqlite:///")
+    if name and not scheme and not name.startswith((":memory:", "file:")):
+        path = Path(name)
+        if not path.exists():
+            with _one_at_a_time():
+                _create_database(path)
+        # Ask SQLite itself whether the file can be written: MLflow would wait 20 s for each statement.
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.rollback()
+    return MlflowClient(tracking_uri=uri)
+
+
+def _create_database(path: Path) -> None:
+    """Create MLflow's tables under another name, then rename: two jobs, or half of the tables, do no harm."""
+    if path.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
+        new = Path(folder).resolve() / path.name
+        SqlAlchemyStore(f"sqlite:///{new.as_posix()}", str(STORE / "artifacts")).engine.dispose()
+        with closing(sqlite3.connect(new)) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # halves the time of a write
+        if not path.exists():
+            os.replace(new, path)
 
 
 def _tags(record: dict[str, Any], stage: str) -> dict[str, str]:
@@ -289,5 +394,25 @@ def _tags(record: dict[str, Any], stage: str) -> dict[str, str]:
     return {key: str(record[key]) for key in (*keys, "config_digest")} | {"stage": stage}
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _warn(experiment: str, error: Exception) -> None:
+    print(
+        f"warning: MLflow at {_failure(error)} The study continues. Repair the store or set MLFLOW_TRACKING_URI to "
+        f"another; it gets what is missing when it works, at the latest by `mssts mlflow sync --study {experiment}`. "
+        "To work without MLflow set MSSTS_MLFLOW=off (with Snakemake: --config mlflow=off).",
+        file=sys.stderr,
+    )
+
+
+def _failure(error: Exception) -> str:
+    """The store and the reason, without a password; what the system said is clearer than what MLflow makes of it."""
+    cause: BaseException = error
+    while inner := cause.__cause__ or cause.__context__:
+        cause = inner
+    reason = " ".join(str(cause if isinstance(cause, OSError | sqlite3.Error) else error).split())[:300].rstrip(".")
+    if reason == "database is locked":
+        reason += ", by another program or because its file system has no locks"
+    return re.sub(r"(?<=://)[^/@ ]*@", "", f"{store_uri()}: {reason}.")

@@ -8,10 +8,11 @@ from mssts.config import PRETRAIN, TRAIN, canonical, pretrain_seed
 from mssts.core.errors import InputError
 from mssts.data.coco import COCO, uses_coco
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
-from mssts.data.datasets import STILLS, entry, is_generated
+from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
 from mssts.study.matrix import planned_runs, pretrain_seeds
 from mssts.study.paths import DATA, dataset_dir, external_dir, external_name, run_dir
 from mssts.study.resolve import ResolvedStudy
+from mssts.ytvis.annotations import has_ground_truth
 
 COCO_FINGERPRINT = DATA / COCO_DIRECTORY / "fingerprint.json"
 
@@ -33,7 +34,7 @@ def check_inputs(study: ResolvedStudy) -> None:
 
 
 def missing_data(study: ResolvedStudy) -> str:
-    """Messages on the files of the user's datasets that are missing, and where to get them; empty if none is."""
+    """Messages on the files and ground truth of the user's datasets that are missing; empty if nothing is."""
     spec = study.spec
     own = [dataset for dataset in spec.datasets if not is_generated(dataset)]
     files = [(entry(name), dataset_dir(spec.scale, name), split) for name in own for split in ("train", "valid")]
@@ -43,7 +44,12 @@ def missing_data(study: ResolvedStudy) -> str:
     messages = []
     for dataset, directory, split in files:
         try:
-            dataset.files(directory, split)
+            path, _ = dataset.files(directory, split)
+            if split == "valid" and split in spec.splits and not has_ground_truth(path):
+                messages.append(
+                    f"{path}: found no annotations, but study {study.name} evaluates on {split}: put a file with "
+                    f"ground truth there, or list {LOCAL}{split} in splits, or {split} in submissions"
+                )
         except InputError as error:
             messages.append(str(error))
     return "\n".join(messages)

@@ -1,13 +1,14 @@
 """Lock of a run directory: two processes must not write the same files.
 
 The owner holds a record lock on `run.lock`, which the system releases when the owner dies, and touches the file
-regularly. This system may not see the record lock of another machine; there a file that is still being touched shows
-that its owner is alive. No clocks are compared, so that wrong dates do no harm. (The library filelock empties the file
-when it opens it, which would lose the owner's name, and has no such sign of life.)
+regularly. This system may not see the record lock of another machine, and some file systems have none; there a file
+that is still being touched shows that its owner is alive. No clocks are compared, so that wrong dates do no harm. (The
+library filelock empties the file when it opens it, which would lose the owner's name, and has no such sign of life.)
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -27,6 +28,7 @@ from mssts.core.errors import InputError
 NAME = "run.lock"
 TOUCH_SECONDS = 10.0
 WATCH_SECONDS = 45.0
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # what file systems without locks answer
 
 
 @contextmanager
@@ -35,17 +37,23 @@ def run_lock(directory: Path, watch_seconds: float = WATCH_SECONDS) -> Iterator[
 
     Args:
         directory: Directory of the run.
-        watch_seconds: How long to watch the lock of another machine for a sign of life.
+        watch_seconds: How long to watch the lock of another machine, or any lock where the file system has no record
+            locks, for a sign of life.
 
     Raises:
         InputError: If another process owns the directory.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / NAME
-    with _lock(path) as file:
+    file, has_record_lock = _lock(path)
+    with file:
         owner, host = _read_owner(file), socket.gethostname()
-        if owner and owner.get("host") != host and _has_heartbeat(file, watch_seconds):
+        sees_owner = has_record_lock and owner.get("host") == host
+        if owner and not sees_owner and _has_heartbeat(file, watch_seconds):
             raise _locked_error(path, owner)
+        if not has_record_lock:
+            advice = "Do not start the same training twice at the same moment."
+            print(f"warning: {path}: this file system has no record locks. {advice}", file=sys.stderr)
         if owner:
             stale = f"stale lock of {_describe(owner)}, which no longer runs; taking it over"
             print(f"warning: {path}: {stale}", file=sys.stderr)
@@ -98,26 +106,38 @@ def _living_owner(path: Path) -> dict[str, Any] | None:
     try:
         with path.open("r+b", buffering=0) as file:
             owner = _read_owner(file)
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _take_record_lock(file) or not _has_heartbeat(file, WATCH_SECONDS):
+                return None
     except FileNotFoundError:
         return None
     except OSError:
-        return owner if owner.get("host") == socket.gethostname() and isinstance(owner.get("pid"), int) else None
-    return None
+        pass  # another process has the lock
+    return owner if owner.get("host") == socket.gethostname() and isinstance(owner.get("pid"), int) else None
 
 
-def _lock(path: Path) -> FileIO:
-    """The locked file; opened again if its owner removed it between opening and locking."""
+def _take_record_lock(file: FileIO) -> bool:
+    """Lock the file; return whether its file system has record locks. Raises OSError if another process has it."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        return False
+    return True
+
+
+def _lock(path: Path) -> tuple[FileIO, bool]:
+    """The file, locked if its file system has record locks; opened again if its owner removed it before the locking."""
     while True:
         file = path.open("a+b", buffering=0)
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            has_record_lock = _take_record_lock(file)
         except (BlockingIOError, PermissionError):  # the system chooses which
             with file:
                 raise _locked_error(path, _read_owner(file)) from None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
+                return file, has_record_lock
         file.close()
 
 

@@ -7,14 +7,13 @@ A file gets the same verdict from every stage. What a stage needs beyond the for
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -38,6 +37,7 @@ from mssts.ytvis.tracks import Track, Video, check_frames, checked_masks
 MAX_SIDE = 2**20  # pixels of a side, or frames
 
 Truth = Literal["required", "optional", "absent"]
+CheckFrames = Callable[[list["FrameFile"], Problems], None]
 T = TypeVar("T")
 
 
@@ -65,6 +65,10 @@ class Layout:
         """The value of one of the last three keys as a list with an entry per frame."""
         return [value] if self.still else value
 
+    def frame_name(self, video_id: int, frame: int) -> str:
+        """Name of a frame, for messages."""
+        return f"image {video_id}" if self.still else f"video {video_id}, frame {frame}"
+
     def segmentation_key(self, frame: int) -> str:
         """The key of the segmentation of a frame, for messages."""
         return self.segmentations if self.still else f"{self.segmentations}[{frame}]"
@@ -78,6 +82,22 @@ class Layout:
 
 VIDEOS = Layout("videos", "video_id", "file_names", "segmentations", "areas", still=False)
 STILLS = Layout("images", "image_id", "file_name", "segmentation", "area", still=True)
+
+
+class FrameFile(NamedTuple):
+    """The image of a frame.
+
+    Attributes:
+        name: Its name, for messages.
+        path: The file.
+        height: Height of its video in pixels.
+        width: Width of its video in pixels.
+    """
+
+    name: str
+    path: Path
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -118,7 +138,7 @@ def read_annotations(
     truth: Truth = "required",
     expected: ExpectedCategories | None = None,
     image_root: Path | None = None,
-    look_for_frames: bool = False,
+    check_frames: CheckFrames | None = None,
 ) -> Annotations:
     """Read and check an annotation file.
 
@@ -130,7 +150,7 @@ def read_annotations(
             not looked at.
         expected: The categories that the file must have; None if it defines its own.
         image_root: Folder of the images. If given, it must exist, and the file must name the frames of each video.
-        look_for_frames: Whether the file of each frame is looked for in `image_root`.
+        check_frames: Adds what is wrong with the images in `image_root`, so that all problems are reported at once.
 
     Raises:
         InputError: With one line for each problem.
@@ -139,7 +159,13 @@ def read_annotations(
     with garbage_collection_disabled():
         content = parse_json(read_bytes(path, layout.description), path, layout.description, uncompressed_runs=True)
         reader = _Reader(layout, Problems(str(path), lenient), image_root)
-        return reader.read(content, truth, expected, look_for_frames)
+        return reader.read(content, truth, expected, check_frames)
+
+
+def has_ground_truth(path: Path) -> bool:
+    """Whether an annotation file has annotations, which are not checked. Raises InputError if it cannot be read."""
+    content = parse_json(read_bytes(path, VIDEOS.description), path, VIDEOS.description)
+    return isinstance(content, dict) and bool(content.get("annotations"))
 
 
 def parse_annotations(
@@ -169,7 +195,11 @@ class _Reader:
         self._all_annotations: list[tuple[int, Any, Any]] = []  # id, video and category of all annotations, if lenient
 
     def read(
-        self, content: Any, truth: Truth, expected: ExpectedCategories | None, look_for_frames: bool = False
+        self,
+        content: Any,
+        truth: Truth,
+        expected: ExpectedCategories | None,
+        check_frames: CheckFrames | None = None,
     ) -> Annotations:
         """The annotations in the content of a file; its lists are emptied to release their memory."""
         layout, problems = self.layout, self.problems
@@ -182,14 +212,19 @@ class _Reader:
         self.categories = self._all_categories(content["categories"], expected)
         self.videos = self._indexed(content[layout.videos], layout.videos, ("id", "height", "width"), self._video)
         tracks, pooled = self._all_tracks(None if truth == "absent" else content.get("annotations"), truth)
-        if self.image_root is not None and look_for_frames:
-            names = (name for video in self.videos.values() for name in video.file_names if not _leaves_folder(name))
-            for path in (self.image_root / name for name in names):
-                if not os.path.isfile(path):
-                    problems.add(layout.file_names, f"{path}: no such file (named by the annotations)")
+        if self.image_root is not None and check_frames is not None:
+            check_frames(list(self._frame_files(self.image_root)), problems)
         problems.raise_if_any()
         source = Path(problems.source)
         return Annotations(source, self.videos, self.categories, tuple(tracks), problems.notices, tuple(pooled))
+
+    def _frame_files(self, image_root: Path) -> Iterator[FrameFile]:
+        for video in self.videos.values():
+            for frame, name in enumerate(video.file_names):
+                if not _leaves_folder(name):
+                    path = image_root / name
+                    where = f"{self.layout.frame_name(video.id, frame)} ({path})"
+                    yield FrameFile(where, path, video.height, video.width)
 
     def _indexed(
         self, records: Any, key: str, keys: tuple[str, ...], build: Callable[[dict[str, Any], str], T | None]
@@ -274,7 +309,7 @@ class _Reader:
         if not records:
             if truth == "required" and self.problems.lenient and records == []:
                 self.problems.notice("annotations", "no annotations: all metrics are undefined")
-            elif truth == "required":
+            elif truth == "required" or records not in (None, []):
                 ending = "a split without public ground truth cannot be evaluated or trained on"
                 self.problems.add("annotations", f"found {records!r:.40}, expected a list with an entry; {ending}")
             return (), ()

@@ -11,7 +11,11 @@ from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.tracks import Video
 
 VIDEOS_PER_SIDE = 2  # of a category, if there are enough
-RULE = "lowest SHA-256 of the video's folder name, then swaps for categories with fewer than two videos on a side"
+OPPOSITE = {"valid": "train", "train": "valid"}
+RULE = (
+    "lowest SHA-256 of the video's folder name, then swaps for a side without an object, and for categories with fewer "
+    "than two videos on a side"
+)
 
 
 def video_name(video: Video) -> str:
@@ -22,29 +26,52 @@ def video_name(video: Video) -> str:
 def local_split(annotations: Annotations, share: float) -> dict[str, Any]:
     """Choose the videos that are held out; the choice depends only on the names and categories of the videos [ours].
 
-    The videos whose names have the lowest SHA-256 are held out. Then, for each category of which a side has fewer than
-    two videos although there are four, a video of it is swapped in for one that no category depends on.
+    The videos whose names have the lowest SHA-256 are held out. A side without an object gets a video that shows one.
+    Then, for each category of which a side has fewer than two videos although there are four, a video of it is swapped
+    in for one that no category depends on. Crowds are no objects.
 
     Args:
         annotations: The annotations to split; each video needs a folder of its own.
-        share: Share of the videos to hold out; their number is rounded.
+        share: Share of the videos to hold out; their number is rounded, and each side gets at least one.
 
     Returns:
         `train` and `valid`: sorted names of the videos; `rule`: the rule in words; `exceptions`: {category: {side:
         number of videos}} where a side has fewer than two; `digest`: SHA-256 of both lists of names.
 
     Raises:
-        InputError: If two videos lie in one folder.
+        InputError: If two videos lie in one folder, there is only one video, or a side has no object.
     """
+    path = annotations.path
+    own: dict[str, Video] = {}
+    for video in annotations.videos.values():
+        first = own.setdefault(video_name(video), video)
+        if first is not video:
+            raise InputError(
+                f"{path}: the videos {first.id} and {video.id} have their frames in one folder, "
+                f"{video_name(video)!r}; expected a folder for each video, whose name decides whether the "
+                "video is held out. Move the frames and change file_names."
+            )
+    if len(own) < 2:
+        raise InputError(
+            f"{path}: found {len(own)} video, expected 2 or more: the local split trains on some and holds out the "
+            "others. Add videos, or cut the video in two."
+        )
     categories = {
-        video_name(video): {track.category_id for track in annotations.tracks_of[video.id]}
-        for video in annotations.videos.values()
+        name: {track.category_id for track in annotations.tracks_of[video.id] if not track.crowd}
+        for name, video in own.items()
     }
-    if len(categories) != len(annotations.videos):
-        raise InputError(f"{annotations.path}: two videos share a folder; each video needs its own folder.")
     order = sorted(categories, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    count = round(share * len(order))
+    count = min(max(round(share * len(order)), 1), len(order) - 1)
     sides = {"valid": order[:count], "train": order[count:]}
+    for side, other in OPPOSITE.items():
+        if not any(categories[name] for name in sides[side]):
+            entering = [name for name in sides[other] if categories[name]]
+            if len(entering) < 2:
+                raise InputError(
+                    f"{path}: found objects other than crowds in {len(entering)} video(s), expected them in 2 or more: "
+                    "the local split trains on some videos and evaluates on the others. Annotate more videos."
+                )
+            _swap(sides, other, entering[0], side, sides[side][-1])
     total = Counter(number for numbers in categories.values() for number in numbers)
     for number in sorted(number for number in total if total[number] >= 2 * VIDEOS_PER_SIDE):
         _balance(number, sides, categories, total)
@@ -75,7 +102,7 @@ def part_of(content: dict[str, Any], names: set[str], annotations: Annotations) 
 
 def _balance(number: int, sides: dict[str, list[str]], categories: dict[str, set[int]], total: Counter[int]) -> None:
     """Swap videos until each side has two of category `number`, as far as no other category suffers."""
-    for side, other in (("valid", "train"), ("train", "valid")):
+    for side, other in OPPOSITE.items():
         while sum(number in categories[name] for name in sides[side]) < VIDEOS_PER_SIDE:
             entering = (name for name in sides[other] if number in categories[name])
             leaving = (name for name in reversed(sides[side]) if number not in categories[name])
@@ -83,8 +110,13 @@ def _balance(number: int, sides: dict[str, list[str]], categories: dict[str, set
             leaves = next((name for name in leaving if _is_spare(name, sides[side], categories, total)), None)
             if enters is None or leaves is None:
                 return
-            sides[other][sides[other].index(enters)] = leaves
-            sides[side][sides[side].index(leaves)] = enters
+            _swap(sides, other, enters, side, leaves)
+
+
+def _swap(sides: dict[str, list[str]], side: str, name: str, other: str, other_name: str) -> None:
+    """Exchange a video of one side for a video of the other."""
+    sides[side][sides[side].index(name)] = other_name
+    sides[other][sides[other].index(other_name)] = name
 
 
 def _is_spare(name: str, side: list[str], categories: dict[str, set[int]], total: Counter[int]) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from mssts.core.errors import InputError
 from mssts.data.datasets import entry, split_annotations
 from mssts.data.prepare import prepare, prepare_coco, read_fingerprint
+from mssts.evaluation.evaluate import evaluate
 from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.masks import read_track
 from mssts.ytvis.splits import local_split
@@ -38,7 +39,7 @@ def test_all_known_layouts_give_the_same_split(tmp_path, layout):
     files = {"train": layout[:2], "valid": layout[2:]}
     record = prepare("ytvis2019", fake.write(tmp_path, "ytvis2019", files))
     assert record["digest"] == "5e83a53a0ddc1ff2f223c0a1a030dadfc34ecad3e922379f893472b6c2734cb9"
-    local = split_annotations("ytvis2019", tmp_path, "local_valid", look_for_frames=True)
+    local = split_annotations("ytvis2019", tmp_path, "local_valid")
     assert sorted(video.file_names[0].split("/")[0] for video in local.videos) == record["valid"]
     assert json.loads((tmp_path / "fingerprint.json").read_text())["splits"] == {
         "train": {"videos": 12, "instances": 12},
@@ -119,8 +120,8 @@ def test_all_errors_of_both_splits_are_listed_at_once(tmp_path):
         "annotations[2]: segmentations: found 2 frames, but video 3 has 3",
         "annotations[3]: segmentations[1]: size: found [96, 64], expected [64, 96]",
         "annotations[7]: segmentations[2]: counts: the runs add up to",
-        "train0006/00010.jpg: no such file",
-        "valid0001/00000.jpg: no such file",
+        "train0006/00010.jpg): no such file",
+        "valid0001/00000.jpg): no such file",
     ):
         assert said in message
     assert not (tmp_path / "fingerprint.json").exists()
@@ -149,7 +150,7 @@ def test_all_errors_of_coco_are_listed_at_once(tmp_path):
     (directory / "train2017/000000000018.jpg").unlink()
     with pytest.raises(InputError) as caught:
         prepare_coco(directory)
-    for said in ("points outside of the image folder", "polygon", "000000000018.jpg: no such file"):
+    for said in ("points outside of the image folder", "polygon", "000000000018.jpg): no such file"):
         assert said in str(caught.value)
     assert not (directory / "fingerprint.json").exists()
 
@@ -185,3 +186,129 @@ def test_missing_parts_are_all_named_with_where_to_get_them(tmp_path):
     fake.write(tmp_path, "ytvis2019")
     with pytest.raises(InputError, match="mssts prepare"):
         entry("ytvis2019").files(tmp_path, "local_train")
+
+
+def only_in(*videos):
+    """Objects in these videos only."""
+    return lambda content: content.update(annotations=[content["annotations"][n - 1] for n in videos])
+
+
+def crowds_but_in(*videos):
+    """Nothing but crowds in the other videos."""
+    return lambda content: [one.update(iscrowd=int(one["video_id"] not in videos)) for one in content["annotations"]]
+
+
+def first_videos(count):
+    def change(content):
+        content["videos"] = content["videos"][:count]
+        content["annotations"] = content["annotations"][:count]
+
+    return change
+
+
+def in_one_folder(content):
+    for video in content["videos"][2:4]:
+        video["file_names"] = [f"train0002/{name[-9:]}" for name in video["file_names"]]
+
+
+LOCAL_SPLITS = {
+    **{f"{n} videos": (first_videos(n), None) for n in (2, 3, 4, 7)},
+    **{f"objects in {one} and {other}": (only_in(one, other), None) for one, other in ((1, 2), (6, 9), (3, 12))},
+    **{f"no crowd in {one} and {other}": (crowds_but_in(one, other), None) for one, other in ((1, 2), (6, 9))},
+    "one video": (first_videos(1), "found 1 video, expected 2 or more"),
+    "objects in one video": (only_in(7), "found objects other than crowds in 1 video(s), expected them in 2 or more"),
+    "crowds only": (crowds_but_in(), ""),
+    "no crowd in one video": (crowds_but_in(5), "found objects other than crowds in 1 video(s), expected"),
+    "videos in one folder": (
+        in_one_folder,
+        "the videos 3 and 4 have their frames in one folder, 'train0002'; expected a folder for each video",
+    ),
+    "NaN where nobody reads it": (lambda content: content["info"].update(version=float("nan")), "cannot hold"),
+}
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    return fake.write(tmp_path_factory.mktemp("frames"), "ytvis2019")
+
+
+@pytest.fixture
+def changed(tmp_path, frames):
+    """A function that gives a dataset whose annotation file of a split is changed."""
+
+    def write(change, split="train"):
+        for name in ("train", "valid"):
+            (tmp_path / name).symlink_to(frames / name)
+            content = fake.annotations("ytvis2019", name, 12 if name == "train" else 2)
+            if name == split:
+                change(content)
+            (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        return tmp_path
+
+    return write
+
+
+def evaluated(annotations):
+    predictions = annotations.with_name("predictions.json")
+    predictions.write_text("[]")
+    output = annotations.with_name("results") / "metrics.json"
+    return evaluate(annotations, predictions, output, dataset="ytvis2019")["overall"]["AP"]
+
+
+@pytest.mark.parametrize("name", LOCAL_SPLITS)
+def test_a_local_split_can_be_trained_on_and_evaluated_or_is_refused(changed, name):
+    change, message = LOCAL_SPLITS[name]
+    root = changed(change)
+    if message is not None:
+        with pytest.raises(InputError) as caught:
+            prepare("ytvis2019", root)
+        assert message in str(caught.value) and "train.json: " in str(caught.value)
+        assert not [*root.glob("local_*")] and not (root / "fingerprint.json").exists()
+        return
+    record = prepare("ytvis2019", root)
+    assert record["train"] and record["valid"]
+    sides = [split_annotations("ytvis2019", root, f"local_{side}") for side in ("train", "valid")]
+    assert all(any(not track.crowd for track in side.annotations.tracks) for side in sides)
+    assert evaluated(root / "local_valid.json") == 0.0
+
+
+def annotated(**changes):
+    """A split `valid` with ground truth, of which a track is changed."""
+
+    def change(content):
+        content["annotations"] = fake.annotations("ytvis2019", "train", 2)["annotations"]
+        content["annotations"][1].update(changes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        annotated(),
+        annotated(segmentations=[None]),
+        annotated(areas="big"),
+        annotated(video_id=9),
+        annotated(attributes=7),
+        *(lambda content, value=value: content.update(annotations=value) for value in ({}, "", 0, False)),
+    ],
+)
+def test_a_users_own_annotated_valid_gets_the_verdict_of_its_evaluation(changed, change):
+    root = changed(change, "valid")
+    verdicts = []
+    for check in (lambda: prepare("ytvis2019", root), lambda: evaluated(root / "valid.json")):
+        try:
+            check()
+            verdicts.append(None)
+        except InputError as error:
+            verdicts.append(str(error))
+    assert verdicts[0] == verdicts[1]
+
+
+@pytest.mark.parametrize("annotations", [None, [], "absent"])
+def test_an_official_valid_without_ground_truth_is_accepted(changed, annotations):
+    root = changed(lambda content: content.update(annotations=annotations), "valid")
+    if annotations == "absent":
+        content = json.loads((root / "valid.json").read_text())
+        (root / "valid.json").write_text(json.dumps({key: content[key] for key in ("videos", "categories")}))
+    assert prepare("ytvis2019", root)["valid"]

@@ -6,7 +6,7 @@ from pycocotools import mask as coco_mask
 
 from mssts.data.datasets import VideoSplit, split_annotations
 from mssts.data.stills import MAX_INSTANCES, StillClipDataset, homography_of_corners, motion_blur, warp_corners
-from mssts.ytvis.annotations import Annotations
+from mssts.ytvis.annotations import STILLS, Annotations
 from mssts.ytvis.masks import read_track
 from mssts.ytvis.tracks import Track, Video
 
@@ -26,7 +26,7 @@ def bright_square(tmp_path):
     tracks = tuple(Track(n, 1, 1, False, masks.mean_area, None, masks) for n in range(1, 31))
     videos = {1: Video(1, 64, 96, 1, ("0.png",))}
     annotations = Annotations(tmp_path / "s.json", videos, {1: "disc"}, tracks, (), tuple(range(30)))
-    return VideoSplit(annotations, tmp_path, stills=True)
+    return VideoSplit(annotations, tmp_path, STILLS)
 
 
 def test_warped_masks_stay_on_the_warped_object(bright_square, settings):

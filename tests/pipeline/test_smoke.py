@@ -6,10 +6,12 @@ import csv
 import json
 import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from mssts import cli
 from mssts.data.datasets import entry
 from mssts.study.resolve import ResolvedStudy, load_study
 
@@ -109,6 +111,31 @@ def test_mlflow_has_every_training_and_evaluation_and_the_report(smoke, study):
     trainings = 1 + len(study.variants)
     assert "smoke" in experiments
     assert (runs, unfinished) == (trainings * (1 + len(study.spec.splits)) + 1, 0)
+
+
+def mirrored(database: Path) -> list[tuple]:
+    """Name, status and metrics of every MLflow run."""
+    with closing(sqlite3.connect(database)) as opened:
+        query = """select name, status, key, value, step from runs left join metrics using (run_uuid)"""
+        return sorted(opened.execute(query).fetchall(), key=str)
+
+
+@pytest.mark.long
+def test_sync_has_nothing_to_add_to_a_study_that_was_mirrored(smoke, monkeypatch):
+    monkeypatch.chdir(smoke)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = mirrored(smoke / "mlruns/mlflow.db")
+    cli.mlflow_sync("smoke")
+    assert mirrored(smoke / "mlruns/mlflow.db") == before
+
+
+@pytest.mark.long
+def test_sync_sends_to_another_store_all_that_the_study_sent_to_its_own(smoke, monkeypatch, tmp_path):
+    monkeypatch.chdir(smoke)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    for _ in range(2):
+        cli.mlflow_sync("smoke")
+        assert mirrored(tmp_path / "other.db") == mirrored(smoke / "mlruns/mlflow.db")
 
 
 def test_a_second_run_has_nothing_to_do(smoke, snakemake):

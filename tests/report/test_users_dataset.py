@@ -80,6 +80,27 @@ def test_a_finished_study_never_prints_not_run(users_study: Path, init: str) -> 
     assert "of held-out training videos: not comparable" in table_of(data, "results")["note"]
 
 
+@pytest.mark.parametrize(
+    ("datasets", "splits", "expected"),
+    [
+        ("[ytvis2019]", "[local_valid]", "Local split (local_valid) of held-out training videos: not"),
+        ("[ytvis2019]", "[valid]", "Local split (valid) of validation videos with the user's ground truth: not"),
+        ("[ytvis2019]", "[train]", "Local split (train) of training videos: not"),
+        (
+            "[ytvis2019]",
+            "[local_valid, valid]",
+            "Local splits (local_valid, valid) of held-out training videos and validation videos with the user's",
+        ),
+        ("[synthvis, ytvis2019]", "[valid]", "of this project's own data and validation videos with the user's ground"),
+        ("[synthvis]", "[valid]", "Local split (valid) of this project's own data: not"),
+    ],
+)
+def test_the_results_say_what_their_videos_are(users_study: Path, datasets: str, splits: str, expected: str) -> None:
+    path = users_study / "ablations/studies/users.yaml"
+    path.write_text(path.read_text().replace("[ytvis2019]", datasets).replace("[local_valid]", splits))
+    assert expected in results.parts(runs_of("users"))[0].note
+
+
 def test_scores_of_a_server_stand_apart_and_only_for_the_studys_datasets(users_study: Path) -> None:
     folder = users_study / "reports/users"
     write_tables(runs_of("users"))

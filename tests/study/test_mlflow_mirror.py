@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import multiprocessing
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,13 +30,28 @@ from mssts.training.failures import Preempted
 KEYS = ("variant", "backbone", "dataset", "scale", "commit", "data_fingerprint", "config_digest")
 RECORD = {key: key for key in KEYS} | {"seed": 3, "pretrain_seed": 2, "steps": 40, "config": {"train": {"steps": 40}}}
 NOWHERE = "http://127.0.0.1:9"
+SECONDS = 12.5  # of a training
+
+
+@pytest.fixture(scope="module")
+def new_database(tmp_path_factory):
+    """A store without experiments: to create one takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mirror._create_database(path)
+    return path
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def database(new_database, tmp_path, monkeypatch):
+    """The file of a store that no job has opened."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    mirror.initialise("study")
+    (tmp_path / "mlruns").mkdir()
+    return Path(shutil.copy(new_database, tmp_path / "mlruns"))
+
+
+@pytest.fixture
+def store(database):
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=mirror.store_uri())
@@ -39,6 +65,13 @@ def no_server(tmp_path, monkeypatch):
 
 def runs(store):
     return store.search_runs([store.get_experiment_by_name("study").experiment_id])
+
+
+def artifacts(store, run, folder=None):
+    """Paths of all artifacts of a run."""
+    found = store.list_artifacts(run.info.run_id, folder)
+    deeper = [artifacts(store, run, file.path) for file in found if file.is_dir]
+    return {file.path for file in found if not file.is_dir}.union(*deeper)
 
 
 def points(store, run, name="loss"):
@@ -72,6 +105,7 @@ class Training:
             if error:
                 raise error
             write_json(self.directory / "run.json", self.record)
+            write_json(self.directory / "cost.json", {"seconds": SECONDS})
 
 
 def test_a_run_carries_tags_parameters_curves_and_artifacts(store, tmp_path):
@@ -81,7 +115,7 @@ def test_a_run_carries_tags_parameters_curves_and_artifacts(store, tmp_path):
     assert found.data.tags["variant"] == "ms_sts" and found.data.tags["seed"] == "3"
     assert found.data.params == {"train.steps": "40"}
     assert points(store, found) == [(step, 1.0 / step) for step in range(1, 31)]
-    assert [file.path for file in store.list_artifacts(found.info.run_id)] == ["log.jsonl", "run.json"]
+    assert artifacts(store, found) == {"run.json", "log.jsonl", "cost.json"}
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyError(), "FAILED"), (Preempted(), "KILLED")])
@@ -95,12 +129,13 @@ def test_a_run_that_ends_early_is_marked_as_failed_or_killed_with_its_curve(stor
 
 def test_initialising_twice_keeps_the_experiment(store):
     mirror.initialise("study")
+    mirror.initialise("study")
     assert len([e for e in store.search_experiments() if e.name == "study"]) == 1
 
 
 def test_a_dead_server_gives_one_warning_and_the_run_goes_on(no_server, tmp_path, capsys):
     Training(tmp_path / "run").run(range(1, 101))
-    assert capsys.readouterr().err.count("warning: MLflow does not respond") == 1
+    assert capsys.readouterr().err.count("warning: MLflow") == 1
 
 
 def test_mlflow_switched_off_writes_nothing(root, tmp_path, monkeypatch):
@@ -156,84 +191,295 @@ def test_what_a_server_missed_is_sent_at_the_end_after_one_warning(store, tmp_pa
     with observed([training.mirror], training.started):
         training.steps(range(1, 41))
         write_json(tmp_path / "run/run.json", training.record)
+        write_json(tmp_path / "run/cost.json", {"seconds": SECONDS})
         monkeypatch.setenv("MLFLOW_TRACKING_URI", home)
     (found,) = runs(store)
     assert points(store, found) == [(step, 1.0 / step) for step in range(1, 41)]
     assert capsys.readouterr().err.count("warning") == 1
 
 
-def test_a_server_that_fails_is_asked_again_after_a_minute_then_two(store, tmp_path, monkeypatch):
+def test_a_server_that_fails_is_asked_again_after_a_minute_two_four_and_at_most_fifteen(store, tmp_path, monkeypatch):
     now = 1000.0
     tries = []
     monkeypatch.setattr(mirror.time, "monotonic", lambda: now)
     monkeypatch.setattr(mirror, "_client", lambda: tries.append(now) or 1 / 0)
     training = Training(tmp_path / "run")
     training.mirror.on_start(training.started)
-    for _ in range(200):
-        now += 1
+    for _ in range(300):
+        now += 15
         training.steps(range(1, 11))
-    assert tries == [1000.0, 1060.0, 1180.0]
+    assert tries == [1000.0, 1060.0, 1180.0, 1420.0, 1900.0, 2800.0, 3700.0, 4600.0, 5500.0]
 
 
 @pytest.fixture
-def finished(root, store, tmp_path, monkeypatch):
-    """A finished training and its evaluation, as files."""
-    run = tmp_path / "results/smoke/synthvis/tiny/baseline/seed3"
-    names = {"scale": "smoke", "dataset": "synthvis", "backbone": "tiny", "variant": "baseline"}
-    monkeypatch.setattr(mirror, "_client", lambda: 1 / 0)
-    Training(run, **names).run(range(1, 21))
-    monkeypatch.undo()
+def finished(root, tmp_path, monkeypatch):
+    """Study `smoke` with a finished training, its evaluation and its report, as files; no MLflow had been there."""
     monkeypatch.chdir(tmp_path)
+    run = tmp_path / "results/smoke/synthvis/tiny/baseline/seed1"
+    names = {"scale": "smoke", "dataset": "synthvis", "backbone": "tiny", "variant": "baseline", "seed": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror, "_client", lambda: 1 / 0)
+        Training(run, **names).run(range(1, 21))
+    evaluation(run, 0.5)
+    (tmp_path / "reports/smoke/figures").mkdir(parents=True)
+    for name in ("table.csv", "figures/ablation.png"):
+        (tmp_path / "reports/smoke" / name).write_text(name)
+    (tmp_path / "table.pdf").write_text("PDF")
+    return load_study("smoke", root / "ablations")
+
+
+def evaluation(run: Path, ap: float) -> tuple:
+    """Write the files of an evaluation of a run; return what the command line hands to the mirror."""
     metrics = {
         "produced_by": {"split": "valid"},
-        "overall": {"AP": 0.5, "AR1": None},
+        "overall": {"AP": ap, "AR1": None},
         "class_agnostic": {"AP": 0.6},
         "attributes": {"heavy": {"AP": 0.25}},
     }
     write_json(run / "valid/metrics.json", metrics)
     write_json(run / "valid/predictions.json", [])
-    return load_study("smoke", root / "ablations").spec
+    (run / "valid/matches.npz").write_bytes(b"matches")
+    return json.loads((run / "run.json").read_text()), run / "valid/metrics.json", run / "valid/predictions.json"
 
 
-def evaluated(store):
-    (run,) = [run for run in runs(store) if run.data.tags["stage"] == "evaluate"]
+def sync(study):
+    """What `mssts mlflow sync` sends."""
+    runs = mirror.finished_runs(study)
+    mirror.sync("study", [*runs, lambda: mirror.report_content("smoke", Path("table.pdf"))])
+    return len(runs)
+
+
+def of_stage(store, stage):
+    (run,) = [run for run in runs(store) if run.data.tags["stage"] == stage]
     return run
 
 
 def test_sync_sends_what_is_missing_once(store, finished):
     for _ in range(2):
-        assert mirror.sync("study", finished) == (2, 2)
-        assert len(runs(store)) == 2
-        (trained,) = [run for run in runs(store) if run.data.tags["stage"] == "train"]
+        assert sync(finished) == 2
+        assert len(runs(store)) == 3
+        trained, measured = of_stage(store, "train"), of_stage(store, "evaluate")
         assert points(store, trained) == [(step, 1.0 / step) for step in range(1, 21)]
-        measured = evaluated(store)
         assert points(store, measured, "AP") == [(40, 0.5)]
         assert measured.data.metrics == {"AP": 0.5, "AP_agnostic": 0.6, "heavy/AP": 0.25}
-        assert {file.path for file in store.list_artifacts(measured.info.run_id)} == {
-            "metrics.json",
-            "predictions.json",
-        }
+        assert artifacts(store, trained) == {"run.json", "log.jsonl", "cost.json"}
+        assert artifacts(store, measured) == {"metrics.json", "predictions.json", "matches.npz"}
+        assert artifacts(store, of_stage(store, "report")) == {"table.pdf", "table.csv", "figures/ablation.png"}
         assert {run.info.status for run in runs(store)} == {"FINISHED"}
 
 
-def test_sync_changes_nothing_of_an_evaluation_that_arrived(store, finished, tmp_path):
-    run = tmp_path / "results/smoke/synthvis/tiny/baseline/seed3"
-    record = json.loads((run / "run.json").read_text())
-    assert mirror.deliver_evaluation("study", record, run / "valid/metrics.json", run / "valid/predictions.json")
-    before = evaluated(store)
-    mirror.sync("study", finished)
-    assert evaluated(store).info.end_time == before.info.end_time
+def test_sync_dates_each_run_by_its_files(store, finished, tmp_path):
+    run = tmp_path / "results/smoke/synthvis/tiny/baseline/seed1"
+    written = {run / "cost.json": 1_000_000, run / "valid/metrics.json": 2_000_000}
+    written |= {
+        tmp_path / "reports/smoke/table.csv": 3_000_000,
+        tmp_path / "reports/smoke/figures/ablation.png": 3_000_060,
+    }
+    for path, seconds in written.items():
+        os.utime(path, (seconds, seconds))
+    sync(finished)
+    times = {stage: of_stage(store, stage).info for stage in ("train", "evaluate", "report")}
+    assert {stage: (info.start_time / 1000, info.end_time / 1000) for stage, info in times.items()} == {
+        "train": (1_000_000 - SECONDS, 1_000_000),
+        "evaluate": (2_000_000, 2_000_000),
+        "report": (3_000_000, 3_000_060),
+    }
+    (point,) = store.get_metric_history(times["evaluate"].run_id, "AP")
+    assert point.timestamp / 1000 == 2_000_000
 
 
-def test_sync_without_a_server_is_an_error(finished, monkeypatch):
+def test_sync_changes_nothing_of_what_arrived(store, finished, tmp_path):
+    files = evaluation(tmp_path / "results/smoke/synthvis/tiny/baseline/seed1", 0.5)
+    assert [mirror.deliver_evaluation("study", *files) for _ in range(2)] == [True, True]
+    before = of_stage(store, "evaluate")
+    sync(finished)
+    assert of_stage(store, "evaluate").to_dictionary() == before.to_dictionary()
+
+
+def test_another_result_of_the_same_run_is_another_mlflow_run(store, finished, tmp_path):
+    for ap in (0.5, 0.75):
+        evaluation(tmp_path / "results/smoke/synthvis/tiny/baseline/seed1", ap)
+        sync(finished)
+    measured = [run.data.metrics["AP"] for run in runs(store) if run.data.tags["stage"] == "evaluate"]
+    assert sorted(measured) == [0.5, 0.75]
+
+
+def test_sync_without_a_server_is_an_error(finished, no_server):
+    with pytest.raises(InputError, match=r"127\.0\.0\.1:9: \[Errno 111\] Connection refused\. It has 0 of 3 runs"):
+        sync(finished)
+
+
+def deliver_training(run: Path) -> None:
+    Training(run / "other", seed=2).run([1, 2, 3])
+
+
+def deliver_evaluation(run: Path) -> None:
+    mirror.deliver_evaluation("study", *evaluation(run, 0.5))
+
+
+def deliver_report(run: Path) -> None:
+    Path("reports/study").mkdir(parents=True, exist_ok=True)
+    Path("reports/study/table.csv").write_text("a,b\n")
+    mirror.deliver_report("study", Path("table.pdf"))
+
+
+@pytest.mark.parametrize("deliver", [deliver_training, deliver_evaluation, deliver_report])
+def test_a_server_that_was_late_gets_all_that_follows(store, finished, tmp_path, monkeypatch, deliver):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
-    with pytest.raises(InputError, match="does not respond"):
-        mirror.sync("study", finished)
+    mirror.initialise("study")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    deliver(tmp_path / "results/smoke/synthvis/tiny/baseline/seed1")
+    assert [run.info.status for run in runs(store)] == ["FINISHED"]
 
 
-def test_a_report_is_one_run_with_its_files(store, tmp_path):
-    (tmp_path / "table.csv").write_text("a,b\n")
-    assert mirror.deliver_report("study", [tmp_path / "table.csv"])
+def in_processes(number: int, work) -> None:
+    """Do the same work in some processes at the same time."""
+    context = multiprocessing.get_context("fork")
+    gate = context.Barrier(number)
+
+    def job() -> None:
+        gate.wait(timeout=60)
+        work()
+
+    jobs = [context.Process(target=job) for _ in range(number)]
+    for process in jobs:
+        process.start()
+    for process in jobs:
+        process.join(timeout=60)
+    assert [process.exitcode for process in jobs] == [0] * number
+
+
+def test_parallel_jobs_open_a_run_once(store, finished):
+    in_processes(4, lambda: sync(finished))
+    assert sorted(run.data.tags["stage"] for run in runs(store)) == ["evaluate", "report", "train"]
+    assert {run.info.status for run in runs(store)} == {"FINISHED"}
+    assert [experiment.name for experiment in store.search_experiments()] == ["study", "Default"]
+    assert points(store, of_stage(store, "train")) == [(step, 1.0 / step) for step in range(1, 21)]
+
+
+@pytest.mark.long
+def test_parallel_jobs_create_the_store_once(finished, capfd):
+    in_processes(3, lambda: mirror.initialise("study"))
+    assert capfd.readouterr().err == ""
+    with closing(sqlite3.connect("mlruns/mlflow.db")) as database:
+        assert database.execute("select name from experiments order by name").fetchall() == [("Default",), ("study",)]
+        assert database.execute("pragma journal_mode").fetchone() == ("wal",)
+    assert {path.name for path in Path("mlruns").iterdir()} <= {".lock", "mlflow.db", "mlflow.db-shm", "mlflow.db-wal"}
+
+
+def text_file(database: Path) -> str:
+    database.write_text("hello " * 1000)
+    return f"sqlite:///{database}"
+
+
+def a_folder(database: Path) -> str:
+    database.unlink()
+    database.mkdir()
+    return f"sqlite:///{database}"
+
+
+def below_a_file(database: Path) -> str:
+    return f"sqlite:///{database}/store.db"
+
+
+def of_another_version(database: Path) -> str:
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("update alembic_version set version_num = 'other'")
+    return f"sqlite:///{database}"
+
+
+def damaged(database: Path) -> str:
+    content = database.read_bytes()
+    database.write_bytes(content[:4096] + b"x" * 4096 * 20)
+    return f"sqlite:///{database}"
+
+
+BROKEN = {
+    "a text file": (text_file, "file is not a database"),
+    "a folder": (a_folder, "unable to open database file"),
+    "a file as folder": (below_a_file, "exists|Not a directory"),
+    "the schema of another version": (of_another_version, "schema .found version other"),
+    "a damaged database": (damaged, "malformed"),
+    "an unknown scheme": (lambda _: "nonsense://x", "unsupported URI"),
+    "no scheme": (lambda _: "localhost:5000", "unsupported URI"),
+    "a wrong path": (lambda _: "sqlite:/x", "Could not parse"),
+    "a folder of files": (lambda _: "file:///nowhere", "filesystem tracking backend"),
+    "no driver": (lambda _: "postgresql://user:secret@127.0.0.1:9/x", "No module named"),
+    "no server": (lambda _: "http://user:secret@127.0.0.1:9", "Connection refused"),
+    "no name": (lambda _: "http://", "resolve|Name or service"),
+}
+
+
+def try_all(run: Path, capsys) -> tuple[list[str], float]:
+    """What a study does with a store: the lines on the standard error stream, and the seconds."""
+    capsys.readouterr()
+    start = time.monotonic()
+    mirror.initialise("study")
+    deliver_evaluation(run)
+    deliver_training(run)
+    return capsys.readouterr().err.splitlines(), time.monotonic() - start
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_store_that_cannot_be_opened_costs_one_warning_and_no_time(database, finished, monkeypatch, capsys, kind):
+    break_store, reason = BROKEN[kind]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", break_store(database))
+    said, seconds = try_all(Path("results/smoke/synthvis/tiny/baseline/seed1"), capsys)
+    assert len(said) == 3  # one of each command
+    for line in said:
+        assert re.match(rf"warning: MLflow at \S+: .*({reason}).*The study continues.*mlflow sync --study study", line)
+        assert "secret" not in line
+    assert seconds < 5
+
+
+def test_a_locked_store_costs_one_warning_and_seconds(store, finished, monkeypatch, capsys):
+    monkeypatch.setattr(mirror, "BUSY_SECONDS", 0.1)
+    with closing(sqlite3.connect("mlruns/mlflow.db")) as other:
+        other.execute("begin immediate")
+        said, seconds = try_all(Path("results/smoke/synthvis/tiny/baseline/seed1"), capsys)
+    assert ["database is locked" in line for line in said] == [True] * 3
+    assert seconds < 5
+
+
+def test_a_server_that_does_not_answer_costs_one_warning_and_its_timeout(finished, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        start = time.monotonic()
+        deliver_evaluation(Path("results/smoke/synthvis/tiny/baseline/seed1"))
+        assert time.monotonic() - start < 2
+    assert capsys.readouterr().err.count("timed out") == 1
+
+
+def test_a_file_system_without_locks_still_gets_its_runs(store, finished, tmp_path, monkeypatch, capsys):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    deliver_evaluation(tmp_path / "results/smoke/synthvis/tiny/baseline/seed1")
+    assert [run.info.status for run in runs(store)] == ["FINISHED"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_report_is_one_run_with_its_files_in_their_folders(store, finished):
+    assert mirror.deliver_report("study", Path("table.pdf")) is False  # no report of this study: a warning
+    Path("reports/smoke").rename("reports/study")
+    assert mirror.deliver_report("study", Path("table.pdf"))
     (found,) = runs(store)
     assert found.info.status == "FINISHED"
-    assert [file.path for file in store.list_artifacts(found.info.run_id)] == ["table.csv"]
+    assert artifacts(store, found) == {"table.pdf", "table.csv", "figures/ablation.png"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("choice", [{}, {"MLFLOW_DISABLE_TELEMETRY": "false", "DO_NOT_TRACK": "true"}])
+def test_mlflow_sends_no_usage_data_unless_the_user_wants_it(root, tmp_path, choice):
+    code = """
+import os, mssts.study.mlflow_mirror
+from mlflow.telemetry import get_telemetry_client
+print(get_telemetry_client(), os.environ["MLFLOW_DISABLE_TELEMETRY"])
+"""
+    ours = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "HOME": str(tmp_path)}  # neither CI nor pytest
+    nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), NOWHERE)
+    run = subprocess.run([sys.executable, "-c", code], env=ours | nowhere | choice, capture_output=True, text=True)
+    assert run.stdout.split() == ["None", choice.get("MLFLOW_DISABLE_TELEMETRY", "true")], run.stderr
+    assert not list(tmp_path.rglob("*mlflow*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,30 @@ def test_a_users_data_is_named_with_coco_for_the_pretraining(changed, tmp_path, 
     assert "data/coco/train2017" in workflow.missing_data(study)
     assert workflow.coco_fingerprint(study, "ytvis2019", PRETRAIN, PRETRAIN) == [workflow.COCO_FINGERPRINT]
     assert workflow.coco_fingerprint(study, "ytvis2019", "baseline", TRAIN) == []
+
+
+@pytest.mark.parametrize(
+    ("splits", "annotations", "missing"),
+    [
+        (["valid"], None, True),
+        (["valid"], [], True),
+        (["local_valid", "valid"], "absent", True),
+        (["valid"], [{"id": 1}], False),
+        (["local_valid"], None, False),
+    ],
+)
+def test_an_evaluated_valid_needs_ground_truth_before_anything_is_trained(
+    changed, tmp_path, monkeypatch, splits, annotations, missing
+):
+    study = changed(datasets=["ytvis2019"], splits=splits)
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "valid"):
+        (tmp_path / "data/ytvis2019" / split / "JPEGImages").mkdir(parents=True)
+    content = {"videos": [], "categories": []} | ({} if annotations == "absent" else {"annotations": annotations})
+    (tmp_path / "data/ytvis2019/train.json").write_text("{}")
+    (tmp_path / "data/ytvis2019/valid.json").write_text(json.dumps(content))
+    message = "data/ytvis2019/valid.json: found no annotations, but study smoke evaluates on valid"
+    assert (message in workflow.missing_data(study)) == missing
 
 
 def test_a_variant_outside_the_study_is_refused(changed):

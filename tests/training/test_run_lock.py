@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -10,11 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
 from mssts.core.errors import InputError
-from mssts.training.run_lock import run_lock
+from mssts.training import run_lock as module
+from mssts.training.run_lock import run_lock, stop_owners
 from tests.training.conftest import ROOT
 
 HOLD = """
@@ -72,23 +75,63 @@ def test_a_lock_left_by_another_machine_is_taken_over_when_nobody_touches_it(tmp
     assert "stale lock of process 4 on elsewhere" in capsys.readouterr().err
 
 
-def test_a_lock_that_another_machine_goes_on_touching_is_respected(tmp_path):
-    left_by(tmp_path)
+@contextmanager
+def touched(path):
+    """Somebody touches the file regularly while the block runs."""
     ended = threading.Event()
 
     def touch() -> None:
         while not ended.wait(0.05):
-            os.utime(tmp_path / "run.lock")
+            os.utime(path)
 
     alive = threading.Thread(target=touch)
     alive.start()
     try:
-        with pytest.raises(InputError, match="process 4 on elsewhere"), run_lock(tmp_path, watch_seconds=5):
-            pass
+        yield
     finally:
         ended.set()
         alive.join()
+
+
+def test_a_lock_that_another_machine_goes_on_touching_is_respected(tmp_path):
+    left_by(tmp_path)
+    refused = pytest.raises(InputError, match="process 4 on elsewhere")
+    with touched(tmp_path / "run.lock"), refused, run_lock(tmp_path, watch_seconds=5):
+        pass
     assert (tmp_path / "run.lock").exists()
+
+
+@pytest.fixture(params=["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
+def no_record_locks(request, monkeypatch):
+    """A file system without record locks, and the answers that such have."""
+    number = getattr(errno, request.param)
+
+    def unsupported(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "lockf", unsupported)
+
+
+def test_a_free_directory_is_owned_without_record_locks_after_a_warning(tmp_path, no_record_locks, capsys):
+    with run_lock(tmp_path):
+        assert json.loads((tmp_path / "run.lock").read_text())["pid"] == os.getpid()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "run.lock: this file system has no record locks" in line
+    assert not (tmp_path / "run.lock").exists()
+
+
+def test_without_record_locks_the_heartbeat_tells_who_lives(tmp_path, no_record_locks, capsys, monkeypatch):
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.2)
+    path = tmp_path / "run.lock"
+    left_by(tmp_path, host=socket.gethostname())
+    with touched(path):
+        with pytest.raises(InputError, match="process 4 on"), run_lock(tmp_path, watch_seconds=5):
+            pass
+        assert module._living_owner(path)["pid"] == 4
+    assert stop_owners(tmp_path) == 0  # and no signal to a process that has the number of a dead owner
+    with run_lock(tmp_path, watch_seconds=0.2):
+        pass
+    assert "stale lock of process 4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1, 2]", b'{"pid": '])

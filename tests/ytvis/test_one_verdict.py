@@ -282,6 +282,13 @@ STILLS = {
     "unknown image": (still(image_id=999), "annotations[0]: image_id: found 999, which is not an id in images"),
     "no file_name": (lambda c: c["images"][0].pop("file_name"), "images[0]: missing file_name; needed to find"),
     "category id twice": (lambda c: c["categories"].append(c["categories"][0]), "]: id 1 occurs twice"),
+    **{
+        f"another name for {name}": (
+            lambda c, name=name: next(one for one in c["categories"] if one["name"] == name).update(name="x"),
+            f"is 'x', expected '{name}'",
+        )
+        for name in ("person", "frisbee", "mouse")
+    },
 }
 
 

@@ -20,7 +20,7 @@ from mssts.study import workflow as study_files
 from mssts.study.resolve import load_study
 from mssts.study.workflow import COCO_FINGERPRINT
 
-CONDA = "../../environment.yml"  # only used with --software-deployment-method conda
+CONDA = "../../environment.yml"  # for the record: a rule runs in the environment of this snakemake, conda's or another
 MLFLOW = str(config.get("mlflow", "on")).lower() not in ("off", "false")
 
 try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mssts.data.datasets import is_generated
+from mssts.data.datasets import LOCAL, is_generated
 from mssts.report.formats import mean_and_deviation
 from mssts.report.parts import KEYS, Table, benchmark_heading, external_keys, metric_cells, rows_by_variant
 from mssts.study.runs import ALL_INSTANCES, METRICS, StudyRuns
@@ -35,10 +35,18 @@ def _heading(*benchmark: str) -> str:
     return f"This study: {benchmark_heading(*benchmark)}"
 
 
+def _videos(dataset: str, split: str) -> str:
+    """What the videos of a split are."""
+    if is_generated(dataset):
+        return "this project's own data"
+    named = {f"{LOCAL}valid": "held-out training videos", "valid": "validation videos with the user's ground truth"}
+    return named.get(split, "training videos")
+
+
 def _note(runs: StudyRuns) -> str:
     """What the table shows and what it must not be compared with."""
     spec = runs.study.spec
-    data = "this project's own data" if all(map(is_generated, spec.datasets)) else "held-out training videos"
+    data = " and ".join(dict.fromkeys(_videos(dataset, split) for dataset in spec.datasets for split in spec.splits))
     return (
         "Mean over training seeds ± sample standard deviation, in percent. "
         f"Local {'splits' if len(spec.splits) > 1 else 'split'} ({', '.join(spec.splits)}) of {data}: "
