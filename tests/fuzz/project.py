@@ -101,7 +101,7 @@ def _write_videos() -> None:
 
 
 def _write_stills() -> None:
-    names = coco_names("ytvis2019") | coco_names("ytvis2021")
+    names = coco_names()
     images = [{"id": n, "height": HEIGHT, "width": WIDTH, "file_name": f"{n}.jpg"} for n in (1, 2, 3)]
     shapes = [(1, _mask(0, 2), 0), (2, _mask(0, 1), 1), (2, _mask(0, 2), 0), (3, _mask(0, 0), 0)]
     objects = [
