@@ -283,7 +283,7 @@ _DEEP = {"I;16": (np.uint16, 257), "I": (np.int32, 257), "F": (np.float32, 1 / 2
 def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
     if mode in _DEEP:
         kind, step = _DEEP[mode]
-        return Image.fromarray((np.asarray(picture.convert("L")) * step).astype(kind))
+        return Image.fromarray((np.asarray(picture.convert("L"), float) * step).astype(kind))
     return Image.merge("LAB", picture.split()) if mode == "LAB" else picture.convert(mode)
 
 
