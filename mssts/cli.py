@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mssts.config import load_baseline
-from mssts.core.errors import InputError
+from mssts.core.errors import DeviceError, InputError
 from mssts.core.files import read_json
 from mssts.study.paths import RESULTS, TABLE_PDF, report_dir
 from mssts.study.resolve import load_study
@@ -47,6 +47,7 @@ Seed = Annotated[int, typer.Option(min=1, help="Seed of the run, from 1.")]
 Data = Annotated[Path, typer.Option(help="Directory of the dataset.")]
 Split = Annotated[str, typer.Option(help="Name of the split, e.g. valid.")]
 Output = Annotated[Path, typer.Option(help="File or directory to write.")]
+Again = Annotated[bool, typer.Option("--again", help="Train a finished run once more, and replace its files.")]
 Checkpoint = Annotated[Path, typer.Option(help="File checkpoint.pt of a run, or an imported checkpoint.")]
 ClassHead = Annotated[str, typer.Option(help="keep, drop, or a dataset: one logit per category, matched by name.")]
 
@@ -82,12 +83,14 @@ def prepare(
 
 
 @app.command()
-def pretrain(study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output) -> None:
+def pretrain(
+    study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output, again: Again = False
+) -> None:
     """Train the baseline on still images: the checkpoint that all variants start from."""
     from mssts.training import run as stage
 
     run = load_study(study).pretraining(dataset, backbone, seed)
-    stage.train(run, data, output, callbacks=_callbacks(study))
+    stage.train(run, data, output, callbacks=_callbacks(study), again=again)
 
 
 @app.command()
@@ -98,14 +101,15 @@ def train(
     variant: Annotated[str, typer.Option(help="Name of a variant of the study.")],
     seed: Seed,
     data: Data,
-    init: Annotated[Path, typer.Option(help="Pre-trained checkpoint to start from.")],
     output: Output,
+    init: Annotated[Path | None, typer.Option(help="Checkpoint of the pre-training; default: train.init.")] = None,
+    again: Again = False,
 ) -> None:
     """Train one variant on videos."""
     from mssts.training import run as stage
 
     run = load_study(study).training(dataset, backbone, variant, seed)
-    stage.train(run, data, output, init, _callbacks(study))
+    stage.train(run, data, output, init, _callbacks(study), again)
 
 
 def _mlflow_is_on() -> bool:
@@ -264,10 +268,10 @@ def document(study: Study, output: Output) -> None:
 
 @app.command("stop-trainings")
 def stop_trainings() -> None:
-    """Stop the trainings that are still running on this machine, for example after a crash; they save their state."""
+    """Ask the trainings that are still running on this machine, for example after a crash, to save and stop."""
     from mssts.training.run_lock import stop_owners
 
-    print(f"stopped {stop_owners(RESULTS)} running trainings; their state is saved")
+    print(f"stopped {stop_owners(RESULTS)} running trainings; their logs say what each has saved")
 
 
 @mlflow_app.command("init")
@@ -302,7 +306,7 @@ def main() -> None:
     """Run the command line: one message, and exit code 2 for bad input or that of the failure; 130 when interrupted."""
     try:
         app(prog_name="mssts")
-    except (InputError, RunFailure) as error:
+    except (InputError, DeviceError, RunFailure) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except SystemExit as end:

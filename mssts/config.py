@@ -22,6 +22,9 @@ from mssts.core.errors import InputError
 ABLATIONS = Path("ablations")
 PRETRAIN: Final = "pretrain"
 TRAIN: Final = "train"
+IMAGENET: Final = "imagenet"
+NO_START: Final = "none"
+RANDOM: Final = "random"
 STAGE_SECTIONS = {
     PRETRAIN: ("data", "model", "loss", "pretrain", "runtime"),
     TRAIN: ("data", "model", "loss", "pretrain", "train", "runtime"),
@@ -33,10 +36,12 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Start = Annotated[str, Field(min_length=1)]
 Model = TypeVar("Model", bound=BaseModel)
 Parts = dict[str, dict[str, JsonValue]]
 """Registered parts by name, each with the values of its own section (docs/adding-a-part.md)."""
-PART_KEYS = ("model.encoder.branches", "model.decoder.blocks", "loss.terms")
+MAPPING_KEYS = ("model.encoder.branches", "model.decoder.blocks", "loss.terms", "train.init")
+"""Keys whose value may be a mapping, which is replaced as a whole."""
 
 
 class Section(BaseModel):
@@ -193,14 +198,22 @@ class OptimisationSection(Section):
 class PretrainSection(OptimisationSection):
     """Pre-training on still images: the checkpoint that all variants start from."""
 
-    backbone_weights: str = Field(default="imagenet", description="imagenet, random, or a local file or folder")
+    backbone_weights: str = Field(default=IMAGENET, description="imagenet, random, or a local file or folder")
 
 
 class TrainSection(OptimisationSection):
     """Training of a variant from the pre-trained checkpoint."""
 
     seeds_per_pretraining: Positive = Field(description="seed k starts from pre-training seed (k-1)//this + 1")
-    init: str = Field(default=PRETRAIN, description="pretrain (the stage of that name), or the path of a checkpoint")
+    init: Start | dict[Name, Start] = Field(
+        default=PRETRAIN,
+        description="pretrain (the stage of that name), imagenet (backbone only), none (all weights random), or the "
+        "path of a checkpoint; or a mapping from backbones to one of these",
+    )
+
+    def start(self, backbone: str) -> str:
+        """What a training of that backbone starts from: PRETRAIN, IMAGENET, NO_START or the path of a checkpoint."""
+        return self.init if isinstance(self.init, str) else self.init[backbone]
 
 
 class PredictSection(Section):
@@ -346,7 +359,7 @@ def leaves(tree: dict[str, Any], whole: Collection[str] = (), prefix: str = "") 
 def _override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return a copy of a complete configuration with the values of dotted keys replaced.
 
-    A mapping of registered parts is a value: it is replaced as a whole.
+    The mapping of one of `MAPPING_KEYS` is a value: it is replaced as a whole.
 
     Raises:
         InputError: A key of `changes` (from the file `path`) is not in the configuration.
@@ -357,7 +370,11 @@ def _override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict
         *parents, last = dotted.split(".")
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
-        if not isinstance(node, dict) or last not in node or (isinstance(node[last], dict) and dotted not in PART_KEYS):
+        if (
+            not isinstance(node, dict)
+            or last not in node
+            or (isinstance(node[last], dict) and dotted not in MAPPING_KEYS)
+        ):
             raise InputError(f"{path}: {dotted}: unknown key{_suggestion(Config, dotted)}")
         node[last] = value
     return result
@@ -389,7 +406,7 @@ def resolve_variants(
     baseline = read_yaml(path)
     validated(Config, baseline, path)
     path = root / "scales" / f"{scale}.yaml"
-    scaled = _override(baseline, leaves(read_yaml(path), PART_KEYS), path)
+    scaled = _override(baseline, leaves(read_yaml(path), MAPPING_KEYS), path)
     validated(Config, scaled, path)
     variants, configs = {}, {}
     for name in names:
@@ -398,7 +415,7 @@ def resolve_variants(
         changes = variants[name].changes
         validated(Config, _override(baseline, changes, path), path)
         configs[name] = validated(Config, _override(scaled, changes, path), path)
-        _check_changes(changes, leaves(baseline, PART_KEYS), name, path)
+        _check_changes(changes, leaves(baseline, MAPPING_KEYS), name, path)
     return variants, configs
 
 

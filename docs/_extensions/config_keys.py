@@ -61,6 +61,8 @@ def _type(annotation: Any) -> str:
         return f"mapping of {_plural(_type(arguments[0]))} to {_plural(_type(arguments[1]))}"
     if type(None) in arguments:  # X | None
         return f"{_type(next(one for one in arguments if one is not type(None)))}, or `null`"
+    if origin in ("Union", "UnionType"):
+        return ", or ".join(map(_type, arguments))
     return f"`{getattr(annotation, '__name__', annotation)}`"
 
 

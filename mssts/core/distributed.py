@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
+from torch.distributed import DistError
 
-from mssts.core.errors import InputError
+from mssts.core.errors import DeviceError, InputError
+from mssts.core.processes import LOST, fail, is_started_by_another, started
 
 Precision = Literal["32-true", "64-true", "bf16-mixed", "16-mixed"]
 T = TypeVar("T")
 
 
-def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int = 1) -> Fabric:
-    """Start Fabric on the configured devices.
+@contextmanager
+def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int = 1) -> Iterator[Fabric]:
+    """Start Fabric on the configured devices while the block runs.
 
-    With several devices on one node, Fabric starts the other processes itself. On several nodes the scheduler starts
-    one process per device (Slurm: srun), and Fabric reads the scheduler's variables.
+    With several devices on one node, this process starts the others (see `mssts.core.processes`). On several nodes the
+    scheduler starts one process per device (Slurm: srun), and Fabric reads the scheduler's variables.
 
     Args:
         device: "cpu", "cuda" or "auto".
@@ -30,7 +35,28 @@ def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int
 
     Raises:
         InputError: For fp16 on a CPU, where Fabric would use bf16 instead.
+        DeviceError: If the process of another device fails.
     """
+    starts = devices > 1 and nodes == 1 and not LightningEnvironment().creates_processes_externally
+    with started(devices) if starts else nullcontext() as others:
+        try:
+            yield _launched(device, precision, devices, nodes)
+        except Exception as error:
+            if not _is_lost_connection(error):
+                if is_started_by_another():
+                    fail(error)
+                raise
+            if is_started_by_another():
+                sys.exit(LOST)
+            lost = DeviceError("the connection to another process of this run was lost; its message says why.")
+            raise (others.wait_for_failure() if others else lost) from None
+        except KeyboardInterrupt:
+            if is_started_by_another():
+                sys.exit(LOST)
+            raise
+
+
+def _launched(device: str, precision: Precision, devices: int, nodes: int) -> Fabric:
     fabric = Fabric(
         accelerator=device,
         devices=devices,
@@ -44,6 +70,30 @@ def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int
         raise InputError(f"ablations: runtime.precision: {found}; expected 32-true or bf16-mixed.")
     fabric.launch()
     return fabric
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    """Whether a collective operation failed; gloo has no class of errors of its own."""
+    return isinstance(error, DistError) or (isinstance(error, RuntimeError) and "/gloo/" in str(error))
+
+
+def on_first_device(fabric: Fabric, work: Callable[[], None]) -> None:
+    """Let the first device do some work while the others wait for it.
+
+    Raises:
+        DeviceError: On the others, if the work fails; the first device raises its error.
+    """
+    error = None
+    if fabric.is_global_zero:
+        try:
+            work()
+        except Exception as caught:
+            error = caught
+    failed = all_reduce_sum(fabric, torch.tensor(float(error is not None)))
+    if error:
+        raise error
+    if failed:
+        raise DeviceError("the first device of this run failed; its message says why.", LOST)
 
 
 def all_reduce_sum(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,17 +52,41 @@ def write_json(path: Path, content: Any) -> None:
         file.write("\n")
 
 
+def not_regular(path: Path) -> str | None:
+    """What is there instead of a regular file or a link to one; None if nothing is wrong.
+
+    To be asked before a file that a user names is opened: a FIFO or a device may never answer.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
+        return "no such file"
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+    return None if stat.S_ISREG(mode) else f"found {_KINDS.get(stat.S_IFMT(mode), 'something else')}"
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: If the file is missing or malformed.
+        InputError: If the file is missing, not a regular file, or malformed.
     """
+    problem = not_regular(path)
+    if problem:
+        raise InputError(f"{path}: {problem}; expected a JSON file.")
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON: {error}. Create the file again.") from None
 
 

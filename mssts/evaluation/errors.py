@@ -20,6 +20,7 @@ out (AP of a category without any instance left is 1). The gains of different ki
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -122,7 +123,9 @@ def _errors_by_threshold(
     """The errors at each of the IoU thresholds."""
     crowd_G = np.array([instance.crowd for instance in truth.tracks], dtype=bool)
     category_G = np.searchsorted(records.category_ids, [instance.category_id for instance in truth.tracks])
-    position = {instance.id: g for g, instance in enumerate(truth.tracks)}
+    positions: dict[int, list[int]] = {}  # more than one where an id is repeated (`lenient` only)
+    for g, instance in enumerate(truth.tracks):
+        positions.setdefault(instance.id, []).append(g)
     weights, groups = np.ones((1, len(records.video_ids))), records.categories
     before_KT = np.stack([average_precision(group, 0, weights)[0] for group in groups])
     positives_K = np.array([group.positives_AV[0].sum() for group in groups])
@@ -146,8 +149,8 @@ def _errors_by_threshold(
         )
         target_N = np.where(kind_N == _CLASSIFICATION, other_N, same_N)
         found_G = np.zeros(len(truth.tracks), dtype=bool)
-        matched_M = detections["annotation_TN"][t, kind_N == _RIGHT].tolist()
-        found_G[[position[annotation_id] for annotation_id in matched_M]] = True
+        matched = Counter(detections["annotation_TN"][t, kind_N == _RIGHT].tolist())
+        found_G[[g for annotation_id, count in matched.items() for g in positions[annotation_id][:count]]] = True
         missed_G = ~(crowd_G | found_G)
         missed_G[target_N[(kind_N >= _CLASSIFICATION) & (kind_N <= _TRACKING)]] = False
         missed_K = np.bincount(category_G[missed_G], minlength=len(groups))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from pycocotools import mask as run_length
 from tqdm import tqdm
 
@@ -69,9 +70,17 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
 
     Raises:
         InputError: An input is missing or damaged, or the categories of checkpoint and dataset differ.
+        DeviceError: The process of another device failed.
     """
     device = "cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
-    fabric = start_fabric(device, "32-true", config.execution.devices)
+    with start_fabric(device, "32-true", config.execution.devices) as fabric:
+        _predict(fabric, config, checkpoint, data, dataset, split, output)
+
+
+def _predict(
+    fabric: Fabric, config: Config, checkpoint: Path, data: Path, dataset: str, split: str, output: Path
+) -> None:
+    """As `predict`, on devices that have been started."""
     torch.set_num_threads(config.runtime.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     model, trained, categories = load_run_model(checkpoint)

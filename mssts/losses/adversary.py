@@ -19,8 +19,9 @@ from torch.nn.utils import skip_init
 from mssts.config import ForegroundBackgroundSection
 from mssts.core.records import Batch
 from mssts.losses.matched import MASK_LOSS_STRIDE, subsampled_masks
-from mssts.losses.matcher import Matches, in_full_precision
+from mssts.losses.matcher import Matches
 from mssts.models import Output
+from mssts.ops.precision import in_full_precision
 
 STRIDE = 8  # pixels, of the finest encoder features
 LEVELS = 3  # strides 8, 16 and 32 [code]

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from mssts.core.errors import InputError
 from mssts.core.records import Batch
-from mssts.losses.matcher import Matches, in_full_precision
+from mssts.losses.matcher import Matches
 from mssts.models import Output
+from mssts.ops.precision import in_full_precision
 
 MASK_LOSS_STRIDE = 4  # pixels
 

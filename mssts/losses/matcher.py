@@ -19,6 +19,7 @@ from mssts.core.errors import InputError
 from mssts.core.records import Batch, Instances
 from mssts.models import Output
 from mssts.ops.boxes import cxcywh_to_xyxy, generalized_iou
+from mssts.ops.precision import in_full_precision
 
 EPSILON = 1e-8  # [code] keeps the logarithm of the class cost finite
 
@@ -109,11 +110,6 @@ class Matcher:
         positive = alpha * (1 - probabilities) ** gamma * -(probabilities + EPSILON).log()
         negative = (1 - alpha) * probabilities**gamma * -(1 - probabilities + EPSILON).log()
         return positive - negative
-
-
-def in_full_precision(values: Tensor) -> Tensor:
-    """Half precision values as float32, which costs and losses need; float32 and float64 unchanged."""
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def _assign(costs_LBNM: np.ndarray, sizes: list[int], device: torch.device) -> Matches:

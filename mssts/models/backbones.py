@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import Conv2dNormActivation
 
+from mssts.config import IMAGENET, RANDOM
 from mssts.core.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import SwinBackbone
-
-IMAGENET, RANDOM = "imagenet", "random"
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,12 @@ class Tiny(nn.Module):
 def resnet(name: str, weights: str | None) -> nn.Module:
     """ResNet with batch norm, stem and first stage frozen; first ImageNet weights of torchvision [code]."""
     model = timm.create_model(
-        f"{name}.tv_in1k",
-        pretrained=weights is not None,
-        pretrained_cfg_overlay={} if weights in (None, IMAGENET) else {"file": weights},
-        features_only=True,
-        out_indices=(2, 3, 4),
+        f"{name}.tv_in1k", pretrained=weights == IMAGENET, features_only=True, out_indices=(2, 3, 4)
     )
+    if weights not in (None, IMAGENET):  # timm itself would leave what the file lacks at random
+        missing, unexpected = model.load_state_dict(timm.models.load_state_dict(weights), strict=False)
+        classifier = f"{timm.get_pretrained_cfg_value(f'{name}.tv_in1k', 'classifier')}."
+        _require_none([], missing, [key for key in unexpected if not key.startswith(classifier)])
     model = freeze_batch_norm_2d(model)
     model["conv1"].requires_grad_(False)
     model["layer1"].requires_grad_(False)
@@ -89,28 +88,50 @@ class SwinFeatures(nn.Module):
         return list(self.swin(images_F3HW).feature_maps)
 
 
-def swin_l(weights: str | None) -> nn.Module:
-    """Swin-L, patch 4, window 12, nothing frozen; ImageNet-22k weights, whose local copy is a folder [code]."""
+def swin(sizes: dict[str, Any], public: str, weights: str | None) -> nn.Module:
+    """Swin with nothing frozen.
+
+    Args:
+        sizes: What tells it from other Swins, as keyword arguments of `SwinConfig`.
+        public: Name of the ImageNet weights at Hugging Face.
+        weights: IMAGENET, a local folder, or None.
+
+    Raises:
+        ValueError: The weights are those of another Swin.
+    """
     from transformers import SwinBackbone, SwinConfig  # only here: it takes a quarter of a second
 
-    outputs = [2, 3, 4]
-    if weights:
-        name = "microsoft/swin-large-patch4-window12-384-in22k" if weights == IMAGENET else weights
-        swin = SwinBackbone.from_pretrained(name, out_indices=outputs, drop_path_rate=0.3)
-        return SwinFeatures(swin)
-    heads = [6, 12, 24, 48]
-    config = SwinConfig(
-        image_size=384, embed_dim=192, depths=[2, 2, 18, 2], num_heads=heads, window_size=12, drop_path_rate=0.3
+    config = SwinConfig(**sizes, drop_path_rate=0.3)
+    config.out_indices = [2, 3, 4]
+    if not weights:
+        return SwinFeatures(SwinBackbone(config))
+    loaded: Any = SwinBackbone.from_pretrained(
+        public if weights == IMAGENET else weights,
+        out_indices=config.out_indices,
+        drop_path_rate=0.3,
+        output_loading_info=True,
     )
-    config.out_indices = outputs
-    return SwinFeatures(SwinBackbone(config))
+    model, info = loaded
+    own = {f"hidden_states_norms.{key}" for key in model.hidden_states_norms.state_dict()}  # ImageNet has none
+    different = [key for key, value in sizes.items() if getattr(model.config, key) != value]
+    _require_none(different, [key for key in info["missing_keys"] if key not in own], [])
+    return SwinFeatures(model)
 
 
+def _require_none(different: list[str], missing: list[str], unexpected: list[str]) -> None:
+    """Raise ValueError if weights of another architecture were loaded: what they lack would stay random."""
+    kinds = {"different sizes": different, "weights missing": missing, "weights left over": unexpected}
+    if found := [f"{len(keys)} {kind} ({', '.join(keys[:2])})" for kind, keys in kinds.items() if keys]:
+        raise ValueError(f"those of another architecture: {', '.join(found)}")
+
+
+SWIN_L = {"image_size": 384, "embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48], "window_size": 12}
 BACKBONES: dict[str, Backbone] = {
     "tiny": Backbone((48, 64, 96), lambda weights: Tiny((16, 24, 48, 64, 96)), has_weights=False),
     "resnet50": Backbone((512, 1024, 2048), partial(resnet, "resnet50")),
     "resnet101": Backbone((512, 1024, 2048), partial(resnet, "resnet101")),
-    "swin_l": Backbone((384, 768, 1536), swin_l),
+    # [code] ImageNet-22k weights, whose local copy is a folder
+    "swin_l": Backbone((384, 768, 1536), partial(swin, SWIN_L, "microsoft/swin-large-patch4-window12-384-in22k")),
 }
 
 

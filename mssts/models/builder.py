@@ -57,11 +57,8 @@ def build_model(
                 [
                     EncoderLayer(
                         config,
-                        branches={
-                            "deformable": DeformableBranch(config),
-                            **_ms_sts(config),
-                            **BRANCHES.build(config.encoder.branches, config),
-                        },
+                        deformable=DeformableBranch(config),
+                        additions=_ms_sts(config) | BRANCHES.build(config.encoder.branches, config),
                     )
                     for _ in range(config.encoder.layers)
                 ]

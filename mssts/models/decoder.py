@@ -12,6 +12,7 @@ from mssts.models.heads import BoxHead
 from mssts.models.layers import FeedForward, SelfAttention, module_list
 from mssts.models.position import TokenLayout
 from mssts.ops.boxes import inverse_sigmoid
+from mssts.ops.precision import in_full_precision, no_autocast
 
 
 class DecoderLayer(nn.Module):
@@ -38,6 +39,10 @@ class DecoderLayer(nn.Module):
         self.instance_norms = module_list(nn.LayerNorm(channels) for _ in range(3))
         self.box_norms = module_list(nn.LayerNorm(channels) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
+
+    def additions(self) -> list[nn.Module]:
+        """Return the modules that the baseline lacks."""
+        return [self.temporal, *self.blocks.values()]
 
     def forward(
         self,
@@ -116,14 +121,17 @@ class Decoder(nn.Module):
         positions_NC, content_NC = self.query_embedding.chunk(2, -1)
         instances_BNC = content_NC.expand(B, -1, -1)
         boxes_BTNC = instances_BNC[:, None]
-        references = self.reference_points(positions_NC).sigmoid().expand(B, T, -1, -1)
+        with no_autocast(positions_NC.device):
+            references = self.reference_points(positions_NC).sigmoid().expand(B, T, -1, -1)
         outputs = []
         for layer, box_head in zip(self.layers, self.box_heads, strict=True):
             ratios = layout.grid.valid_ratios_BL2[:, None, None].repeat(1, 1, 1, 1, references.shape[-1] // 2)
             scaled = references[:, :, :, None] * ratios
             instances_BNC, boxes_BTNC = layer(instances_BNC, boxes_BTNC, positions_NC, scaled, memory_BTSC, layout)
             logits = inverse_sigmoid(references)
-            refined = (box_head(boxes_BTNC) + F.pad(logits, (0, 4 - logits.shape[-1]))).sigmoid()
+            with no_autocast(boxes_BTNC.device):
+                changes = box_head(in_full_precision(boxes_BTNC))
+            refined = (changes + F.pad(logits, (0, 4 - logits.shape[-1]))).sigmoid()
             outputs.append((instances_BNC, refined, references[..., :2]))
             references = refined.detach()
         return outputs

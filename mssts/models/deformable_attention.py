@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mssts.config import ModelSection
 from mssts.models.position import TokenLayout
 from mssts.ops.attention import DeformableSampling
+from mssts.ops.precision import in_full_precision, no_autocast
 
 
 class DeformableAttention(nn.Module):
@@ -61,7 +62,8 @@ class DeformableAttention(nn.Module):
         """
         B, T, Q, _ = queries_BTQC.shape
         split = (B, T, Q, self.heads, self.levels, self.points)
-        offsets = self.sampling_offsets(queries_BTQC).view(*split, 2)
+        with no_autocast(queries_BTQC.device):
+            offsets = self.sampling_offsets(in_full_precision(queries_BTQC)).view(*split, 2)
         weights = self.attention_weights(queries_BTQC).view(*split[:4], -1).softmax(-1).view(split)
         locations = self._locations(references[:, :, :, None, :, None], offsets, layout)
         return self.sample(self._values(tokens_BTSC, layout), locations, weights)

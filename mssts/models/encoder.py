@@ -25,15 +25,25 @@ class DeformableBranch(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Sum of parallel branches, residual, norm, feed-forward, residual, norm [fig] [code]."""
+    """Sum of parallel branches, residual, norm, feed-forward, residual, norm [fig] [code].
 
-    def __init__(self, config: ModelSection, branches: dict[str, nn.Module]) -> None:
+    Args:
+        deformable: The branch of the baseline.
+        additions: The branches that a variant adds, by name.
+    """
+
+    def __init__(self, config: ModelSection, deformable: nn.Module, additions: dict[str, nn.Module]) -> None:
         super().__init__()
-        self.branches = nn.ModuleDict(branches)
+        self.branches = nn.ModuleDict({"deformable": deformable, **additions})
+        self._additions = tuple(additions)
         self.dropout = nn.Dropout(config.dropout)
         self.norm1 = nn.LayerNorm(config.hidden_dim)
         self.feed_forward = FeedForward(config.hidden_dim, config.feedforward_dim, config.dropout)
         self.norm2 = nn.LayerNorm(config.hidden_dim)
+
+    def additions(self) -> list[nn.Module]:
+        """Return the branches that the baseline lacks."""
+        return [self.branches[name] for name in self._additions]
 
     def forward(self, tokens_BTSC: Tensor, layout: TokenLayout) -> Tensor:
         """(B, T, S, C) -> (B, T, S, C)."""

@@ -18,6 +18,7 @@ from mssts.models.input_projection import InputProjection
 from mssts.models.mask_features import MaskFeatures
 from mssts.models.position import TokenGeometry
 from mssts.ops.masks import dynamic_masks, upsample_aligned
+from mssts.ops.precision import in_full_precision
 
 MASK_FEATURE_STRIDE = 8  # pixels [code]
 
@@ -28,9 +29,10 @@ class LayerOutput:
 
     Attributes:
         logits_BNK: Class logits.
-        boxes_BTN4: (cx, cy, w, h) relative to the unpadded frame.
+        boxes_BTN4: (cx, cy, w, h) relative to the unpadded frame, in full precision.
         mask_parameters_BNP: Weights, then biases of the dynamic convolutions.
-        references_BTN2: x, y of the reference points that entered the layer, relative to the unpadded frame.
+        references_BTN2: x, y of the reference points that entered the layer, relative to the unpadded frame, in full
+            precision.
     """
 
     logits_BNK: Tensor
@@ -47,7 +49,7 @@ class Output:
         layers: One per decoder layer; the last is the result.
         mask_features_BTCHW: At stride 8 of the padded input.
         memory: Encoder output of each level, (B, T, C, H_l, W_l).
-        sizes_B2: Width and height in pixels of the unpadded frames.
+        sizes_B2: Width and height in pixels of the unpadded frames, in full precision.
     """
 
     layers: tuple[LayerOutput, ...]
@@ -108,6 +110,11 @@ class MsStsVis(nn.Module):
         self.mask_parameter_head = mask_parameter_head
         self.mask_features = mask_features
 
+    def additions(self) -> list[nn.Module]:
+        """Return the modules that the baseline lacks: a variant starts with initial values there."""
+        encoder = [module for layer in self.encoder.layers for module in layer.additions()]
+        return encoder + [module for layer in self.decoder.layers for module in layer.additions()]
+
     def forward(self, frames_BT3HW: Tensor, padding_mask: Tensor | None = None) -> Output:
         """Run the network on clips of any length and size. Nothing is padded inside.
 
@@ -160,8 +167,9 @@ def _check(frames: Tensor, padding: Tensor | None) -> None:
 
 
 def _sizes(frames: Tensor, padding_BHW: Tensor | None) -> Tensor:
-    """Unpadded width and height of each clip, (B, 2) float."""
+    """Unpadded width and height of each clip, (B, 2) float in full precision: bfloat16 frames round a side of 682."""
     B, _, _, H, W = frames.shape
+    like = in_full_precision(frames[:0])
     if padding_BHW is None:
-        return frames.new_tensor([[W, H]]).expand(B, 2)
-    return torch.stack([(~padding_BHW[:, 0]).sum(1), (~padding_BHW[:, :, 0]).sum(1)], -1).to(frames.dtype)
+        return like.new_tensor([[W, H]]).expand(B, 2)
+    return torch.stack([(~padding_BHW[:, 0]).sum(1), (~padding_BHW[:, :, 0]).sum(1)], -1).to(like)

@@ -20,6 +20,7 @@ from mssts.models.layers import FeedForward, merge_heads, split_heads
 from mssts.models.observable import ObservableAttention
 from mssts.models.position import Shapes, TokenLayout, frame_encoding
 from mssts.ops.attention import ScaledDotProduct
+from mssts.ops.precision import in_full_precision
 
 
 class ScaleAttention(nn.Module):
@@ -150,9 +151,10 @@ def resample(maps_BPTK: Tensor, shape: tuple[int, int], finer: tuple[int, int], 
     T, K = maps_BPTK.shape[2:]
     if padding_BP is None:
         return _bilinear(maps_BPTK.flatten(2), shape, finer).unflatten(-1, (T, K))
-    valid_BP1 = (~padding_BP)[..., None].to(maps_BPTK.dtype)
+    valid_BP1 = in_full_precision((~padding_BP)[..., None].to(maps_BPTK.dtype))
     weights = _bilinear(valid_BP1, shape, finer).clamp(min=1e-6)
-    return (_bilinear(maps_BPTK.flatten(2) * valid_BP1, shape, finer) / weights).unflatten(-1, (T, K))
+    resampled = _bilinear(maps_BPTK.flatten(2) * valid_BP1, shape, finer) / weights
+    return resampled.unflatten(-1, (T, K)).to(maps_BPTK.dtype)
 
 
 def _bilinear(maps_BPK: Tensor, shape: tuple[int, int], finer: tuple[int, int]) -> Tensor:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mssts.ops.precision import in_full_precision, no_autocast
+
 
 def parameter_count(channels: int) -> int:
     """Weights and biases of the three 1x1 convolutions of an instance: channels + 2 -> channels -> channels -> 1."""
@@ -30,20 +32,22 @@ def dynamic_masks(features_TCHW: Tensor, centres_Tn2: Tensor, parameters_nP: Ten
         stride: Pixels between two features.
 
     Returns:
-        (n, T, H, W).
+        (n, T, H, W), in full precision.
     """
     # Differs: public SeqFormer stores the offsets of each instance and convolves group by group, to the same result.
+    features_TCHW, centres_Tn2, parameters_nP = map(in_full_precision, (features_TCHW, centres_Tn2, parameters_nP))
     T, C, H, W = features_TCHW.shape
     n = parameters_nP.shape[0]
     weight1, weight2, weight3, bias1, bias2, bias3 = parameters_nP.split(_split_sizes(C), -1)
     weight1_nCI = weight1.view(n, C, C + 2)
     pixels_2THW = pixel_centres(H, W, stride, features_TCHW).view(2, 1, H, W).expand(2, T, H, W)
     inputs_ITHW = torch.cat([-pixels_2THW, features_TCHW.transpose(0, 1)])
-    shift_nCT = torch.einsum("nci,tni->nct", weight1_nCI[..., :2], centres_Tn2) + bias1[..., None]
-    hidden = (weight1_nCI.reshape(n * C, C + 2) @ inputs_ITHW.flatten(1)).view(n, C, T, H * W)
-    hidden = F.relu(hidden + shift_nCT[..., None]).view(n, C, T * H * W)
-    hidden = F.relu(torch.baddbmm(bias2[..., None], weight2.view(n, C, C), hidden))
-    return torch.baddbmm(bias3[..., None], weight3.view(n, 1, C), hidden).view(n, T, H, W)
+    with no_autocast(features_TCHW.device):  # the products hold coordinates in pixels
+        shift_nCT = torch.einsum("nci,tni->nct", weight1_nCI[..., :2], centres_Tn2) + bias1[..., None]
+        hidden = (weight1_nCI.reshape(n * C, C + 2) @ inputs_ITHW.flatten(1)).view(n, C, T, H * W)
+        hidden = F.relu(hidden + shift_nCT[..., None]).view(n, C, T * H * W)
+        hidden = F.relu(torch.baddbmm(bias2[..., None], weight2.view(n, C, C), hidden))
+        return torch.baddbmm(bias3[..., None], weight3.view(n, 1, C), hidden).view(n, T, H, W)
 
 
 def pixel_centres(height: int, width: int, stride: int, like: Tensor) -> Tensor:

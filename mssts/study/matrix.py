@@ -45,16 +45,19 @@ class Run:
 
 def planned_runs(study: ResolvedStudy) -> list[Run]:
     """Every run of a study in the order of its file; the pre-trainings come first in each dataset and backbone."""
-    starts = [(PRETRAIN, seed) for seed in pretrain_seeds(study)]
-    trained = product(study.spec.variants, study.spec.seeds)
+    spec = study.spec
     return [
-        Run(*benchmark, *run, run_dir(study.spec.scale, *benchmark, *run))
-        for benchmark, run in product(product(study.spec.datasets, study.spec.backbones), [*starts, *trained])
+        Run(dataset, backbone, *run, run_dir(spec.scale, dataset, backbone, *run))
+        for dataset, backbone in product(spec.datasets, spec.backbones)
+        for run in [
+            *((PRETRAIN, seed) for seed in pretrain_seeds(study, backbone)),
+            *product(spec.variants, spec.seeds),
+        ]
     ]
 
 
-def pretrain_seeds(study: ResolvedStudy) -> list[int]:
-    """Seeds of the pre-trainings that the trainings start from; none where `train.init` names a checkpoint."""
-    if study.baseline.train.init != PRETRAIN:
-        return []
-    return sorted({pretrain_seed(study.baseline, seed) for seed in study.spec.seeds})
+def pretrain_seeds(study: ResolvedStudy, backbone: str) -> list[int]:
+    """Seeds of the pre-trainings that trainings of the backbone start from; none where `train.init` says otherwise."""
+    configs = [study.configs[variant] for variant in study.spec.variants]
+    starting = [config for config in configs if config.train.start(backbone) == PRETRAIN]
+    return sorted({pretrain_seed(config, seed) for config in starting for seed in study.spec.seeds})

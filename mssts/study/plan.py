@@ -72,14 +72,13 @@ def jobs(study: ResolvedStudy) -> dict[str, int]:
 def _costs(study: ResolvedStudy, paper_config: Config) -> pd.DataFrame:
     """One row per kind of training run."""
     reference = forward_flops(paper_config.model, *REFERENCE, frame_size(paper_config, REFERENCE[1]))
-    stages: list[tuple[str, OptimisationSection, int]] = [
-        (variant, study.configs[variant].train, len(study.spec.seeds)) for variant in study.spec.variants
-    ]
-    if pretrainings := len(pretrain_seeds(study)):
-        stages.insert(0, (PRETRAIN, study.baseline.pretrain, pretrainings))
     rows = []
-    for dataset, backbone, (variant, stage, runs) in product(study.spec.datasets, study.spec.backbones, stages):
+    for dataset, backbone, variant in product(study.spec.datasets, study.spec.backbones, [PRETRAIN, *study.variants]):
         config = study.config(variant)
+        stage: OptimisationSection = config.pretrain if variant == PRETRAIN else config.train
+        runs = len(pretrain_seeds(study, backbone) if variant == PRETRAIN else study.spec.seeds)
+        if not runs:
+            continue
         clip = (config.model, backbone, dataset, stage.frames, frame_size(config, dataset))
         weights, flops = parameters(config.model, backbone, dataset), forward_flops(*clip)
         kept = max(1, stage.batch_clips // DEVICES) * activation_bytes(*clip)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mssts import config as configuration
-from mssts.config import ABLATIONS, PRETRAIN, TRAIN, Config, Study, Variant
+from mssts.config import ABLATIONS, IMAGENET, NO_START, PRETRAIN, RANDOM, TRAIN, Config, Study, Variant
 from mssts.core.errors import InputError
 from mssts.data.datasets import LOCAL, entry
 from mssts.study.parts import check_parts
@@ -51,13 +51,21 @@ class ResolvedStudy:
             raise InputError(f"study {self.name}: variants: found no {variant!r}; expected one of {known}")
         return self.configs[variant]
 
+    def run_config(self, variant: str, backbone: str) -> Config:
+        """As `config`, where `train.init` is the start of this backbone alone: a run does not depend on the others."""
+        config = self.config(variant)
+        if isinstance(config.train.init, str):
+            return config
+        train = config.train.model_copy(update={"init": config.train.start(backbone)})
+        return config.model_copy(update={"train": train})
+
     def pretraining(self, dataset: str, backbone: str, seed: int) -> TrainingRun:
         """The pre-training of a dataset and backbone."""
         return TrainingRun(PRETRAIN, self.spec.scale, dataset, backbone, PRETRAIN, seed, seed, self.baseline)
 
     def training(self, dataset: str, backbone: str, variant: str, seed: int) -> TrainingRun:
         """The training of a variant from the pre-training of its seed. Raises InputError for another variant."""
-        config = self.config(variant)
+        config = self.run_config(variant, backbone)
         start = configuration.pretrain_seed(config, seed)
         return TrainingRun(TRAIN, self.spec.scale, dataset, backbone, variant, seed, start, config)
 
@@ -94,6 +102,8 @@ def _check(study: ResolvedStudy, path: Path) -> None:
         for split in ("train", *spec.splits, *spec.submissions):
             if split not in known:
                 raise InputError(f"{path}: splits: {dataset} has no {split!r}; expected one of {', '.join(known)}")
+    for name, config in study.configs.items():
+        _check_starts(config, spec.backbones, f"{path}: variant {name}: train.init")
     if not spec.splits and not spec.submissions:
         raise InputError(f"{path}: splits: empty, and so is submissions; list at least one split")
     local = [split for split in spec.splits if split.startswith(LOCAL)]
@@ -104,3 +114,15 @@ def _check(study: ResolvedStudy, path: Path) -> None:
         raise InputError(f"{path}: external: the titles {list(spec.external)} must differ in letters or digits")
     if names and not spec.splits:
         raise InputError(f"{path}: external: needs a split to evaluate on; list one in splits")
+
+
+def _check_starts(config: Config, backbones: list[str], key: str) -> None:
+    """Check that every backbone has a start, and ImageNet weights where it starts from them."""
+    init = config.train.init
+    if isinstance(init, dict) and (missing := [name for name in backbones if name not in init]):
+        raise InputError(f"{key}: found no start for {', '.join(missing)} in {init}; add an entry for each backbone")
+    if config.pretrain.backbone_weights == RANDOM and IMAGENET in map(config.train.start, backbones):
+        raise InputError(
+            f"{key}: found {IMAGENET}, but pretrain.backbone_weights is {RANDOM}; set that to {IMAGENET} or to a local "
+            f"file or folder of weights, or start from {NO_START}"
+        )

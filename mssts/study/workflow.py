@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
-from mssts.config import PRETRAIN, TRAIN, canonical, pretrain_seed
+from mssts.config import IMAGENET, NO_START, PRETRAIN, TRAIN, canonical, pretrain_seed
+from mssts.core.checkpoint_values import read_values
 from mssts.core.errors import InputError
 from mssts.data.coco import COCO, uses_coco
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
@@ -12,20 +15,15 @@ from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
 from mssts.study.matrix import planned_runs, pretrain_seeds
 from mssts.study.paths import DATA, dataset_dir, external_dir, external_name, run_dir
 from mssts.study.resolve import ResolvedStudy
+from mssts.training.start import WITHOUT_CHECKPOINT, require_same_architecture
 from mssts.ytvis.annotations import has_ground_truth
 
 COCO_FINGERPRINT = DATA / COCO_DIRECTORY / "fingerprint.json"
 
 
 def check_inputs(study: ResolvedStudy) -> None:
-    """Raise InputError if the initial checkpoint or the results of another method are missing."""
-    missing = []
-    init = study.baseline.train.init
-    if init != PRETRAIN and not Path(init).is_file():
-        missing.append(
-            f"train.init: {init}: no such checkpoint. Create it with `mssts import-weights`, or set train.init "
-            f"to {PRETRAIN}, which runs a pre-training stage (on COCO if the videos are your own)."
-        )
+    """Raise InputError if a start checkpoint or the results of another method are missing, or a start does not fit."""
+    missing = list(dict.fromkeys(_start_problems(study)))
     for title, path in study.spec.external.items():
         if not Path(path).is_file():
             missing.append(f"study {study.name}: external: {title}: {path}: no such file; put the submission there")
@@ -33,12 +31,32 @@ def check_inputs(study: ResolvedStudy) -> None:
         raise InputError("\n".join(missing))
 
 
+def _start_problems(study: ResolvedStudy) -> Iterator[str]:
+    """Messages on the checkpoints that `train.init` names; the same file may be named for several runs."""
+    for variant, backbone in product(study.spec.variants, study.spec.backbones):
+        config = study.configs[variant]
+        start = config.train.start(backbone)
+        if start == PRETRAIN or start in WITHOUT_CHECKPOINT:
+            continue
+        if not Path(start).is_file():
+            yield (
+                f"train.init: {start}: no such checkpoint. Create it with `mssts import-weights`, or set train.init to "
+                f"{PRETRAIN}, which runs a pre-training stage (on COCO if the videos are your own), to {IMAGENET} or "
+                f"to {NO_START}."
+            )
+            continue
+        try:
+            require_same_architecture(read_values(Path(start)), Path(start), backbone, config)
+        except InputError as error:
+            yield f"train.init: {error}"
+
+
 def missing_data(study: ResolvedStudy) -> str:
     """Messages on the files and ground truth of the user's datasets that are missing; empty if nothing is."""
     spec = study.spec
     own = [dataset for dataset in spec.datasets if not is_generated(dataset)]
     files = [(entry(name), dataset_dir(spec.scale, name), split) for name in own for split in ("train", "valid")]
-    stages = [TRAIN, PRETRAIN] if pretrain_seeds(study) else [TRAIN]
+    stages = [TRAIN, PRETRAIN] if any(pretrain_seeds(study, name) for name in spec.backbones) else [TRAIN]
     if any(uses_coco(dataset, study.baseline, stage) for dataset in own for stage in stages):
         files.append((COCO, COCO_FINGERPRINT.parent, STILLS))
     messages = []
@@ -74,12 +92,15 @@ def files_of_external(study: ResolvedStudy, name: str) -> list[Path]:
     ]
 
 
-def initial_checkpoint(study: ResolvedStudy, dataset: str, backbone: str, variant: str, seed: int) -> Path:
-    """The checkpoint that a training starts from: of its pre-training, or the one that `train.init` names."""
+def initial_checkpoint(study: ResolvedStudy, dataset: str, backbone: str, variant: str, seed: int) -> list[Path]:
+    """The checkpoint that a training starts from, of its pre-training or named by `train.init`; empty if from none."""
     config = study.configs[variant]
-    if config.train.init != PRETRAIN:
-        return Path(config.train.init)
-    return run_dir(study.spec.scale, dataset, backbone, PRETRAIN, pretrain_seed(config, seed)) / "checkpoint.pt"
+    start = config.train.start(backbone)
+    if start in WITHOUT_CHECKPOINT:
+        return []
+    if start != PRETRAIN:
+        return [Path(start)]
+    return [run_dir(study.spec.scale, dataset, backbone, PRETRAIN, pretrain_seed(config, seed)) / "checkpoint.pt"]
 
 
 def coco_fingerprint(study: ResolvedStudy, dataset: str, variant: str, stage: str) -> list[Path]:

@@ -16,7 +16,7 @@ from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.coco import uses_coco
 from mssts.data.prepare import read_fingerprint
 
-NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "steps")  # may differ when a run is resumed
+NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "start", "steps")  # may differ when a run is resumed
 
 
 @dataclass(frozen=True)
@@ -47,28 +47,32 @@ class TrainingRun:
         return f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}"
 
     @property
+    def start(self) -> str | None:
+        """What a training starts from, see `TrainSection.start`; None for a pre-training."""
+        return None if self.stage == PRETRAIN else self.config.train.start(self.backbone)
+
+    @property
     def optimisation(self) -> OptimisationSection:
         """The section of the configuration that describes this stage."""
         return self.config.pretrain if self.stage == PRETRAIN else self.config.train
 
 
-def run_record(run: TrainingRun, data: Path, init: Path | None, parameters: int) -> dict[str, Any]:
-    """Describe a run before its first step, for run.json.
+def run_record(run: TrainingRun, data: Path, init: Path | None) -> dict[str, Any]:
+    """Describe a run before its first step, for run.json. Only the number of parameters is still missing.
 
     Args:
         run: The run.
         data: Directory of the dataset.
         init: Checkpoint that the run starts from.
-        parameters: Number of the model's parameters.
     """
     record = {key: value for key, value in vars(run).items() if key not in ("stage", "config")} | {
         "config": json.loads(configuration.canonical(run.config, configuration.RECORDED)),
         "config_digest": configuration.digest(run.config, run.stage),
         "commit": commit(),
         "data_fingerprint": read_fingerprint(data),
+        "start": run.start,
         "initial_checkpoint_sha256": sha256_file(init) if init else None,
         "steps": run.optimisation.steps,
-        "parameters": parameters,
     }
     if uses_coco(run.dataset, run.config, run.stage):
         record["coco_fingerprint"] = read_fingerprint(data.parent / COCO_DIRECTORY)

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
+from torch import nn
 
 from mssts import config as configuration
-from mssts.config import PRETRAIN
+from mssts.config import IMAGENET, NO_START, PRETRAIN
 from mssts.core.checkpoint import load_checkpoint, save_checkpoint
-from mssts.core.distributed import start_fabric
+from mssts.core.distributed import on_first_device, start_fabric
 from mssts.core.errors import InputError
 from mssts.core.files import sha256_file, write_json
 from mssts.data.clips import ClipLoader
 from mssts.data.training import pretraining_clips, training_clips
-from mssts.models import MsStsVis, build_model, count_parameters
+from mssts.models import BACKBONES, MsStsVis, build_model, count_parameters
 from mssts.training.callbacks import Callback, StartedRun, observed
 from mssts.training.failures import TrainingProgress, reraise_with_advice
+from mssts.training.finished import is_finished, remove_finished, require_no_checkpoint
 from mssts.training.log import TrainingLog
 from mssts.training.record import TrainingRun, identity, resumed_commit, run_record
 from mssts.training.resume import ResumeFiles, stop_requests
 from mssts.training.run_lock import run_lock
+from mssts.training.start import advice, initial_checkpoint, require_same_architecture
 from mssts.training.trainer import Generators, Trainer
 
 Categories = Sequence[tuple[int, str]]
 
 
 def train(
-    run: TrainingRun, data: Path, output: Path, init: Path | None = None, callbacks: Sequence[Callback] = ()
+    run: TrainingRun,
+    data: Path,
+    output: Path,
+    init: Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    again: bool = False,
 ) -> None:
     """Run one training stage, or continue it from its resume checkpoint.
 
@@ -41,36 +51,68 @@ def train(
     Args:
         run: What to train.
         data: Directory of the dataset.
-        output: Directory that receives checkpoint.pt, run.json, log.jsonl and cost.json.
-        init: Checkpoint to start from; None draws the weights from the seed, except those that
-            `pretrain.backbone_weights` names.
+        output: Directory that receives checkpoint.pt, run.json, log.jsonl and cost.json. A finished run in it is left
+            as it is.
+        init: Checkpoint to start from, where `train.init` asks for one. Otherwise the weights are drawn from the seed;
+            a pre-training and a training from ImageNet take those of the backbone that `pretrain.backbone_weights`
+            names.
         callbacks: Called in every process at the start, after each step, and at the end.
+        again: Remove the files of a finished run first.
 
     Raises:
-        InputError: For data or weights that do not fit, or if another process owns `output`.
+        InputError: For data or weights that do not fit, if another process owns `output`, or if it holds the finished
+            run of another configuration, dataset or start.
         RunFailure: If the training ends early.
+        DeviceError: If it ends early on another device.
     """
-    started = time.monotonic()
-    config, optimisation = run.config, run.optimisation
-    clips = (pretraining_clips if run.stage == PRETRAIN else training_clips)(run.dataset, data, config)
+    init = initial_checkpoint(run, init)
+    record = run_record(run, data, init)
+    if not again and is_finished(output, record):
+        print(f"{output}: this run is finished, nothing to do. The option --again trains it once more.")
+        return
+    runtime, execution = run.config.runtime, run.config.execution
     torch.use_deterministic_algorithms(True, warn_only=True)
-    execution = config.execution
-    fabric = start_fabric(config.runtime.device, config.runtime.precision, execution.devices, execution.nodes)
-    torch.set_num_threads(config.runtime.threads)
+    with start_fabric(runtime.device, runtime.precision, execution.devices, execution.nodes) as fabric:
+        torch.set_num_threads(runtime.threads)
+        _train(fabric, run, record, data, output, init, callbacks, again)
+
+
+def _train(
+    fabric: Fabric,
+    run: TrainingRun,
+    record: dict[str, Any],
+    data: Path,
+    output: Path,
+    init: Path | None,
+    callbacks: Sequence[Callback],
+    again: bool,
+) -> None:
+    """As `train`, on devices that have been started, with the record of the run."""
+    started = time.monotonic()
+    config, optimisation, execution = run.config, run.optimisation, run.config.execution
+    clips = (pretraining_clips if run.stage == PRETRAIN else training_clips)(run.dataset, data, config)
     writes = fabric.is_global_zero
     generators = Generators.from_seed(run.stage, run.seed)
     progress = TrainingProgress(str(run), output)
 
     with reraise_with_advice(progress), run_lock(output) if writes else nullcontext(), stop_requests() as stop:
-        backbone_weights = None if init else config.pretrain.backbone_weights
+        if run.start == IMAGENET and not BACKBONES[run.backbone].has_weights:
+            reason = f"there are no ImageNet weights of backbone {run.backbone}"
+            raise InputError(f"train.init: found {IMAGENET}, but {reason}; set it to {NO_START} or {PRETRAIN}.")
+        backbone_weights = config.pretrain.backbone_weights if run.start in (None, IMAGENET) else None
         model = build_model(config.model, run.backbone, len(clips.categories), generators.model, backbone_weights)
         if init:
-            load_shared_weights(model, init, clips.categories)
+            load_start(model, init, run, clips.categories)
         trainer = Trainer(fabric, model, run, generators, progress)
-        record = run_record(run, data, init, count_parameters(model))
+        record["parameters"] = count_parameters(model)
 
+        if again:
+            on_first_device(fabric, lambda: remove_finished(output))
         resume_files = ResumeFiles(output, identity(record))
-        state = resume_files.load() or {"step": 0, "seconds": 0.0, "log": None}
+        state = resume_files.load()
+        if state is None:
+            require_no_checkpoint(output)
+            state = {"step": 0, "seconds": 0.0, "log": None}
         start, seconds_before = state["step"], state["seconds"]
         if start:
             trainer.load_state_dict(state.pop("trainer"))
@@ -92,10 +134,12 @@ def train(
         def seconds() -> float:
             return seconds_before + time.monotonic() - started
 
+        def write_resume_checkpoint(step: int) -> None:
+            so_far = {"step": step, "seconds": seconds(), "commit": record["commit"]}
+            resume_files.save(so_far | {"log": log.state_dict(), "trainer": trainer.state_dict()})
+
         def save(step: int) -> None:
-            if writes:
-                so_far = {"step": step, "seconds": seconds(), "commit": record["commit"]}
-                resume_files.save(so_far | {"log": log.state_dict(), "trainer": trainer.state_dict()})
+            on_first_device(fabric, partial(write_resume_checkpoint, step))
             progress.saved = step
 
         with observed(callbacks, StartedRun(record, output, fabric)):
@@ -107,31 +151,45 @@ def train(
                 resume_files.clear()
 
 
-def load_shared_weights(model: MsStsVis, init: Path, categories: Categories) -> None:
-    """Load a checkpoint of the baseline into a variant; every weight of the checkpoint must be used.
+def load_start(model: MsStsVis, init: Path, run: TrainingRun, categories: Categories) -> None:
+    """Load the checkpoint that a run starts from.
 
-    A class head of other categories is left out: the model keeps its initial one [code].
+    Every weight of the checkpoint must be used, and every weight of the model set by it. There are two exceptions:
+    modules that the variant adds (`MsStsVis.additions`), and class heads of other categories, keep their initial
+    values [code].
 
     Args:
         model: The model, whose weights are replaced.
         init: The checkpoint.
+        run: The run.
         categories: (id, name) of the model's class logits.
 
     Raises:
-        InputError: If weights do not fit; the message names them.
+        InputError: If the checkpoint is of another backbone or architecture, or weights do not fit; the message names
+            them.
     """
     content = load_checkpoint(init)
-    weights = content["model"]
+    require_same_architecture(content, init, run.backbone, run.config)
+    weights, theirs = content["model"], [tuple(category) for category in content["categories"]]
     own = model.state_dict(keep_vars=True)
+    names = {id(weight): name for name, weight in own.items()}
+
+    def names_of(modules: Iterable[nn.Module]) -> set[str]:
+        return {names[id(weight)] for module in modules for weight in module.state_dict(keep_vars=True).values()}
+
+    heads = names_of(model.class_heads)
     # Differs: the public SeqFormer code always starts with a new class head, in joint training never; here it
     # depends on whether the categories are the same.
-    if [tuple(category) for category in content["categories"]] != list(categories):
-        heads = {id(weight) for head in model.class_heads for weight in head.parameters()}
-        weights = {name: weight for name, weight in weights.items() if id(own.get(name)) not in heads}
-    wrong = sorted(name for name, weight in weights.items() if name not in own or own[name].shape != weight.shape)
-    if wrong:
-        found = f"{len(wrong)} weights have another shape than in this model or are missing"
-        raise InputError(f"{init}: {found}, the first are {wrong[:3]}. Run the pre-training again.")
+    if theirs != list(categories):
+        weights = {name: weight for name, weight in weights.items() if name not in heads}
+    initial = names_of(model.additions()) | (heads if heads.isdisjoint(weights) else set())
+    problems = {
+        "missing": sorted(own.keys() - weights.keys() - initial),
+        "not in this model": sorted(weights.keys() - own.keys()),
+        "of another shape": sorted(n for n, w in weights.items() if n in own and own[n].shape != w.shape),
+    }
+    if found := [f"{len(keys)} {what}, such as {keys[0]}" for what, keys in problems.items() if keys]:
+        raise InputError(f"{init}: weights do not fit: {'; '.join(found)}. {advice(run.config, run.backbone)}")
     model.load_state_dict(weights, strict=False)
 
 

@@ -20,21 +20,27 @@ import numpy as np
 from mssts.core.errors import InputError
 from mssts.ytvis import run_length
 from mssts.ytvis.categories import ExpectedCategories
+from mssts.ytvis.file_kinds import FileKind, kind_of
 from mssts.ytvis.json_input import (
+    A_NAME,
     consume,
     garbage_collection_disabled,
     is_finite_number,
     is_id,
     is_integer,
+    is_name,
+    listed,
     missing_keys,
     parse_json,
     read_bytes,
+    shown,
 )
 from mssts.ytvis.masks import Polygons, TrackMasks
 from mssts.ytvis.problems import Notice, Problems
-from mssts.ytvis.tracks import Track, Video, check_frames, checked_masks
+from mssts.ytvis.tracks import MAX_SIDE, Track, Video, check_frames, checked_masks
 
-MAX_SIDE = 2**20  # pixels of a side, or frames
+MAX_LENGTH = 2**20  # frames of a video
+MAX_AREA = 10**10  # pixels: the reference evaluator ignores larger objects
 
 Truth = Literal["required", "optional", "absent"]
 CheckFrames = Callable[[list["FrameFile"], Problems], None]
@@ -52,6 +58,7 @@ class Layout:
         segmentations: Key of an annotation: one entry per frame.
         areas: Key of an annotation: one area per frame.
         still: Whether the last three hold one entry instead of a list.
+        kinds: Kinds of files that have this layout.
     """
 
     videos: str
@@ -60,6 +67,7 @@ class Layout:
     segmentations: str
     areas: str
     still: bool
+    kinds: tuple[FileKind, ...]
 
     def frames(self, value: Any) -> Any:
         """The value of one of the last three keys as a list with an entry per frame."""
@@ -73,6 +81,10 @@ class Layout:
         """The key of the segmentation of a frame, for messages."""
         return self.segmentations if self.still else f"{self.segmentations}[{frame}]"
 
+    def area_key(self, frame: int) -> str:
+        """The key of the area of a frame, for messages."""
+        return self.areas if self.still else f"{self.areas}[{frame}]"
+
     @property
     def description(self) -> str:
         """The kind of file, for messages."""
@@ -80,8 +92,12 @@ class Layout:
         return f"annotation file in {name} format ({self.videos}, categories, annotations)"
 
 
-VIDEOS = Layout("videos", "video_id", "file_names", "segmentations", "areas", still=False)
-STILLS = Layout("images", "image_id", "file_name", "segmentation", "area", still=True)
+VIDEOS = Layout(
+    "videos", "video_id", "file_names", "segmentations", "areas", still=False, kinds=(FileKind.YOUTUBE_VIS,)
+)
+STILLS = Layout(
+    "images", "image_id", "file_name", "segmentation", "area", still=True, kinds=(FileKind.COCO, FileKind.COCO_VIDEO)
+)
 
 
 class FrameFile(NamedTuple):
@@ -203,6 +219,9 @@ class _Reader:
     ) -> Annotations:
         """The annotations in the content of a file; its lists are emptied to release their memory."""
         layout, problems = self.layout, self.problems
+        kind = kind_of(content)
+        if kind is not None and kind not in layout.kinds:
+            raise InputError(f"{problems.source}: this is {kind.value}; expected the {layout.description}")
         keys = (layout.videos, "categories", "annotations")
         problem = missing_keys(content, keys if truth == "required" else keys[:2])
         if problem:
@@ -232,7 +251,7 @@ class _Reader:
         """What is built of each record of a list of the file, by id. build: returns None after a problem."""
         found: dict[int, T] = {}
         if not isinstance(records, list) or not records:
-            self.problems.add(key, f"found {records!r:.40}, expected a list with an entry")
+            self.problems.add(key, f"found {shown(records)}, expected a list with an entry")
             return found
         notice = f"several entries of {key} with the same id: the last one is used"
         for position, record in enumerate(consume(records)):
@@ -241,7 +260,7 @@ class _Reader:
             if problem:
                 self.problems.add(where, problem)
             elif not is_id(record["id"]):
-                self.problems.add(where, f"id: found {record['id']!r:.40}, expected an integer of at most 64 bits")
+                self.problems.add(where, f"id: found {shown(record['id'])}, expected an integer of at most 64 bits")
             elif record["id"] not in found or self.problems.tolerate(where, f"id {record['id']} occurs twice", notice):
                 found.pop(record["id"], None)
                 built = build(record, where)
@@ -255,16 +274,16 @@ class _Reader:
         if expected is not None:
             for problem in expected.differences(found):
                 self.problems.add("categories", problem)
-        repeated = sorted(name for name, count in Counter(found.values()).items() if count > 1)
-        for name in repeated:
+        repeated = {name for name, count in Counter(found.values()).items() if count > 1}
+        for name in sorted(repeated):
             notice = "category names that occur twice: shown with their id"
-            self.problems.tolerate("categories", f"name {name!r} occurs twice", notice)
+            self.problems.tolerate("categories", f"name {shown(name)} occurs twice", notice)
         return {key: f"{name} ({key})" if name in repeated else name for key, name in found.items()}
 
     def _category(self, record: dict[str, Any], where: str) -> str | None:
-        if isinstance(record["name"], str):
+        if is_name(record["name"]):
             return record["name"]
-        self.problems.add(where, f"name: found {record['name']!r:.40}, expected text")
+        self.problems.add(where, f"name: found {shown(record['name'])}, expected {A_NAME}")
         return None
 
     def _video(self, record: dict[str, Any], where: str) -> Video | None:
@@ -276,8 +295,9 @@ class _Reader:
             self.problems.add(where, f"missing length (and no {self.layout.file_names} from which to count the frames)")
             return None
         for key, number in numbers.items():
-            if not is_integer(number) or not 0 < number <= MAX_SIDE:
-                self.problems.add(where, f"{key}: found {number!r:.40}, expected an integer from 1 to {MAX_SIDE}")
+            largest = MAX_LENGTH if key == "length" else MAX_SIDE
+            if not is_integer(number) or not 0 < number <= largest:
+                self.problems.add(where, f"{key}: found {shown(number)}, expected an integer from 1 to {largest}")
                 return None
         length = numbers.get("length", len(names or ()))
         if names is not None and length != len(names):
@@ -294,8 +314,8 @@ class _Reader:
                 self.problems.add(where, f"missing {key}; needed to find the frames")
             return None
         names = self.layout.frames(record[key])
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-            message = f"{key}: found {record[key]!r:.60}, expected the names of the frames"
+        if not isinstance(names, list) or not names or not all(map(is_name, names)):
+            message = f"{key}: found {shown(record[key], 60)}, expected the names of the frames"
             self.problems.tolerate(where, message, f"{key} that are not a list of names: ignored")
             return None
         for name in names:
@@ -311,13 +331,25 @@ class _Reader:
                 self.problems.notice("annotations", "no annotations: all metrics are undefined")
             elif truth == "required" or records not in (None, []):
                 ending = "a split without public ground truth cannot be evaluated or trained on"
-                self.problems.add("annotations", f"found {records!r:.40}, expected a list with an entry; {ending}")
+                self.problems.add("annotations", f"found {shown(records)}, expected a list with an entry; {ending}")
             return (), ()
         keys = ("id", self.layout.video_id, "category_id", self.layout.segmentations)
         by_id = self._indexed(records, "annotations", keys, self._track)
+        if not self.problems.lines:
+            self._check_what_counts({track.category_id for track in by_id.values() if not track.crowd})
         if not self.problems.lenient:
             return by_id.values(), range(len(by_id))
         return self._reference_order(by_id)
+
+    def _check_what_counts(self, categories: set[int]) -> None:
+        """Record if metrics leave out some categories, or all. categories: those that have an object, crowds apart."""
+        if not categories:
+            message = "every object is a crowd (iscrowd: 1), and crowds do not count; expected an object that does"
+            self.problems.tolerate("annotations", message, "no object that counts: all metrics are undefined")
+            return
+        for key in sorted(self.categories.keys() - categories):
+            notice = "categories without an object that counts: the means over categories leave them out"
+            self.problems.notice(f"category {key}", notice)
 
     def _reference_order(self, by_id: dict[int, Track]) -> tuple[list[Track], list[int]]:
         """Tracks in the order of the reference evaluator: by video, then as in the file; and `Annotations.pooled`.
@@ -340,23 +372,25 @@ class _Reader:
             self._all_annotations.append((record["id"], number, category_id))
         video = self.videos.get(number) if is_integer(number) else None
         if video is None:
-            message = f"{self.layout.video_id}: found {number!r:.40}, which is not an id in {self.layout.videos}"
+            message = f"{self.layout.video_id}: found {shown(number)}, which is not an id in {self.layout.videos}"
             problems.tolerate(where, message, "annotations of unknown videos: ignored")
         known = is_integer(category_id) and category_id in self.categories
         if not known:
-            message = f"category_id: found {category_id!r:.40}, expected one of {list(self.categories)}"
+            message = f"category_id: found {shown(category_id)}, expected one of [{listed(self.categories)}]"
             problems.tolerate(where, message, "annotations of unknown categories: ignored")
         crowd = record.get("iscrowd", 0)
         if crowd not in (0, 1):
-            problems.add(where, f"iscrowd: found {crowd!r:.40}, expected 0 or 1")
+            problems.add(where, f"iscrowd: found {shown(crowd)}, expected 0 or 1")
         if record["id"] < 1:
             message = f"id: found {record['id']}, expected 1 or more (the reference evaluator treats id 0 as unmatched)"
             problems.tolerate(where, message, "annotations with an id below 1: a match to id 0 counts as wrong")
         attributes = self._attributes(record, where)
         segmentation = self._segmentation(record, video, where) if video is not None else None
-        if segmentation is None or not known:
+        if video is None or segmentation is None or not known:
             return None
-        area = self._area(record, segmentation, where)
+        if isinstance(segmentation, TrackMasks) and not segmentation.areas_T.any():
+            problems.notice(where, "objects without a pixel in any frame: no detection can match them")
+        area = self._area(record, segmentation, video, where)
         return Track(record["id"], number, category_id, bool(crowd), area, attributes, segmentation)
 
     def _attributes(self, record: dict[str, Any], where: str) -> dict[str, bool] | None:
@@ -368,6 +402,9 @@ class _Reader:
             self.problems.add(where, f"attributes: found {type(attributes).__name__}, expected an object")
             return None
         challenges = {name: value for name, value in attributes.items() if isinstance(value, bool)}
+        for name in challenges:
+            if not is_name(name):
+                self.problems.add(where, f"attributes: found the name {shown(name)}, expected {A_NAME}")
         if len(challenges) < len(attributes):
             count = len(attributes) - len(challenges)
             self.problems.notice(where, "attributes whose value is not true or false: ignored", count)
@@ -394,20 +431,40 @@ class _Reader:
             return None
         return checked_masks(masks, video, where, self.problems, layout.segmentation_key)
 
-    def _area(self, record: dict[str, Any], segmentation: TrackMasks | Polygons, where: str) -> float:
-        """Mean area in pixels of the frames in which it is not 0."""
-        key = self.layout.areas
-        if record.get(key) is None:
+    def _area(self, record: dict[str, Any], segmentation: TrackMasks | Polygons, video: Video, where: str) -> float:
+        """Mean in pixels of the areas that are neither null nor 0, as in the reference evaluator."""
+        layout, problems = self.layout, self.problems
+        if record.get(layout.areas) is None:
             return segmentation.mean_area
-        areas = self.layout.frames(record[key])
-        if not isinstance(areas, list) or not all(area is None or is_finite_number(area) for area in areas):
-            self.problems.add(where, f"{key}: expected a number or null for each frame")
+        areas = layout.frames(record[layout.areas])
+        if not isinstance(areas, list):
+            problems.add(
+                where, f"{layout.areas}: found {type(areas).__name__}, expected a list with a number per frame"
+            )
             return 0.0
-        present = [area for area in areas if area]
+        if len(areas) != video.length:
+            message = f"{layout.areas}: found {len(areas)} areas, but video {video.id} has {video.length} frames"
+            problems.tolerate(where, message, "areas without exactly one entry per frame: the mean of those there are")
+        pixels, before = video.height * video.width, len(problems.lines)
+        largest = MAX_AREA if problems.lenient else pixels
+        for frame, area in enumerate(areas):
+            if area is None:
+                continue
+            if not is_finite_number(area) or not 0 <= area <= largest:
+                expected = f"a number of pixels from 0 to {largest}, or null where the object is absent"
+                problems.add(where, f"{layout.area_key(frame)}: found {shown(area)}, expected {expected}")
+            elif area > pixels:
+                problems.notice(where, "areas larger than the frame: used as they are")
+        if isinstance(segmentation, TrackMasks):
+            for frame in np.flatnonzero(segmentation.areas_T[: len(areas)]).tolist():
+                if areas[frame] is None:
+                    message = f"{layout.area_key(frame)}: found null, but the object has a mask there"
+                    problems.tolerate(where, message, "areas that are null where the object has a mask: left out")
+        present = [area for area in areas if area] if len(problems.lines) == before else []
         return float(np.mean(present) if len(present) > 1 else sum(present))
 
 
 def _leaves_folder(name: str) -> bool:
     """Whether the path of a frame leads out of the folder of the images."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or name[1:2] == ":" or "\0" in name
+    return path.is_absolute() or ".." in path.parts or name[1:2] == ":"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from mssts.ytvis.json_input import shown
+
 MAX_LISTED = 6
 
 
@@ -36,7 +38,7 @@ class ExpectedCategories:
             if key not in found:
                 yield f"id {key} is missing; expected {name!r} ({self.dataset})"
             elif found[key] != name:
-                yield f"id {key} is {found[key]!r}, expected {name!r} ({self.dataset})"
+                yield f"id {key} is {shown(found[key])}, expected {name!r} ({self.dataset})"
         for key, name in found.items():
             if key not in self.names:
-                yield f"id {key} ({name!r}) does not belong to {self.dataset}"
+                yield f"id {key} ({shown(name)}) does not belong to {self.dataset}"

@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mssts.ytvis.json_input import shown
+
 _CONTINUES, _SIGN, _DIGIT, _MAX_DIGITS = 32, 16, 31, 6
 _MAX_RUN = 2**30  # longer than any frame; the sum of many does not overflow an int64
 _MAX_COORDINATE = 2**20
+_MAX_POLYGONS = 10_000  # of a frame: pycocotools joins them one by one
+_MAX_OUTLINE = 2**20  # pixels, of all polygons of a frame: pycocotools walks along it
 
 Counts = str | bytes | memoryview
 
@@ -56,8 +60,8 @@ def _form_problem(mask: Any, size: list[int]) -> str | None:
     if not isinstance(mask, dict):
         return f"found {type(mask).__name__}, expected null or an object with size and counts"
     found, counts = mask.get("size"), mask.get("counts")
-    if found != size and not (isinstance(found, tuple) and list(found) == size):
-        return f"size: found {found!r:.40}, expected {size} (height, width of the video)"
+    if not isinstance(found, list | tuple) or list(found) != size or not all(isinstance(side, int) for side in found):
+        return f"size: found {shown(found)}, expected {size} (height, width of the video)"
     if not isinstance(counts, Counts):
         kind = "no counts" if counts is None else f"counts of type {type(counts).__name__}"
         return f"found {kind}, expected a compressed run-length string (pycocotools.mask.encode)"
@@ -142,20 +146,32 @@ def from_annotation(segmentation: Any, height: int, width: int) -> tuple[Any, st
 
 def polygon_problem(polygons: list[Any]) -> str | None:
     """Message about the polygons of a frame; None if nothing is wrong."""
+    if len(polygons) > _MAX_POLYGONS:
+        return f"found {len(polygons)} polygons, expected at most {_MAX_POLYGONS} in a frame"
+    longest = 0.0  # the outlines are not longer
     for polygon in polygons:
         if (
             not isinstance(polygon, list)
             or len(polygon) < 6
             or len(polygon) % 2
             or not set(map(type, polygon)) <= {int, float}
-            or not -_MAX_COORDINATE <= min(polygon) <= max(polygon) <= _MAX_COORDINATE  # before isfinite: 10**400
+            or not -_MAX_COORDINATE <= (low := min(polygon)) <= (high := max(polygon)) <= _MAX_COORDINATE  # 10**400
             or not all(map(math.isfinite, polygon))
         ):
             return (
                 "polygon: expected a list of at least three finite x, y pairs [x1, y1, x2, y2, x3, y3, ...] in pixels "
                 f"(each at most {_MAX_COORDINATE})"
             )
+        longest += len(polygon) * (high - low)
+    if longest > _MAX_OUTLINE and sum(map(_outline, polygons)) > _MAX_OUTLINE:
+        return f"polygon: expected outlines of at most {_MAX_OUTLINE} pixels in a frame, together"
     return None
+
+
+def _outline(polygon: list[float]) -> float:
+    """Steps that pycocotools takes along a polygon, in pixels."""
+    points_N2 = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    return float(np.abs(points_N2 - np.roll(points_N2, 1, axis=0)).max(axis=1).sum())
 
 
 def draw_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> dict[str, Any]:

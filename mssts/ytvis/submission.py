@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import lzma
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,25 +10,29 @@ from typing import Any
 
 from mssts.core.errors import InputError
 from mssts.ytvis.annotations import VIDEOS, Annotations
+from mssts.ytvis.file_kinds import FileKind, kind_of
 from mssts.ytvis.json_input import (
     consume,
     garbage_collection_disabled,
     is_finite_number,
     is_integer,
+    listed,
     missing_keys,
     parse_json,
     read_bytes,
+    shown,
 )
 from mssts.ytvis.masks import TrackMasks
 from mssts.ytvis.problems import Notice, Problems
 from mssts.ytvis.tracks import check_frames, checked_masks
+from mssts.ytvis.zip_input import unzipped
 
 WHAT = "list of predictions in the YouTube-VIS submission format (video_id, category_id, score, segmentations)"
 ZIPPED = "results.json"
 MAX_DETECTIONS = 100
 KEYS = ("video_id", "category_id", "score", "segmentations")
 RULES = (
-    f"a zip with {ZIPPED} at its root, or that JSON file; UTF-8",
+    f"a zip with {ZIPPED} at its root and nothing else, or that JSON file; UTF-8 without a byte order mark",
     "a list of objects, each with video_id, category_id, score and segmentations",
     "video_id: an id of the split's videos; category_id: an id of the dataset's categories; both integers",
     "score: a finite number",
@@ -136,8 +136,8 @@ def check_submission(path: Path, annotations: Annotations) -> tuple[list[str], l
 def _content(path: Path) -> list[Any]:
     """The list in a JSON file or in the zip around it. Raises InputError."""
     text = read_bytes(path, WHAT)
-    if zipfile.is_zipfile(io.BytesIO(text)):
-        text = _unzipped(path, text)
+    if text.startswith(b"PK"):
+        text = unzipped(text, ZIPPED, str(path))
     elif path.suffix == ".zip":
         raise InputError(f"{path}: not a zip file; zip {ZIPPED} again")
     content = parse_json(text, path, WHAT)
@@ -145,18 +145,10 @@ def _content(path: Path) -> list[Any]:
     return content
 
 
-def _unzipped(path: Path, text: bytes) -> bytes:
-    try:
-        with zipfile.ZipFile(io.BytesIO(text)) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
-            if names != [ZIPPED]:
-                raise InputError(f"{path}: the zip holds {names}, expected {ZIPPED} at its root and nothing else")
-            return archive.read(ZIPPED)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
-        raise InputError(f"{path}: damaged zip: {error}; zip {ZIPPED} again") from None
-
-
 def _check_list(content: Any, source: str) -> None:
+    kind = kind_of(content)
+    if kind is not None and kind is not FileKind.SUBMISSION:
+        raise InputError(f"{source}: this is {kind.value}; expected the {WHAT}")
     if not isinstance(content, list):
         raise InputError(f"{source}: found {type(content).__name__} at the top, expected the {WHAT}")
 
@@ -192,11 +184,11 @@ def _prediction(record: Any, index: int, annotations: Annotations, problems: Pro
     video = annotations.videos.get(video_id) if is_integer(video_id) else None
     if video is None:
         expected = f"not one of the {len(annotations.videos)} video ids of the annotations"
-        problems.add(where, f"video_id: found {video_id!r:.40}, which is {expected}")
+        problems.add(where, f"video_id: found {shown(video_id)}, which is {expected}")
     known = is_integer(category_id) and category_id in annotations.categories
     if not known:
-        existing = ", ".join(f"{identifier} ({name})" for identifier, name in annotations.categories.items())
-        message = f"category_id: found {category_id!r:.40}, expected one of {existing}"
+        existing = listed(f"{identifier} ({name})" for identifier, name in annotations.categories.items())
+        message = f"category_id: found {shown(category_id)}, expected one of {existing}"
         problems.tolerate(where, message, "predictions of unknown categories: ignored")
     _check_score(score, where, problems)
     if video is not None:
@@ -217,7 +209,7 @@ def _prediction(record: Any, index: int, annotations: Annotations, problems: Pro
 def _check_score(score: Any, where: str, problems: Problems) -> None:
     if is_finite_number(score):
         return
-    message = f"score: found {score!r:.40}, expected a finite number"
+    message = f"score: found {shown(score)}, expected a finite number"
     if isinstance(score, float | bool):
         problems.tolerate(where, message, "scores that are not finite: NaN is ranked last")
     else:

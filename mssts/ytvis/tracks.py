@@ -10,6 +10,7 @@ from mssts.ytvis import run_length
 from mssts.ytvis.masks import Polygons, TrackMasks, irregular_track, read_track
 from mssts.ytvis.problems import Problems
 
+MAX_SIDE = 2**14  # pixels; sizes of masks are computed in 32 bits by pycocotools
 LENGTH_MISMATCH = "tracks without exactly one entry per frame: two tracks are compared up to the end of the shorter one"
 SIZE_MISMATCH = "masks whose size is not that of the video: frames with masks of two sizes count as empty"
 
@@ -107,5 +108,7 @@ def checked_masks(
 def _named_size(mask: Any) -> list[int] | None:
     """The valid `size` that a run-length mask names, else None."""
     size = mask.get("size") if isinstance(mask, dict) else None
-    valid = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    valid = (
+        isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side <= MAX_SIDE for side in size)
+    )
     return size if valid else None

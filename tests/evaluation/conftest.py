@@ -18,12 +18,12 @@ __all__ = ["each_reader"]
 class Case(cases.Case):
     """A case and what its evaluation gives."""
 
-    def records(self, attributes: dict[int, dict[str, bool]] | None = None) -> MatchRecords:
-        truth = parse_annotations(self.content)
+    def records(self, attributes: dict[int, dict[str, bool]] | None = None, lenient: bool = False) -> MatchRecords:
+        truth = parse_annotations(self.content, lenient=lenient)
         return match(truth, parse_submission(self.predictions, truth).predictions, attributes)
 
-    def numbers(self) -> dict[str, float | None]:
-        records = self.records()
+    def numbers(self, lenient: bool = False) -> dict[str, float | None]:
+        records = self.records(lenient=lenient)
         return coco_metrics(records, records.categories)
 
     def agnostic_numbers(self) -> dict[str, float | None]:

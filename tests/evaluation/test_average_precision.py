@@ -102,19 +102,20 @@ def test_detections_on_a_crowd_are_ignored(new_case):
 
 
 def test_a_crowd_alone_leaves_all_numbers_undefined(new_case):
-    assert set(new_case().video().instance(LEFT, crowd=1).predict(LEFT).numbers().values()) == {None}
+    case = new_case().video().instance(LEFT, crowd=1).predict(LEFT)
+    assert set(case.numbers(lenient=True).values()) == {None}
 
 
 def test_the_area_range_is_that_of_the_files_areas(new_case):
     case = new_case().video(1, 3).instance(LEFT, LEFT, None, areas=[150**2, 0, None]).predict(LEFT, LEFT, None)
-    numbers = case.numbers()
+    numbers = case.numbers(lenient=True)  # the area is larger than the frame
     assert numbers["AP_small"] is None
     assert (numbers["AP"], numbers["AP_medium"]) == pytest.approx((1, 1))
 
 
 def test_an_unmatched_detection_outside_the_area_range_is_ignored_there(new_case):
     case = new_case().video().instance(LEFT, areas=[150**2]).predict(RIGHT, score=0.9).predict(LEFT, score=0.8)
-    numbers = case.numbers()
+    numbers = case.numbers(lenient=True)  # the area is larger than the frame
     assert (numbers["AP"], numbers["AP_medium"]) == pytest.approx((0.5, 1))
 
 

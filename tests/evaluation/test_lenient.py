@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from mssts.cli import app
 from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import coco_metrics
+from mssts.evaluation.errors import error_gains
 from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.matching import match
 from mssts.ytvis.annotations import parse_annotations
@@ -153,6 +154,77 @@ def test_an_empty_list_and_predictions_beyond_the_hundredth_give_a_warning(new_c
     for _ in range(103):
         case.predict(LEFT)
     assert lenient_numbers(case)[1] == {"predictions beyond the top 100 of a video and category": 3}
+
+
+def areas(*values):
+    return lambda case: case.content["annotations"][0].update(areas=list(values))
+
+
+TOLERATED_AREAS = {
+    "one short": (areas(150**2), "areas without exactly one entry per frame", "AP_medium"),
+    "one too many": (areas(150**2, 0, 150**2), "areas without exactly one entry per frame", "AP_medium"),
+    "none": (areas(), "areas without exactly one entry per frame", "AP_small"),
+    "null where the object is visible": (areas(150**2, None), "areas that are null where the object", "AP_medium"),
+    "null everywhere": (areas(None, None), "areas that are null where the object has a mask", "AP_small"),
+    "larger than the frame": (areas(300**2, 300**2), "areas larger than the frame", "AP_large"),
+}
+
+
+@pytest.mark.parametrize("name", TOLERATED_AREAS)
+def test_the_mean_of_the_areas_in_the_file_decides_the_area_range(new_case, name):
+    change, notice, defined = TOLERATED_AREAS[name]
+    case = new_case().video(1, 2).instance(LEFT, LEFT).predict(LEFT, LEFT)
+    change(case)
+    assert refused(case, "annotations[0]: areas")
+    numbers, notices = lenient_numbers(case)
+    assert notice in " ".join(notices)
+    assert [size for size in ("AP_small", "AP_medium", "AP_large") if numbers[size] is not None] == [defined]
+    assert numbers["AP"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("area", [-1, -0.5, float("nan"), float("inf"), 1e11, 10**30, True, "50", [50], {}])
+def test_areas_that_would_undefine_every_metric_are_refused_even_leniently(new_case, area):
+    case = new_case().video(1, 2).instance(LEFT, LEFT, areas=[50, area]).predict(LEFT, LEFT)
+    for lenient in (False, True):
+        with pytest.raises(
+            InputError, match=r"annotations\[0\]: areas\[1\]: found .*, expected a number of pixels from 0"
+        ):
+            parse_annotations(case.content, lenient=lenient)
+
+
+def test_all_numbers_are_undefined_if_every_object_is_a_crowd(new_case):
+    case = new_case(2).video().instance(LEFT, crowd=1).instance(RIGHT, category=2, crowd=1).predict(LEFT)
+    assert refused(case, "annotations: every object is a crowd")
+    numbers, notices = lenient_numbers(case)
+    assert set(numbers.values()) == {None}
+    assert notices == {"no object that counts": 1}
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_what_silently_moves_the_metrics_is_counted(new_case, lenient):
+    case = new_case(4).video(1, 2).instance(LEFT, LEFT).instance(LEFT, None, category=2, crowd=1)
+    case.instance(None, None, category=4).predict(LEFT, LEFT)
+    notices = parse_annotations(case.content, lenient=lenient).notices
+    assert {(notice.what.partition(":")[0], notice.count, notice.first) for notice in notices} == {
+        ("objects without a pixel in any frame", 1, "annotations[2]"),
+        ("categories without an object that counts", 2, "category 2"),
+    }
+
+
+@pytest.mark.parametrize("repeated", [2, 3])
+def test_gains_of_a_repeated_annotation_id_are_those_of_several_objects(new_case, repeated):
+    case = new_case(2).video()
+    for _ in range(repeated):
+        case.instance(LEFT, id=1)
+    for score in (0.9, 0.8, 0.7):
+        case.predict(LEFT, score=score)
+    case.predict(LEFT, category=2)
+    truth = parse_annotations(case.content, lenient=True)
+    predictions = parse_submission(case.predictions, truth, lenient=True).predictions
+    gains = error_gains(truth, predictions, match(truth, predictions))
+    assert gains["missed"]["count"] == 0
+    assert gains["spurious"]["count"] == 3 - repeated
+    assert gains["classification"] == {"AP": 0, "AP50": 0, "count": 1}
 
 
 def test_damaged_runs_are_refused_even_leniently(new_case):

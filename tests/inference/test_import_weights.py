@@ -20,7 +20,8 @@ from mssts.data.datasets import entry
 from mssts.inference.import_weights import import_weights
 from mssts.inference.predict import load_run_model, video_results
 from mssts.models import build_model
-from mssts.training.run import load_shared_weights
+from mssts.training.record import TrainingRun
+from mssts.training.run import load_start
 from tests.models.data import fill
 
 DATA = Path(__file__).parents[1] / "models" / "data"
@@ -58,6 +59,11 @@ def saved(tmp_path, state):
     return tmp_path / "public.pth"
 
 
+def training(config):
+    """A training of the baseline that may start from an imported checkpoint."""
+    return TrainingRun("train", "paper-2021", "ytvis2021", "resnet50", "baseline", 1, 1, config)
+
+
 def test_imported_weights_give_the_public_outputs(imported):
     model = mssts.load_model(imported)
     assert not model.training
@@ -88,13 +94,13 @@ def test_a_head_by_category_name_fits_training_on_another_year(tmp_path):
     state, rows = light_state(), torch.randn(42, 256)
     state["detr.class_embed.0.weight"] = rows
     import_weights(saved(tmp_path, state), tmp_path / "ours.pt", class_head="ytvis2021")
-    model, _, categories = load_run_model(tmp_path / "ours.pt")
+    model, config, categories = load_run_model(tmp_path / "ours.pt")
     assert tuple(categories) == entry("ytvis2021").categories
     ids_2019 = {name: number for number, name in entry("ytvis2019").categories}
     for logit, (_, name) in enumerate(categories):
         expected = rows[ids_2019[name]] if name in ids_2019 else torch.zeros(256)
         torch.testing.assert_close(model.class_heads[0].weight[logit].detach(), expected)
-    load_shared_weights(model, tmp_path / "ours.pt", entry("ytvis2021").categories)
+    load_start(model, tmp_path / "ours.pt", training(config), entry("ytvis2021").categories)
 
 
 def test_a_coco_head_is_taken_by_the_corrected_map(tmp_path):
@@ -116,7 +122,7 @@ def test_weights_without_a_class_head_are_a_start_for_training_only(tmp_path):
         mssts.load_model(tmp_path / "ours.pt")
     config = Config.model_validate_json(torch.load(tmp_path / "ours.pt", weights_only=True)["config"])
     model = build_model(config.model, "resnet50", 40)
-    load_shared_weights(model, tmp_path / "ours.pt", entry("ytvis2021").categories)
+    load_start(model, tmp_path / "ours.pt", training(config), entry("ytvis2021").categories)
     assert not model.decoder.query_embedding.any()  # taken
     assert model.class_heads[0].weight.any()  # its own
 

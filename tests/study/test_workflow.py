@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mssts.config import PRETRAIN, TRAIN
+from mssts.config import PRETRAIN, TRAIN, canonical, digest, resolve
+from mssts.core.checkpoint import save_checkpoint
 from mssts.core.errors import InputError
 from mssts.study import workflow
+from mssts.study.matrix import planned_runs
+from mssts.study.plan import jobs
 from mssts.study.resolve import ResolvedStudy, load_study
 
 RUNS = Path("results/smoke/synthvis/tiny")
@@ -23,12 +26,12 @@ RUNS = Path("results/smoke/synthvis/tiny")
 def changed(root, tmp_path):
     """A function that resolves study `smoke` with other content, and its scale with other keys of `train`."""
 
-    def resolve(train: str = "", **content) -> ResolvedStudy:
+    def resolve(train: str = "", replace: tuple[str, str] = ("", ""), **content) -> ResolvedStudy:
         ablations = shutil.copytree(root / "ablations", tmp_path / "ablations")
         study = ablations / "studies/smoke.yaml"
         study.write_text(yaml.safe_dump(yaml.safe_load(study.read_text()) | content))
         path = ablations / "scales/smoke.yaml"
-        path.write_text(path.read_text().replace("\ntrain: {", f"\ntrain: {{{train}"))
+        path.write_text(path.read_text().replace("\ntrain: {", f"\ntrain: {{{train}").replace(*replace))
         return load_study("smoke", ablations)
 
     return resolve
@@ -46,15 +49,86 @@ def test_every_run_and_split_has_its_files(changed):
 def test_a_training_starts_from_the_pretraining_of_its_seed(changed):
     study = changed()
     start = workflow.initial_checkpoint(study, "synthvis", "tiny", "baseline", 5)
-    assert start == RUNS / "pretrain" / f"seed{(5 - 1) // study.baseline.train.seeds_per_pretraining + 1}/checkpoint.pt"
+    number = (5 - 1) // study.baseline.train.seeds_per_pretraining + 1
+    assert start == [RUNS / f"pretrain/seed{number}/checkpoint.pt"]
 
 
 def test_a_named_checkpoint_takes_the_place_of_the_pretraining(changed):
     study = changed(train="init: weights/own.pt, ")
-    assert workflow.initial_checkpoint(study, "synthvis", "tiny", "baseline", 5) == Path("weights/own.pt")
+    assert workflow.initial_checkpoint(study, "synthvis", "tiny", "baseline", 5) == [Path("weights/own.pt")]
     assert not any("pretrain" in path.parts for path in workflow.files_of_runs(study, "run.json"))
     with pytest.raises(InputError, match=r"weights/own\.pt: no such checkpoint"):
         workflow.check_inputs(study)
+
+
+MIXED = "init: {resnet50: weights/own.pt, resnet101: none, swin_l: imagenet, tiny: pretrain}, "
+MIXED_BACKBONES = ["resnet50", "resnet101", "swin_l", "tiny"]
+
+
+def test_each_backbone_may_have_a_start_of_its_own(changed):
+    study = changed(train=MIXED, backbones=MIXED_BACKBONES, seeds=[1, 4])
+    starts = {name: workflow.initial_checkpoint(study, "synthvis", name, "baseline", 4) for name in MIXED_BACKBONES}
+    pretrained = Path("results/smoke/synthvis/tiny/pretrain/seed2/checkpoint.pt")
+    assert starts == {"resnet50": [Path("weights/own.pt")], "resnet101": [], "swin_l": [], "tiny": [pretrained]}
+    runs = planned_runs(study)
+    assert [(run.backbone, run.seed) for run in runs if run.variant == PRETRAIN] == [("tiny", 1), ("tiny", 2)]
+    assert jobs(study)["pretrain"] == 2 and jobs(study)["train"] == 4 * 2 * 2
+    assert [study.training("synthvis", name, "baseline", 1).start for name in MIXED_BACKBONES] == [
+        "weights/own.pt", "none", "imagenet", "pretrain"
+    ]  # fmt: skip
+
+
+def test_a_run_does_not_depend_on_the_starts_of_other_backbones(changed):
+    study = changed(train=MIXED, backbones=["tiny", "resnet101"])
+    assert digest(study.run_config("baseline", "tiny")) == digest(resolve("smoke"))
+    assert digest(study.run_config("baseline", "resnet101")) != digest(resolve("smoke"))
+
+
+@pytest.mark.parametrize("init", ["none", "imagenet"])
+def test_a_study_that_needs_no_checkpoint_has_no_pretraining(changed, init):
+    study = changed(train=f"init: {init}, ")
+    workflow.check_inputs(study)
+    assert not any("pretrain" in path.parts for path in workflow.files_of_runs(study, "run.json"))
+    assert workflow.initial_checkpoint(study, "synthvis", "tiny", "baseline", 5) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "complaint"),
+    [
+        ("init: {resnet50: none}, ", r"train\.init: found no start for tiny in"),
+        ("init: {tiny: 3}, ", r"train\.init.*found 3"),
+        ("init: {tiny: }, ", r"train\.init.*found None"),
+        ("init: '', ", r"train\.init.*found ''"),
+        ("init: [none], ", r"train\.init.*found \['none'\]"),
+    ],
+)
+def test_a_start_that_is_none_is_refused_when_the_study_is_loaded(changed, train, complaint):
+    with pytest.raises(InputError, match=complaint):
+        changed(train=train)
+
+
+def test_imagenet_needs_weights_of_the_backbone(changed, root, tmp_path):
+    random = "pretrain: {backbone_weights: random, "
+    with pytest.raises(InputError, match=r"found imagenet, but pretrain\.backbone_weights is random"):
+        changed(train="init: imagenet, ", replace=("pretrain: {", random))
+
+
+@pytest.mark.parametrize(("saved", "model_changes", "complaint"), [
+    ("resnet50", {}, "is of backbone resnet50, but the model has tiny"),
+    ("tiny", {"heads": 2}, "is of another architecture than this model: model.heads 2, not 4"),
+    ("tiny", {}, None),
+])  # fmt: skip
+def test_a_start_that_does_not_fit_is_found_before_any_job(changed, tmp_path, saved, model_changes, complaint):
+    path = tmp_path / "own.pt"
+    config = resolve("smoke")
+    config = config.model_copy(update={"model": config.model.model_copy(update=model_changes)})
+    save_checkpoint(path, {"backbone": saved, "config": canonical(config), "model": {}, "categories": []})
+    study = changed(train=f"init: {path}, ")
+    if complaint is None:
+        workflow.check_inputs(study)
+    else:
+        with pytest.raises(InputError, match=f"train.init: {path}: {complaint}"):
+            workflow.check_inputs(study)
 
 
 def test_other_methods_need_their_results(changed, tmp_path):

@@ -26,20 +26,20 @@ def main(devices: int, precision: str, steps: int, recompute: bool, data: Path, 
     tree["train"]["batch_clips"] = 4
     tree["execution"] |= {"devices": devices, "clips_per_device": 1, "checkpoint_encoder": recompute}
     config = Config.model_validate(tree)
-    fabric = start_fabric("cpu", precision, devices)
-    torch.set_num_threads(1)
-    generators = Generators.from_seed("train", 1)
-    clips = ClipDataset(split_annotations("synthvis", data, "train"), 3, config.data)
-    model = build_model(config.model, "tiny", len(clips.categories), generators.model)
-    progress = TrainingProgress("spread", output)
-    run = TrainingRun("train", "smoke", "synthvis", "tiny", "ms_sts_temporal_fgbg", 1, 1, config)
-    trainer = Trainer(fabric, model, run, generators, progress)
-    clips_at_once, own = trainer.micro_batches.clips, trainer.micro_batches.own
-    batches = iter(ClipLoader(clips, 4, steps, generators.clips, 32, micro_batch_clips=clips_at_once, firsts=own))
-    losses = [trainer.step(step, [next(batches) for _ in own])[0] for step in range(steps)]
-    weights = {key: value.double().sum().item() for key, value in model.state_dict().items()}
-    if fabric.is_global_zero:
-        output.write_text(json.dumps({"losses": losses, "weights": weights}))
+    with start_fabric("cpu", precision, devices) as fabric:
+        torch.set_num_threads(1)
+        generators = Generators.from_seed("train", 1)
+        clips = ClipDataset(split_annotations("synthvis", data, "train"), 3, config.data)
+        model = build_model(config.model, "tiny", len(clips.categories), generators.model)
+        progress = TrainingProgress("spread", output)
+        run = TrainingRun("train", "smoke", "synthvis", "tiny", "ms_sts_temporal_fgbg", 1, 1, config)
+        trainer = Trainer(fabric, model, run, generators, progress)
+        clips_at_once, own = trainer.micro_batches.clips, trainer.micro_batches.own
+        batches = iter(ClipLoader(clips, 4, steps, generators.clips, 32, micro_batch_clips=clips_at_once, firsts=own))
+        losses = [trainer.step(step, [next(batches) for _ in own])[0] for step in range(steps)]
+        weights = {key: value.double().sum().item() for key, value in model.state_dict().items()}
+        if fabric.is_global_zero:
+            output.write_text(json.dumps({"losses": losses, "weights": weights}))
 
 
 if __name__ == "__main__":

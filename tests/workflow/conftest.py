@@ -28,7 +28,10 @@ files = {
     "evaluate": [output, output.with_name("matches.npz")],
     "document": [output],
 }
-for file in files.get(stage, [study / name for name in files_of_step(stage)]):
+files = files.get(stage, [study / name for name in files_of_step(stage)])
+if left := [str(file) for file in files if file.exists()]:
+    sys.exit(f"outputs of the job before: {left}")
+for file in files:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("done")
 """

@@ -10,6 +10,8 @@ import zipfile
 import pytest
 import yaml
 
+from mssts.config import canonical, resolve
+from mssts.core.checkpoint import save_checkpoint
 from tests.data import fake_youtube_vis as fake
 from tests.data.test_training import write_coco
 
@@ -102,13 +104,22 @@ def test_the_official_protocol_makes_zips_and_no_number(snakemake, sources):
 def test_a_checkpoint_of_ones_own_takes_the_place_of_the_coco_stage(snakemake, sources):
     bring(sources, "ytvis2021")
     scale = sources / "ablations/scales/paper-2021.yaml"
-    scale.write_text(scale.read_text().replace("init: pretrain", "init: weights/seqformer.pt"))
+    starts = "{resnet50: weights/seqformer.pt, resnet101: none, swin_l: imagenet}"
+    scale.write_text(scale.read_text().replace("init: pretrain", f"init: {starts}"))
     run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2021")
     assert run.returncode != 0 and "weights/seqformer.pt: no such checkpoint" in run.stdout
     (sources / "weights").mkdir()
-    (sources / "weights/seqformer.pt").write_text("")
+    values = {"config": canonical(resolve("paper-2021")), "model": {}, "categories": []}
+    save_checkpoint(sources / "weights/seqformer.pt", values | {"backbone": "resnet101"})
     run = snakemake(sources, "-n", "--cores", "1", "--config", "study=paper-2021")
+    assert run.returncode != 0 and "seqformer.pt: is of backbone resnet101, but the model has resnet50" in run.stdout
+    save_checkpoint(sources / "weights/seqformer.pt", values | {"backbone": "resnet50"})
+    run = snakemake(sources, "-n", "-p", "--cores", "1", "--config", "study=paper-2021")
     assert run.returncode == 0, run.stdout
+    commands = [line for line in run.stdout.splitlines() if "mssts train " in line]
+    named = {(line.split("--backbone ")[1].split()[0], "--init weights/seqformer.pt " in line) for line in commands}
+    assert named == {("resnet50", True), ("resnet101", False), ("swin_l", False)}
+    assert sum("--init" in line for line in commands) * 3 == len(commands)
     jobs = listed(run.stdout)
     assert "pretrain" not in jobs and jobs["prepare_coco"] == 1  # for the joint training
 

@@ -107,6 +107,15 @@ def test_another_study_reruns_the_document_and_shares_the_runs(clone, rerun):
     assert jobs["document"] == ["reports/table.pdf"]
 
 
+@pytest.mark.parametrize("rule", ["pretrain", "train"])
+def test_a_training_that_runs_again_finds_no_file_of_the_last_one(clone, snakemake, rule):
+    """It would take a finished run for its own, and do nothing."""
+    output = f"results/smoke/synthvis/tiny/{'pretrain' if rule == 'pretrain' else 'baseline'}/seed1/checkpoint.pt"
+    run = snakemake(clone, "--cores", "1", "--config", "study=smoke", "--forcerun", rule, "--", output)
+    assert run.returncode == 0, run.stdout
+    assert "1 of 1 steps (100%) done" in run.stdout, run.stdout
+
+
 def test_a_lost_file_is_made_again_alone(clone, rerun):
     lost = "results/smoke/synthvis/tiny/baseline/seed1/valid/predictions.json"
     (clone / lost).unlink()

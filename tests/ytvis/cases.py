@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,18 @@ class Case:
         masks = [rectangle(box) for box in boxes]
         self.predictions.append({"video_id": video, "category_id": category, "score": score, "segmentations": masks})
         return self
+
+
+def set_in(*path_and_value: Any) -> Callable[[Any], None]:
+    """A change of a file's content: the keys that lead to a place in it, then the value to put there."""
+    *path, last, value = path_and_value
+
+    def change(content: Any) -> None:
+        for key in path:
+            content = content[key]
+        content[last] = value
+
+    return change
 
 
 def random_masks(rng: np.random.Generator, height: int, width: int, frames: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from pycocotools import mask as coco_mask
 from mssts.core.errors import InputError
 from mssts.data.datasets import VideoSplit, expected_categories
 from mssts.ytvis.annotations import STILLS, VIDEOS, parse_annotations, read_annotations
+from tests.ytvis.cases import set_in
 
 NAMES = ["disc", "square", "triangle", "cross", "ring"]
 
@@ -30,17 +31,6 @@ def read(tmp_path, found, layout=VIDEOS):
     (tmp_path / "a.json").write_text(text)
     expected = expected_categories("synthvis")
     return read_annotations(tmp_path / "a.json", layout=layout, expected=expected, image_root=tmp_path)
-
-
-def set_in(*path_and_value):
-    *path, last, value = path_and_value
-
-    def change(found):
-        for key in path:
-            found = found[key]
-        found[last] = value
-
-    return change
 
 
 POISON = {
@@ -150,7 +140,8 @@ def test_stills_are_read_as_videos_of_one_frame(tmp_path):
     found = content()
     image = {"id": 7, "height": 4, "width": 6, "file_name": "0.jpg"}
     item = {"id": 1, "image_id": 7, "category_id": 5, "iscrowd": 1, "segmentation": [[2, 1, 4, 1, 4, 3]]}
-    found = {"images": [image], "categories": found["categories"], "annotations": [item]}
+    single = item | {"id": 2, "iscrowd": 0}
+    found = {"images": [image], "categories": found["categories"], "annotations": [item, single]}
     annotations = read(tmp_path, found, STILLS)
     assert annotations.videos[7].length == 1 and annotations.tracks[0].crowd
     item["segmentation"] = None

@@ -82,7 +82,9 @@ def variant_of(wildcards):
 
 def reads_stage(stage):
     """Canonical text of the config sections that a stage reads, of the job's own variant: a change re-runs the job."""
-    return lambda wildcards: canonical(STUDY.config(variant_of(wildcards)), STAGE_SECTIONS[stage])
+    return lambda wildcards: canonical(
+        STUDY.run_config(variant_of(wildcards), wildcards.backbone), STAGE_SECTIONS[stage]
+    )
 
 
 def data_dir(wildcards):
@@ -117,7 +119,7 @@ def annotations(wildcards):
 
 
 def initial_checkpoint(wildcards):
-    """The checkpoint that the job starts from."""
+    """The checkpoint that the job starts from; none for random weights and for those of ImageNet."""
     dataset, backbone, variant, seed = (getattr(wildcards, key) for key in ("dataset", "backbone", "variant", "seed"))
     return study_files.initial_checkpoint(STUDY, dataset, backbone, variant, int(seed))
 

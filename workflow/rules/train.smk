@@ -48,8 +48,9 @@ rule train:
     params:
         data=subpath(input.data, parent=True),
         run=subpath(output.checkpoint, parent=True),
+        init=lambda wildcards, input: ["--init", *input.init] if input.init else [],
         reads=reads_stage(TRAIN),
     shell:
         "python -m mssts train --study $MSSTS_STUDY --dataset {wildcards.dataset} "
         "--backbone {wildcards.backbone} --variant {wildcards.variant} --seed {wildcards.seed} "
-        "--data {params.data} --init {input.init} --output {params.run} 2> >(tee {log} >&2)"
+        "--data {params.data} {params.init:q} --output {params.run} 2> >(tee {log} >&2)"

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from mssts.config import PRETRAIN
 from mssts.core.csv_files import NO_VALUE, NOT_RUN
 from mssts.report.parts import Table
+from mssts.study.matrix import Run
+from mssts.study.resolve import ResolvedStudy
 from mssts.study.runs import StudyRuns
+from mssts.training.start import WITHOUT_CHECKPOINT
 
 NOTE = (
     "What made each row: commit of the code, digest of the resolved configuration, fingerprint of the data (+ that of "
-    "COCO where its images were used), first digits of the checkpoint's SHA-256, and the pre-training seed that it "
-    "started from."
+    "COCO where its images were used), what the training started from (the seed of its pre-training; the backbone's "
+    "weights of ImageNet; none; or the first digits of a named checkpoint's SHA-256), and those of its own checkpoint."
 )
 
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
     """One row per run. A run of another commit than most is marked in the column `note`."""
     rows = []
-    pretrained = any(run.variant == PRETRAIN for run in runs.runs)  # else they start from a checkpoint that is named
     for run in runs.runs:
         record = run.record
         if record is None:
@@ -27,11 +31,20 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
             continue
         note = "" if record["commit"] == runs.commit else f"another commit than most ({runs.commit})"
         data = " + ".join([record["data_fingerprint"], *filter(None, [record.get("coco_fingerprint")])])
-        start = str(record["pretrain_seed"]) if pretrained and run.variant != PRETRAIN else NO_VALUE
-        made_by = [record["commit"], record["config_digest"], data, start]
+        made_by = [record["commit"], record["config_digest"], data, _start(runs.study, run, record)]
         rows.append([run.name, *made_by, record["checkpoint_sha256"][:12], str(record["parameters"]), note])
-    columns = ["commit", "config_digest", "data_fingerprint", "pretrain_seed", "checkpoint", "parameters", "note"]
+    columns = ["commit", "config_digest", "data_fingerprint", "start", "checkpoint", "parameters", "note"]
     return pd.DataFrame(rows, columns=["run", *columns])
+
+
+def _start(study: ResolvedStudy, run: Run, record: dict[str, Any]) -> str:
+    """What the run started from, in one or two words."""
+    if run.variant == PRETRAIN:
+        return NO_VALUE
+    start = study.configs[run.variant].train.start(run.backbone)
+    if start == PRETRAIN:
+        return f"{PRETRAIN} {record['pretrain_seed']}"
+    return start if start in WITHOUT_CHECKPOINT else record["initial_checkpoint_sha256"][:12]
 
 
 def parts(runs: StudyRuns) -> list[Table]:
