@@ -47,14 +47,14 @@ def ground_truth(case: Case) -> None:
     if prepared is None:
         Path("empty.json").write_text("[]")
         split = case.evaluate(YTVIS / "local_valid.json", Path("empty.json"), *NAMED)
-        config = load_study(STUDY).baseline
+        training = case.read("training clips", lambda: _read_clips("ytvis2019", YTVIS))
+        case.agree(prepare=None, evaluate_local_split=split, training=training)
 
-        def train() -> None:
-            clips = training_clips("ytvis2019", YTVIS, config)
-            for index in range(min(len(clips), 8)):
-                clips.clip(index, np.random.default_rng(index))
 
-        case.agree(prepare=None, evaluate_local_split=split, training=case.read("training clips", train))
+def _read_clips(dataset: str, directory: Path) -> None:
+    clips = training_clips(dataset, directory, load_study(STUDY).baseline)
+    for index in range(len(clips)):
+        clips.clip(index, np.random.default_rng(index))
 
 
 def submission(case: Case, path: Path = PREDICTIONS) -> None:
@@ -164,17 +164,14 @@ def public_weights(case: Case) -> None:
 def digest(case: Case) -> None:
     """Files that differ from their recorded digest: prediction, training."""
     case.command(*PREPARE)
-    config = load_study(STUDY).baseline
     train = (*TRAIN, "--output", "trained")
     readers: dict[Path, Callable[[], str | None]] = {
         CHECKPOINT: lambda: case.command(*case.rng.choice([PREDICT, train])),
         SYNTHVIS / "valid.json": lambda: case.command(*PREDICT),
         SYNTHVIS / "valid/JPEGImages": lambda: case.command(*PREDICT),
         SYNTHVIS / "train.json": lambda: case.command(*train),
-        SYNTHVIS / "train/JPEGImages": lambda: case.command(*train),
-        YTVIS / "local_train.json": lambda: case.read(
-            "training clips", lambda: training_clips("ytvis2019", YTVIS, config)
-        ),
+        SYNTHVIS / "train/JPEGImages": lambda: case.read("clips", lambda: _read_clips("synthvis", SYNTHVIS)),
+        YTVIS / "local_train.json": lambda: case.read("clips", lambda: _read_clips("ytvis2019", YTVIS)),
     }
     place = case.rng.choice(list(readers))
     files = sorted(path for path in place.rglob("*") if path.is_file())
