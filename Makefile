@@ -8,9 +8,16 @@ CORES ?= all
 BIN := .venv/bin
 STAMP := .venv/.installed
 STUDY ?= demo
+# Values of a user reach a command as they are: make expands nothing in them, and the shell reads them from variables.
+override CORES := $(value CORES)
+override STUDY := $(value STUDY)
+export CORES STUDY
 # Snakemake 9.27 looks for ready jobs once per timespan for every job that has ended: with 345 jobs and its default, 1 s,
 # that took half a core.
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --scheduler greedy --max-jobs-per-timespan 100/5s
+SNAKEMAKE := $(BIN)/snakemake --cores "$$CORES" --rerun-incomplete --scheduler greedy --max-jobs-per-timespan 100/5s
+
+PRINT_TARGETS := import os; from mssts.study import resolve, workflow; \
+	print("Results:", *workflow.targets(resolve.load_study(os.environ["STUDY"])))
 
 # One process per core, one thread each, and a file's tests stay together: they share what they have prepared.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -25,13 +32,14 @@ $(STAMP): requirements.lock pyproject.toml workflow/setup.sh mssts/ytvis/_compil
 	@touch $@
 
 report: $(STAMP)  ## Run a study (STUDY=demo) and typeset reports/table.pdf
-	@$(SNAKEMAKE) --config study=$(STUDY)
-	@echo "Report: reports/table.pdf   Runs: MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"
+	@$(SNAKEMAKE) --config "study=$$STUDY"
+	@$(BIN)/python -c '$(PRINT_TARGETS)'
+	@echo "Runs: MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"
 
 after-crash: $(STAMP)  ## Finish a study whose driver was killed or whose machine went down
 	@$(BIN)/python -m mssts stop-trainings
-	@$(SNAKEMAKE) --config study=$(STUDY) --unlock
-	@$(SNAKEMAKE) --config study=$(STUDY)
+	@$(SNAKEMAKE) --config "study=$$STUDY" --unlock
+	@$(SNAKEMAKE) --config "study=$$STUDY"
 
 test: $(STAMP)  ## Run the fast tests, a whole small pipeline included
 	$(PYTEST) -m "not long"

@@ -14,8 +14,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        [paths.TABLE_PDF] if SPEC.splits else [],
-        study_files.files_of_splits(STUDY, SPEC.submissions, "predictions.zip"),
+        study_files.targets(STUDY),
 
 
 # Once, before any job: concurrent first use of a new MLflow store would race. No file depends on it.

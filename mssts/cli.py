@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mssts.config import load_baseline
-from mssts.core.errors import DeviceError, InputError
+from mssts.config import check_name, load_baseline
+from mssts.core.errors import DeviceError, InputError, printable, shown
 from mssts.core.files import read_json
 from mssts.study.paths import RESULTS, TABLE_PDF, report_dir
 from mssts.study.resolve import load_study
@@ -43,7 +43,7 @@ Study = Annotated[str, typer.Option(help=STUDY_HELP)]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help=STUDY_HELP)]
 Dataset = Annotated[str, typer.Option(help="Name of the dataset.")]
 Backbone = Annotated[str, typer.Option(help="Name of the backbone.")]
-Seed = Annotated[int, typer.Option(min=1, help="Seed of the run, from 1.")]
+Seed = Annotated[int, typer.Option(min=1, max=2**32 - 1, help="Seed of the run, from 1.")]
 Data = Annotated[Path, typer.Option(help="Directory of the dataset.")]
 Split = Annotated[str, typer.Option(help="Name of the split, e.g. valid.")]
 Output = Annotated[Path, typer.Option(help="File or directory to write.")]
@@ -79,7 +79,7 @@ def prepare(
     print(f"{data}: local split with {videos} (digest {record['digest'][:12]}).")
     for name, found in record["exceptions"].items():
         where = f"in one part of the local split (train {found['train']}, valid {found['valid']})"
-        print(f"warning: category {name}: fewer than {VIDEOS_PER_SIDE} videos {where}")
+        print(f"warning: category {printable(name)}: fewer than {VIDEOS_PER_SIDE} videos {where}")
 
 
 @app.command()
@@ -113,7 +113,10 @@ def train(
 
 
 def _mlflow_is_on() -> bool:
-    return os.environ.get("MSSTS_MLFLOW", "on") != "off"
+    value = os.environ.get("MSSTS_MLFLOW", "on")
+    if value not in ("on", "off"):
+        raise InputError(f"MSSTS_MLFLOW: found {shown(value)}; expected on or off")
+    return value == "on"
 
 
 def _callbacks(study: str) -> list[Callback]:
@@ -144,7 +147,7 @@ def import_weights(
 
     dropped = stage.import_weights(file, output, class_head, dataset)
     for name in dropped:
-        print(f"dropped: {name}")
+        print(f"dropped: {printable(name)}")
     print(f"{output}: written. {len(dropped)} entries of the public checkpoint are not used (listed above).")
 
 
@@ -154,7 +157,8 @@ def server_scores(study: Study) -> None:
     from mssts.report.tables.server_scores import score_table
     from mssts.study import server_scores as stage
 
-    scores = [score for score in stage.read_server_scores() if score.study == load_study(study).name]
+    name = load_study(study).name
+    scores = [score for score in stage.read_server_scores() if score.study == name]
     if scores:
         print(score_table(scores).markdown(), end="")
     else:
@@ -186,7 +190,7 @@ def check_submission(
     annotations = read_annotations(path, truth="absent", expected=expected_categories(name))
     problems, notes = stage.check_submission(file, annotations)
     for note in notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     if problems:
         raise InputError("\n  ".join([f"{file}: {len(problems)} problem(s):", *problems]))
     print("\n  ".join([f"{file}: ready to submit; {len(stage.RULES)} rules checked:", *stage.RULES]))
@@ -208,12 +212,14 @@ def evaluate(
     """Evaluate a submission: AP, AR and AP per challenge. Writes metrics.json, and matches.npz beside it."""
     from mssts.evaluation import evaluate as stage
 
+    if split is not None:
+        check_name(split, "--split")
     record = read_json(run) if run else None
-    config = load_study(study).baseline.evaluation if study else None
+    config = load_study(study).baseline.evaluation if study is not None else None
     metrics = stage.evaluate(annotations, predictions, output, record, split, config, lenient, dataset)
     for warning in metrics["warnings"]:
         where = f"{warning['count']} times, first at {warning['first']}"
-        print(f"warning: {warning['file']}: {warning['what']} ({where})", file=sys.stderr)
+        print(printable(f"warning: {warning['file']}: {warning['what']} ({where})"), file=sys.stderr)
     if record and study and _mlflow_is_on():
         from mssts.study.mlflow_mirror import deliver_evaluation
 
@@ -305,9 +311,10 @@ def mlflow_sync(study: Study) -> None:
 def main() -> None:
     """Run the command line: one message, and exit code 2 for bad input or that of the failure; 130 when interrupted."""
     try:
+        _mlflow_is_on()  # a wrong value ends no finished job
         app(prog_name="mssts")
     except (InputError, DeviceError, RunFailure) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:

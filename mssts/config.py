@@ -3,21 +3,34 @@
 `ablations/baseline.yaml` is the only complete configuration. A scale (`ablations/scales/`) overrides sizes, a variant
 (`ablations/variants/`) is the one change under study, a study (`ablations/studies/`) is the matrix that is run and is
 resolved by `mssts.study.resolve`. Imports no torch.
+
+Every value has bounds that no real use exceeds, and a section checks what its values demand of each other: a mistake
+ends the loading of a study, not a job of it.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from mssts.core.errors import InputError
+from mssts.core.errors import InputError, shown, suggestion
+from mssts.core.yaml_files import read_yaml
 
 ABLATIONS = Path("ablations")
 PRETRAIN: Final = "pretrain"
@@ -30,16 +43,72 @@ STAGE_SECTIONS = {
     TRAIN: ("data", "model", "loss", "pretrain", "train", "runtime"),
 }
 
-Positive = Annotated[int, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-Start = Annotated[str, Field(min_length=1)]
+NAME_RULE = "lower-case letters, digits, - and _, with a letter or digit first, at most 64 of them"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_NO_PATH = re.compile(r"[{}\x00-\x1f\x7f]")  # the workflow reads braces as wildcards
+MIN_SIDE = 48  # px; the objects of smaller generated frames would be too small to tell apart
+
+
+def check_name(text: str, where: str) -> str:
+    """Return a name, which may become a part of a path and of a command. Raises InputError for another text."""
+    if not _NAME.fullmatch(text):
+        raise InputError(f"{where}: found {shown(text)}; expected a name of {NAME_RULE}")
+    return text
+
+
+def check_backbone(name: str) -> str:
+    """Return the name of a backbone. Raises InputError for an unknown one."""
+    if name not in BACKBONES:
+        raise InputError(f"backbone: found {shown(name)}; {suggestion(name, BACKBONES)}")
+    return name
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise PydanticCustomError("name", f"expected a name of {NAME_RULE}")  # type: ignore[misc] # no format
+    return text
+
+
+def _path(text: str) -> str:
+    if not text.strip() or _NO_PATH.search(text):
+        raise PydanticCustomError("path", "expected a path without braces, line breaks and control characters")
+    return text
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    if len(set(values)) != len(values):
+        raise PydanticCustomError("unique", "expected each value once")
+    return values
+
+
+def _one_line(text: Any) -> Any:
+    return " ".join(text.split()) if isinstance(text, str) else text
+
+
+Positive = Annotated[int, Field(gt=0, le=10**8)]
+Natural = Annotated[int, Field(ge=0, le=10**8)]
+Seed = Annotated[int, Field(gt=0, lt=2**32)]
+Pixels = Annotated[int, Field(gt=0, le=8192)]
+Channels = Annotated[int, Field(gt=0, le=16384)]
+PositiveFloat = Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Deviation = Annotated[float, Field(ge=0.001, le=1, allow_inf_nan=False)]
+Name = Annotated[str, AfterValidator(_name)]
+Names = Annotated[list[Name], Field(max_length=100), AfterValidator(_unique)]
+Text = Annotated[str, Field(max_length=10_000)]
+Line = Annotated[str, BeforeValidator(_one_line), Field(min_length=1, max_length=200)]
+"""Free text on one line: line breaks and repeated spaces in the file count as one space."""
+UserPath = Annotated[str, Field(max_length=4096), AfterValidator(_path)]
+Backbone = Literal["tiny", "resnet50", "resnet101", "swin_l"]
+"""Names of `mssts.models.backbones.BACKBONES`, which imports torch."""
+BACKBONES = get_args(Backbone)
 Model = TypeVar("Model", bound=BaseModel)
 Parts = dict[str, dict[str, JsonValue]]
 """Registered parts by name, each with the values of its own section (docs/adding-a-part.md)."""
+COMMON_KEYS = ("data.synthetic.", "pretrain.", "predict.", "evaluation.")
+"""Beginnings of the keys that the jobs of all variants read from the baseline's configuration."""
 MAPPING_KEYS = ("model.encoder.branches", "model.decoder.blocks", "loss.terms", "train.init")
 """Keys whose value may be a mapping, which is replaced as a whole."""
 
@@ -54,29 +123,53 @@ class Section(BaseModel):
         return hash(self.model_dump_json())
 
 
+def _require(condition: bool, key: str, found: object, expected: str) -> None:
+    """Raise the error of values that do not go together, for the validator of a section.
+
+    Args:
+        condition: What has to hold.
+        key: Key relative to the section.
+        found: Its value.
+        expected: What it should be.
+    """
+    if not condition:
+        raise PydanticCustomError("together", "{expected}", {"key": key, "found": found, "expected": expected})
+
+
+def _require_heads(key: str, width: int, heads: int) -> None:
+    _require(width % heads == 0, key, width, f"expected a multiple of the number of heads, {heads}")
+
+
 class SyntheticSection(Section):
     """Size of a generated dataset (SynthVIS); not read for a user's own dataset."""
 
-    train_videos: Positive = Field(description="videos of split train")
-    valid_videos: Positive = Field(description="videos of split valid")
-    control_videos: Positive = Field(description="videos of split control, which repeat one frame")
-    still_images: Positive = Field(description="images for the pre-training")
-    height: Positive = Field(description="pixels of the short side of a frame")
-    width: Positive = Field(description="pixels of the long side of a frame")
+    train_videos: Positive = Field(le=10**6, description="videos of split train")
+    valid_videos: Positive = Field(le=10**6, description="videos of split valid")
+    control_videos: Positive = Field(le=10**6, description="videos of split control, which repeat one frame")
+    still_images: Positive = Field(le=10**6, description="images for the pre-training")
+    height: Pixels = Field(ge=MIN_SIDE, description="pixels of the short side of a frame")
+    width: Pixels = Field(ge=MIN_SIDE, description="pixels of the long side of a frame")
+
+    @model_validator(mode="after")
+    def _check(self) -> SyntheticSection:
+        _require(self.height <= self.width, "height", self.height, f"expected at most the width, {self.width}")
+        return self
 
 
 class DataSection(Section):
     """The frames of a clip and their augmentation."""
 
     synthetic: SyntheticSection
-    short_sides: list[Positive] = Field(description="short sides in pixels; one is drawn per training clip")
-    max_long_side: Positive = Field(description="limit of the long side in pixels after resizing")
+    short_sides: list[Pixels] = Field(
+        min_length=1, max_length=100, description="short sides in pixels; one is drawn per training clip"
+    )
+    max_long_side: Pixels = Field(description="limit of the long side in pixels after resizing")
     crop: bool = Field(description="also use resize {400,500,600} + crop 384-600 + resize")
     photometric: bool = Field(description="distort brightness, contrast, saturation, hue and the order of channels")
     flip: Probability = Field(description="probability that a clip is mirrored")
-    pad_multiple: Positive = Field(description="frames are padded to multiples of it, in pixels")
-    mean: list[float] = Field(min_length=3, max_length=3, description="of red, green and blue in 0..1")
-    std: list[PositiveFloat] = Field(min_length=3, max_length=3, description="standard deviation, likewise")
+    pad_multiple: Pixels = Field(multiple_of=8, description="frames are padded to multiples of it, in pixels")
+    mean: list[Probability] = Field(min_length=3, max_length=3, description="of red, green and blue in 0..1")
+    std: list[Deviation] = Field(min_length=3, max_length=3, description="standard deviation, likewise")
     protocol: Literal["local", "official"] = Field(default="local", description="train on part or all of the videos")
     joint: bool = Field(default=False, description="train on videos and COCO images together")
     coco_map: Literal["corrected", "seqformer"] = Field(default="corrected", description="COCO's categories to ours")
@@ -86,18 +179,25 @@ class MsStsSection(Section):
     """Multi-scale spatio-temporal split attention, a branch of the encoder."""
 
     enabled: bool = Field(description="add the module to each encoder layer")
-    width: Positive = Field(description="channels inside the branch")
-    heads: Positive = Field(description="attention heads")
-    feedforward_dim: Positive = Field(description="hidden channels of its feed-forward networks")
+    width: Channels = Field(description="channels inside the branch")
+    heads: Channels = Field(description="attention heads")
+    feedforward_dim: Channels = Field(description="hidden channels of its feed-forward networks")
     intra_scale: bool = Field(description="attention over time within each scale")
     inter_scale: bool = Field(description="attention over time from each scale to the next coarser one")
     own_frame_only: bool = Field(description="capacity control: attention confined to the token's own frame")
+
+    @model_validator(mode="after")
+    def _check(self) -> MsStsSection:
+        _require_heads("width", self.width, self.heads)
+        any_scale = self.intra_scale or self.inter_scale or not self.enabled
+        _require(any_scale, "enabled", True, "expected false where intra_scale and inter_scale are both false")
+        return self
 
 
 class EncoderSection(Section):
     """Deformable encoder."""
 
-    layers: Positive = Field(description="number of layers")
+    layers: Positive = Field(le=100, description="number of layers")
     ms_sts: MsStsSection
     branches: Parts = Field({}, description="registered encoder branches (mssts/models/registry.py)")
 
@@ -106,14 +206,19 @@ class TemporalSection(Section):
     """Temporal attention over the box queries of one instance, in the decoder."""
 
     enabled: bool = Field(description="add the attention to each decoder layer")
-    width: Positive = Field(description="channels of the attention")
-    heads: Positive = Field(description="attention heads")
+    width: Channels = Field(description="channels of the attention")
+    heads: Channels = Field(description="attention heads")
+
+    @model_validator(mode="after")
+    def _check(self) -> TemporalSection:
+        _require_heads("width", self.width, self.heads)
+        return self
 
 
 class DecoderSection(Section):
     """Deformable decoder with instance and box queries."""
 
-    layers: Positive = Field(description="number of layers")
+    layers: Positive = Field(le=100, description="number of layers")
     temporal: TemporalSection
     blocks: Parts = Field({}, description="registered decoder blocks (mssts/models/registry.py)")
 
@@ -121,16 +226,21 @@ class DecoderSection(Section):
 class ModelSection(Section):
     """Sizes and switches of the network."""
 
-    hidden_dim: Positive = Field(description="channels of the encoder and the decoder")
-    heads: Positive = Field(description="attention heads")
-    points: Positive = Field(description="sampling points per head and level of deformable attention")
-    levels: Positive = Field(description="feature levels, from stride 8 on")
-    feedforward_dim: Positive = Field(description="hidden channels of the feed-forward networks")
-    dropout: Probability = Field(description="probability of dropout")
-    queries: Positive = Field(description="instance queries of a clip")
-    mask_dim: Positive = Field(description="channels of the mask features and of the dynamic convolutions")
+    hidden_dim: Channels = Field(multiple_of=4, description="channels of the encoder and the decoder")
+    heads: Channels = Field(description="attention heads")
+    points: Positive = Field(le=100, description="sampling points per head and level of deformable attention")
+    levels: Positive = Field(ge=3, le=8, description="feature levels, from stride 8 on")
+    feedforward_dim: Channels = Field(description="hidden channels of the feed-forward networks")
+    dropout: Probability = Field(lt=1, description="probability of dropout")
+    queries: Positive = Field(le=10_000, description="instance queries of a clip")
+    mask_dim: Positive = Field(le=256, description="channels of the mask features and of the dynamic convolutions")
     encoder: EncoderSection
     decoder: DecoderSection
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSection:
+        _require_heads("hidden_dim", self.hidden_dim, self.heads)
+        return self
 
 
 class MatchingSection(Section):
@@ -139,6 +249,11 @@ class MatchingSection(Section):
     class_: NonNegative = Field(alias="class", description="weight of the focal cost of the category")
     box: NonNegative = Field(description="weight of the Euclidean distance of the boxes of all frames")
     giou: NonNegative = Field(description="weight of the negative generalised IoU, averaged over frames")
+
+    @model_validator(mode="after")
+    def _check(self) -> MatchingSection:
+        _require(self.class_ + self.box + self.giou > 0, "class", 0.0, "expected one weight or more above 0")
+        return self
 
 
 class LossWeightsSection(Section):
@@ -157,8 +272,8 @@ class ForegroundBackgroundSection(Section):
     enabled: bool = Field(description="train with the adversarial loss")
     weight: PositiveFloat = Field(description="of the adversarial term in the model's loss")
     warmup_steps: Natural = Field(description="training steps before the model sees the loss")
-    learning_rate: PositiveFloat = Field(description="of the discriminator")
-    channels: Positive = Field(description="of the discriminator")
+    learning_rate: Rate = Field(description="of the discriminator")
+    channels: Channels = Field(description="of the discriminator")
 
 
 class LossTermSection(Section):
@@ -173,7 +288,7 @@ class LossSection(Section):
     matching: MatchingSection
     weights: LossWeightsSection
     focal_alpha: Probability = Field(description="weight of positives in focal losses")
-    focal_gamma: NonNegative = Field(description="exponent of focal losses")
+    focal_gamma: NonNegative = Field(le=100, description="exponent of focal losses")
     foreground_background: ForegroundBackgroundSection
     terms: Parts = Field({}, description="registered loss terms (mssts/losses/registry.py)")
 
@@ -182,30 +297,38 @@ class OptimisationSection(Section):
     """One training stage: the number of optimiser steps, the total batch and the optimiser."""
 
     steps: Positive = Field(description="optimiser steps")
-    batch_clips: Positive = Field(description="clips per optimiser step, summed over all devices")
-    frames: Positive = Field(description="frames per clip (T)")
-    learning_rate: PositiveFloat = Field(description="of all weights that the next two keys do not cover")
-    backbone_learning_rate: PositiveFloat = Field(description="of the backbone")
+    batch_clips: Positive = Field(le=10**5, description="clips per optimiser step, summed over all devices")
+    frames: Positive = Field(le=1000, description="frames per clip (T)")
+    learning_rate: Rate = Field(description="of all weights that the next two keys do not cover")
+    backbone_learning_rate: Rate = Field(description="of the backbone")
     reference_rate_factor: PositiveFloat = Field(description="factor on sampling_offsets and reference_points")
-    weight_decay: NonNegative = Field(description="of AdamW")
+    weight_decay: NonNegative = Field(le=10, description="of AdamW")
     gradient_clip_norm: PositiveFloat = Field(description="largest norm of all gradients together")
     warmup_fraction: Probability = Field(description="share of the steps in which the rate rises")
     schedule: Literal["step", "cosine"] = Field(description="the rate drops in steps or follows a cosine")
-    drop_fractions: list[Probability] = Field(description="the rate drops to a tenth at these fractions (step)")
+    drop_fractions: list[Probability] = Field(
+        max_length=100, description="the rate drops to a tenth at these fractions (step)"
+    )
     log_every: Positive = Field(description="steps between two records of the training log")
+
+    @model_validator(mode="after")
+    def _check(self) -> OptimisationSection:
+        drops = bool(self.drop_fractions) or self.schedule != "step"
+        _require(drops, "drop_fractions", [], "expected fractions for the schedule step; [1.0] for a constant rate")
+        return self
 
 
 class PretrainSection(OptimisationSection):
     """Pre-training on still images: the checkpoint that all variants start from."""
 
-    backbone_weights: str = Field(default=IMAGENET, description="imagenet, random, or a local file or folder")
+    backbone_weights: UserPath = Field(default=IMAGENET, description="imagenet, random, or a local file or folder")
 
 
 class TrainSection(OptimisationSection):
     """Training of a variant from the pre-trained checkpoint."""
 
     seeds_per_pretraining: Positive = Field(description="seed k starts from pre-training seed (k-1)//this + 1")
-    init: Start | dict[Name, Start] = Field(
+    init: UserPath | dict[Name, UserPath] = Field(
         default=PRETRAIN,
         description="pretrain (the stage of that name), imagenet (backbone only), none (all weights random), or the "
         "path of a checkpoint; or a mapping from backbones to one of these",
@@ -219,15 +342,15 @@ class TrainSection(OptimisationSection):
 class PredictSection(Section):
     """Inference on whole videos."""
 
-    short_side: Positive = Field(description="short side of the frames in pixels")
-    top_k: Positive = Field(description="(query, class) pairs kept per video")
-    mask_threshold: Probability = Field(description="probability above which a pixel belongs to a mask")
+    short_side: Pixels = Field(description="short side of the frames in pixels")
+    top_k: Positive = Field(le=10_000, description="(query, class) pairs kept per video")
+    mask_threshold: Probability = Field(gt=0, lt=1, description="probability above which a pixel belongs to a mask")
 
 
 class EvaluationSection(Section):
     """Resampling of videos; the definitions of the metrics are fixed."""
 
-    bootstrap_replicates: Positive = Field(description="resamples of the videos")
+    bootstrap_replicates: Positive = Field(ge=39, le=10**6, description="resamples of the videos")
     bootstrap_seed: Natural = Field(description="seed of the resamples")
 
 
@@ -236,17 +359,23 @@ class RuntimeSection(Section):
 
     device: Literal["cpu", "cuda", "auto"] = Field(description="auto takes a GPU where there is one")
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = Field(description="of training only")
-    threads: Positive = Field(description="CPU threads of a process")
+    threads: Positive = Field(le=1024, description="CPU threads of a process")
+
+    @model_validator(mode="after")
+    def _check(self) -> RuntimeSection:
+        works = self.device != "cpu" or self.precision != "16-mixed"
+        _require(works, "precision", self.precision, "expected 32-true or bf16-mixed on a CPU")
+        return self
 
 
 class ExecutionSection(Section):
     """How a run is carried out. Results change by rounding only, so it names no run and is in no record."""
 
-    devices: Positive = Field(default=1, description="on one node")
-    nodes: Positive = Field(default=1, description="machines that train together")
+    devices: Positive = Field(default=1, le=1024, description="on one node")
+    nodes: Positive = Field(default=1, le=1024, description="machines that train together")
     clips_per_device: Positive | None = Field(default=None, description="clips at a time; the rest is accumulated")
     checkpoint_encoder: bool = Field(default=False, description="activation checkpointing: less memory, more time")
-    workers: Natural = Field(default=0, description="processes that prepare batches, per device")
+    workers: Natural = Field(default=0, le=1024, description="processes that prepare batches, per device")
     checkpoint_every: Positive = Field(default=500, description="steps between two resume checkpoints")
 
 
@@ -263,6 +392,21 @@ class Config(Section):
     runtime: RuntimeSection
     execution: ExecutionSection = ExecutionSection()
 
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        adversary, steps = self.loss.foreground_background, self.train.steps
+        key, warmup = "loss.foreground_background.warmup_steps", adversary.warmup_steps
+        late = adversary.enabled and warmup >= steps
+        _require(not late, key, warmup, f"expected less than train.steps, {steps}: the loss would never act")
+        execution = self.execution
+        devices = execution.devices * execution.nodes
+        for name in (PRETRAIN, TRAIN) if self.train.init == PRETRAIN else (TRAIN,):
+            clips = getattr(self, name).batch_clips
+            share = devices * (execution.clips_per_device or 1)
+            expected = f"expected a multiple of execution.devices * nodes * clips_per_device, {share}"
+            _require(clips % share == 0, f"{name}.batch_clips", clips, expected)
+        return self
+
 
 RECORDED = tuple(name for name in Config.model_fields if name != "execution")
 
@@ -270,44 +414,39 @@ RECORDED = tuple(name for name in Config.model_fields if name != "execution")
 class Variant(Section):
     """One change of the baseline, and the question that it answers."""
 
-    title: str = Field(description="name in tables and figures")
-    question: str = Field(min_length=1, description="what the variant answers")
-    source: str = Field(min_length=1, description="who says that it should matter, as a source tag")
+    title: Line = Field(description="name in tables and figures")
+    question: Text = Field(min_length=1, description="what the variant answers")
+    source: Text = Field(min_length=1, description="who says that it should matter, as a source tag")
     changes: dict[str, Any] = Field(description="dotted key of the configuration -> value")
 
 
 class Study(Section):
     """The file of a study, a matrix of runs: datasets x backbones x variants x seeds at one scale."""
 
-    question: str = Field(min_length=1, description="what the study answers")
+    question: Text = Field(min_length=1, description="what the study answers")
     scale: Name = Field(description="name of a file in ablations/scales")
-    datasets: list[Name] = Field(min_length=1, description="names of datasets")
-    splits: list[Name] = Field(description="predicted and evaluated")
-    submissions: list[Name] = Field(default=[], description="predicted and zipped only")
-    backbones: list[Name] = Field(min_length=1, description="names of backbones")
-    variants: list[Name] = Field(min_length=1, description="names of files in ablations/variants")
-    seeds: list[Positive] = Field(min_length=1, description="seeds of the trainings")
-    external: dict[str, str] = Field(default={}, description="other methods, title -> file, on the first split")
-    cost: str = Field(description="time and downloads, in words")
-    expect: str = Field(description="what should come out, in words")
+    datasets: Names = Field(min_length=1, description="names of datasets")
+    splits: Names = Field(description="predicted and evaluated")
+    submissions: Names = Field(default=[], description="predicted and zipped only")
+    backbones: Annotated[list[Backbone], AfterValidator(_unique)] = Field(
+        min_length=1, description="names of backbones"
+    )
+    variants: Names = Field(min_length=1, description="names of files in ablations/variants")
+    seeds: Annotated[list[Seed], AfterValidator(_unique)] = Field(
+        min_length=1, max_length=20, description="seeds of the trainings, at most 20"
+    )
+    external: dict[Line, UserPath] = Field(
+        default={}, max_length=100, description="other methods, title -> file, on the first split"
+    )
+    cost: Text = Field(description="time and downloads, in words")
+    expect: Text = Field(description="what should come out, in words")
 
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping.
-
-    Raises:
-        InputError: The file is missing, not YAML, or not a mapping.
-    """
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
-        raise InputError(f"{path}: no such file. Available: {known}.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}.")
-    return content
+    @model_validator(mode="after")
+    def _check(self) -> Study:
+        _require(bool(self.splits or self.submissions), "splits", [], "expected a split here or in submissions")
+        _require(bool(self.splits) or not self.external, "splits", [], "expected a split to evaluate `external` on")
+        _require(PRETRAIN not in self.variants, "variants", PRETRAIN, "expected another name: it is that of the stage")
+        return self
 
 
 def validated(model: type[Model], content: dict[str, Any], path: Path | str) -> Model:
@@ -319,25 +458,36 @@ def validated(model: type[Model], content: dict[str, Any], path: Path | str) -> 
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = []
-        for problem in error.errors(include_url=False):
-            key = ".".join(map(str, problem["loc"]))
-            unknown = {"extra_forbidden": f"unknown key{_suggestion(model, key)}", "missing": "missing; add it"}
-            found = f"found {problem['input']!r}; {problem['msg']}"
-            lines.append(f"{path}: {key}: {unknown.get(problem['type'], found)}")
-        raise InputError("\n".join(lines)) from None
+        problems = error.errors(include_url=False)
+        raise InputError("\n".join(f"{path}: {_problem(model, problem)}" for problem in problems)) from None
 
 
-def _suggestion(model: type[BaseModel], dotted: str) -> str:
+def _problem(model: type[BaseModel], problem: ErrorDetails) -> str:
+    """Key, what was found, and what was expected."""
+    key, kind, context = ".".join(map(str, problem["loc"])), problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"{key}: {_unknown_key(model, key)}"
+    if kind == "missing":
+        return f"{key}: missing; add it"
+    if kind == "together":
+        key = f"{key}.{context['key']}" if key else context["key"]
+        return f"{key}: found {shown(context['found'])}; {context['expected']}"
+    found, expected = problem["input"], problem["msg"]
+    if kind == "literal_error" and isinstance(found, str):
+        expected = suggestion(found, re.findall(r"'([^']*)'", context["expected"]))
+    return f"{key}: found {shown(found)}; {expected}"
+
+
+def _unknown_key(model: type[BaseModel], dotted: str) -> str:
+    """Text on a key that is unknown, with what resembles it."""
     *parents, last = dotted.split(".")
     for parent in parents:
         field = next((f for n, f in model.model_fields.items() if (f.alias or n) == parent), None)
         if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return ""
+            return "unknown key"
         model = field.annotation
     names = [field.alias or name for name, field in model.model_fields.items()]
-    close = difflib.get_close_matches(last, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; allowed here: {', '.join(names)}"
+    return f"unknown key; {suggestion(last, names)}"
 
 
 def leaves(tree: dict[str, Any], whole: Collection[str] = (), prefix: str = "") -> dict[str, Any]:
@@ -351,12 +501,12 @@ def leaves(tree: dict[str, Any], whole: Collection[str] = (), prefix: str = "") 
     found: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        nested = isinstance(value, dict) and name not in whole
+        nested = isinstance(value, dict) and value and name not in whole  # an empty mapping is a value, if a wrong one
         found |= leaves(value, whole, f"{name}.") if nested else {name: value}
     return found
 
 
-def _override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
+def override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return a copy of a complete configuration with the values of dotted keys replaced.
 
     The mapping of one of `MAPPING_KEYS` is a value: it is replaced as a whole.
@@ -370,14 +520,18 @@ def _override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict
         *parents, last = dotted.split(".")
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
-        if (
-            not isinstance(node, dict)
-            or last not in node
-            or (isinstance(node[last], dict) and dotted not in MAPPING_KEYS)
-        ):
-            raise InputError(f"{path}: {dotted}: unknown key{_suggestion(Config, dotted)}")
+        if not isinstance(node, dict) or last not in node:
+            raise InputError(f"{path}: {dotted}: {_unknown_key(Config, dotted)}")
+        if isinstance(node[last], dict) and dotted not in MAPPING_KEYS:
+            expected = f"expected a value for one of its keys: {', '.join(node[last])}"
+            raise InputError(f"{path}: {dotted}: found {shown(value)}; {expected}")
         node[last] = value
     return result
+
+
+def definition(root: Path, kind: str, name: str) -> Path:
+    """The file of that name in `root`/`kind`, a folder of scales, variants or studies. Raises InputError."""
+    return root / kind / f"{check_name(name, str(root / kind))}.yaml"
 
 
 def load_baseline(root: Path = ABLATIONS) -> Config:
@@ -405,16 +559,15 @@ def resolve_variants(
     path = root / "baseline.yaml"
     baseline = read_yaml(path)
     validated(Config, baseline, path)
-    path = root / "scales" / f"{scale}.yaml"
-    scaled = _override(baseline, leaves(read_yaml(path), MAPPING_KEYS), path)
+    path = definition(root, "scales", scale)
+    scaled = override(baseline, leaves(read_yaml(path), MAPPING_KEYS), path)
     validated(Config, scaled, path)
     variants, configs = {}, {}
     for name in names:
-        path = root / "variants" / f"{name}.yaml"
+        path = definition(root, "variants", name)
         variants[name] = validated(Variant, read_yaml(path), path)
         changes = variants[name].changes
-        validated(Config, _override(baseline, changes, path), path)
-        configs[name] = validated(Config, _override(scaled, changes, path), path)
+        configs[name] = validated(Config, override(scaled, changes, path), path)
         _check_changes(changes, leaves(baseline, MAPPING_KEYS), name, path)
     return variants, configs
 
@@ -423,6 +576,8 @@ def _check_changes(changes: dict[str, Any], values: dict[str, Any], name: str, p
     for dotted, value in changes.items():
         if values[dotted] == value:
             raise InputError(f"{path}: {dotted}: found {value!r}, which equals the baseline's value; remove the line")
+        if dotted.startswith(COMMON_KEYS):
+            raise InputError(f"{path}: {dotted}: found a change; all variants share this value, change it in the scale")
     if not changes and name != "baseline":
         raise InputError(f"{path}: changes: empty; only the variant 'baseline' may have no changes")
 

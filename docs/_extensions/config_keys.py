@@ -75,13 +75,16 @@ def _constraints(metadata: tuple[Any, ...]) -> list[Any]:
 
 
 def _bounds(constraints: list[Any]) -> list[str]:
-    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-    return [
-        f"{sign} {getattr(one, name):g}"
-        for one in constraints
-        for name, sign in signs.items()
-        if getattr(one, name, None) is not None
-    ]
+    """Bounds in words; of several lower or upper ones, such as those of a type and of a field, the tightest."""
+    found = {
+        name: [getattr(one, name) for one in constraints if getattr(one, name, None) is not None]
+        for name in ("gt", "ge", "lt", "le", "multiple_of")
+    }
+    lower = [*((value, 0, "≥") for value in found["ge"]), *((value, 1, ">") for value in found["gt"])]
+    upper = [*((value, 0, "<") for value in found["lt"]), *((value, 1, "≤") for value in found["le"])]
+    tightest = [*sorted(lower)[-1:], *sorted(upper)[:1]]
+    words = [f"{sign} {value:,}" for value, _, sign in tightest]
+    return words + [f"multiple of {value}" for value in found["multiple_of"]]
 
 
 @cache

@@ -1,6 +1,13 @@
-"""The errors that the command line reports as one message, with an exit code of their own."""
+"""The errors that the command line reports as one message, and the words that messages share."""
 
 from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+_LONGEST = 100  # characters of a value in a message
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class InputError(ValueError):
@@ -10,6 +17,27 @@ class InputError(ValueError):
     """
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Text of any origin for a terminal: characters that steer it, and broken ones, appear as their escapes."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def shown(value: object) -> str:
+    """A value for a message, as Python writes it; a long one is cut."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def suggestion(found: str, known: Iterable[str]) -> str:
+    """What to write in place of an unknown name: the known one that resembles it, else all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(found[:_LONGEST], known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known) or 'none'}"
 
 
 class DeviceError(RuntimeError):

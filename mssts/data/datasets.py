@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from mssts.core.errors import InputError
+from mssts.core.errors import InputError, shown, suggestion
 from mssts.ytvis.annotations import STILLS as STILLS_LAYOUT
 from mssts.ytvis.annotations import VIDEOS, Annotations, CheckFrames, Layout, Truth, read_annotations
 from mssts.ytvis.categories import ExpectedCategories
@@ -60,7 +60,7 @@ class DatasetEntry:
             InputError: With what is missing and where to get it.
         """
         if split not in self.splits:
-            raise InputError(f"{self.title}: found split {split!r}, expected one of {', '.join(self.splits)}.")
+            raise InputError(f"{self.title}: found split {shown(split)}; {suggestion(split, self.splits)}")
         annotations, images = self.paths(directory, split)
         missing = [] if annotations.is_file() else [f"  {annotations} (annotation file)"]
         missing += [] if images.is_dir() or not need_images else [f"  {images}/ (folder of images)"]
@@ -136,9 +136,7 @@ DATASETS: dict[str, DatasetEntry] = {
 def entry(name: str) -> DatasetEntry:
     """The entry of that name. Raises InputError for an unknown name."""
     if name not in DATASETS:
-        raise InputError(
-            f"dataset {name!r}: unknown; expected one of {', '.join(DATASETS)}. To add one, extend DATASETS."
-        )
+        raise InputError(f"dataset {shown(name)}: unknown; {suggestion(name, DATASETS)} (to add one, extend DATASETS)")
     return DATASETS[name]
 
 

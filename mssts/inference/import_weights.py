@@ -12,9 +12,9 @@ from torch import Tensor
 from mssts import config as configuration
 from mssts.config import ABLATIONS, Config
 from mssts.core.checkpoint import save_checkpoint
-from mssts.core.errors import InputError
+from mssts.core.errors import InputError, shown, suggestion
 from mssts.data.categories import CORRECTED, coco_map
-from mssts.data.datasets import entry
+from mssts.data.datasets import DATASETS, entry
 from mssts.inference.public_names import import_public, internal_names
 from mssts.models import build_model
 from mssts.models.heads import PRIOR_LOGIT
@@ -47,6 +47,8 @@ def import_weights(source: Path, output: Path, class_head: str = KEEP, dataset: 
     Raises:
         InputError: The file is unreadable, or entries are missing, unknown or of a wrong shape; all are listed.
     """
+    if class_head not in (KEEP, DROP, *DATASETS):
+        raise InputError(f"--class-head: found {shown(class_head)}; {suggestion(class_head, (KEEP, DROP, *DATASETS))}")
     public = read_public(source)
     backbone = _backbone(public, source)
     config = _config(public)

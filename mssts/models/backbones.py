@@ -1,4 +1,7 @@
-"""Backbones: images in, features at strides 8, 16 and 32 out. A new one is one entry in BACKBONES."""
+"""Backbones: images in, features at strides 8, 16 and 32 out. A new one is one entry in BACKBONES.
+
+Its name is also one of `mssts.config.Backbone`, which imports no torch.
+"""
 
 from __future__ import annotations
 

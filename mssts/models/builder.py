@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mssts.config import ModelSection
-from mssts.core.errors import InputError
+from mssts.config import ModelSection, check_backbone
 from mssts.models.backbones import BACKBONES, build_backbone
 from mssts.models.decoder import Decoder, DecoderLayer
 from mssts.models.encoder import DeformableBranch, Encoder, EncoderLayer
@@ -40,9 +39,9 @@ def build_model(
         backbone_weights: See `build_backbone`.
 
     Raises:
-        InputError: An unknown backbone or registered part, or sizes that do not go together.
+        InputError: An unknown backbone or registered part.
     """
-    _check(config, backbone)
+    check_backbone(backbone)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     seed = int(torch.randint(2**62, (), generator=generator, device="cpu"))
     channels, temporal = config.hidden_dim, config.decoder.temporal
@@ -95,22 +94,3 @@ def _ms_sts(model: ModelSection) -> dict[str, nn.Module]:
     if config.inter_scale:
         stages["inter_scale"] = InterScaleAttention(config, model.dropout)
     return {"ms_sts": MsSts(model.hidden_dim, config.width, config.own_frame_only, stages)}
-
-
-def _check(config: ModelSection, backbone: str) -> None:
-    if backbone not in BACKBONES:
-        raise InputError(f"backbone: found {backbone!r}, expected one of {', '.join(BACKBONES)}")
-    if config.levels < 3:
-        raise InputError(f"model.levels: found {config.levels}, expected 3 (strides 8, 16, 32) or more")
-    if config.hidden_dim % 4:
-        raise InputError(f"model.hidden_dim: found {config.hidden_dim}, expected a multiple of 4 for sine encodings")
-    ms_sts, temporal = config.encoder.ms_sts, config.decoder.temporal
-    for key, width, heads in (
-        ("model.hidden_dim", config.hidden_dim, config.heads),
-        ("model.encoder.ms_sts.width", ms_sts.width, ms_sts.heads),
-        ("model.decoder.temporal.width", temporal.width, temporal.heads),
-    ):
-        if width % heads:
-            raise InputError(f"{key}: found {width}, expected a multiple of the number of heads, {heads}")
-    if ms_sts.enabled and not (ms_sts.intra_scale or ms_sts.inter_scale):
-        raise InputError("model.encoder.ms_sts: intra_scale and inter_scale are both false; set enabled to false")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from mssts.config import Parts, Section, validated
-from mssts.core.errors import InputError
+from mssts.core.errors import InputError, shown, suggestion
 
 P = TypeVar("P")
 
@@ -61,8 +61,8 @@ class Registry(Generic[P]):
         sections = {}
         for name, values in named.items():
             if name not in self.parts:
-                known = ", ".join(self.parts) or "none"
-                raise InputError(f"{source}: {self.key}: found {name!r}, which is not registered; registered: {known}")
+                close = suggestion(name, self.parts)
+                raise InputError(f"{source}: {self.key}: found {shown(name)}, which is not registered; {close}")
             sections[name] = validated(self.parts[name].section, values, f"{source}: {self.key}.{name}")
         return sections
 

@@ -13,7 +13,7 @@ import typst
 from mssts.core.csv_files import NOT_RUN, read_csv
 from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
-from mssts.report.formats import plural
+from mssts.report.formats import plain, plural
 from mssts.report.registry import CONTENTS, Entry
 from mssts.report.tables.results import frame
 from mssts.study.runs import StudyRuns
@@ -51,7 +51,7 @@ def report_data(runs: StudyRuns) -> dict[str, Any]:
     for entry in (entry for entry in CONTENTS if entry.section):
         parts = [_picture(entry, runs)] if entry.is_figure else [part.document() for part in entry.load().parts(runs)]
         sections.setdefault(entry.section, []).extend(part | {"name": entry.module} for part in parts)
-    return {
+    data = {
         "not_run": NOT_RUN,
         "kicker": "MS-STS video instance segmentation: a reproduction",
         "title": f"Study {runs.study.name}",
@@ -60,6 +60,7 @@ def report_data(runs: StudyRuns) -> dict[str, Any]:
         "warnings": _warnings(runs),
         "sections": [{"title": title, "parts": parts} for title, parts in sections.items()],
     }
+    return plain(data)
 
 
 def _picture(entry: Entry, runs: StudyRuns) -> dict[str, Any]:

@@ -1,20 +1,37 @@
-"""Text of numbers and of tables: Markdown and LaTeX."""
+"""Text of numbers and of tables, and free text as Markdown, LaTeX and the document's template show it.
+
+Titles, questions and the names in a user's files are free text: each format has one function that makes every
+character of it stand for itself. Figures read no markup (reports/templates/paper.mplstyle), and `mssts.core.csv_files`
+does the same for CSV.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals
+from mssts.core.errors import printable
 from mssts.study.differences import Interval
 
 _MINUS = "\N{MINUS SIGN}"
 _LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "`": r"\textasciigrave{}", '"': r"{\ttfamily\char34}"}
     | {"±": r"$\pm$", _MINUS: r"$-$", "Δ": r"$\Delta$", "“": "``", "”": "''"}
+)
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_MARKDOWN = re.compile(
+    r"[\\`*<>|~$]"  # code, emphasis, HTML, cells, strikethrough, mathematics
+    r"|&(?=#?\w+;)"  # entities
+    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis
+    r"|\](?=[(\[:])"  # links
+    r"|^(?:#(?=#{0,5}\s)|[-+](?=\s))"  # headings, lists
 )
 
 
@@ -47,14 +64,38 @@ def plural(count: int, word: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text in which every character that LaTeX reads as a command stands for itself."""
-    return text.translate(_LATEX)
+    """Text for a paragraph or cell of LaTeX."""
+    text = re.sub("-(?=-)", "-{}", _one_line(text).translate(_LATEX))  # two would make a dash
+    return f"{{{text[0]}}}{text[1:]}" if text[:1] in ("[", "*") else text  # options of the row before it
+
+
+def escape_markdown(text: str) -> str:
+    """Text for a paragraph, list item or cell of Markdown; underscores within words, which are safe, stay as they are.
+
+    HTML is written as entities, which hold in every dialect.
+    """
+    escaped = _MARKDOWN.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), _one_line(text))
+    return re.sub(r"^([0-9]+)([.)])(?=\s)", r"\1\\\2", escaped)  # a numbered list
+
+
+def plain(content: Any) -> Any:
+    """JSON values for the document's template, which shows text as it is: text without control characters."""
+    if isinstance(content, dict):
+        return {key: plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(value) for value in content]
+    return printable(content) if isinstance(content, str) else content
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def markdown(frame: pd.DataFrame) -> str:
     """A pipe table of text cells."""
-    rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.values.tolist()]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+    rows = [list(map(escape_markdown, row)) for row in [list(frame.columns), *frame.values.tolist()]]
+    rows.insert(1, ["---"] * len(frame.columns))
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
 def latex(frame: pd.DataFrame, caption: str, label: str, text_columns: int) -> str:

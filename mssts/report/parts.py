@@ -12,7 +12,7 @@ import pandas as pd
 
 from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals
 from mssts.data.datasets import LOCAL
-from mssts.report.formats import escape_latex, latex, markdown
+from mssts.report.formats import escape_latex, escape_markdown, latex, markdown
 from mssts.study.runs import ALL_INSTANCES, METRICS, Benchmark, Evaluated, External, Result, StudyRuns
 
 EXTERNAL = "external method"
@@ -52,7 +52,7 @@ class Table:
 
     def markdown(self) -> str:
         """A pipe table with its note."""
-        return markdown(self.frame) + (f"\n{self.note}\n" if self.note else "")
+        return markdown(self.frame) + (f"\n{escape_markdown(self.note)}\n" if self.note else "")
 
     def latex(self, label: str) -> str:
         """A `table` environment."""
@@ -89,7 +89,7 @@ class Sentences:
 
     def markdown(self) -> str:
         """A list."""
-        return "\n".join(f"- {sentence}" for sentence in self.sentences) + "\n"
+        return "\n".join(f"- {escape_markdown(sentence)}" for sentence in self.sentences) + "\n"
 
     def latex(self, label: str) -> str:
         """A paragraph for each sentence."""

@@ -13,8 +13,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from mssts.core.csv_files import NOT_RUN
+from mssts.core.errors import printable
 from mssts.core.files import atomic_write
 
 TEXT_WIDTH = 6.9  # inches: the text of an A4 page of the report
@@ -49,6 +51,8 @@ def empty_figure(text: str = NOT_RUN) -> Figure:
 
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.pdf and `stem`.png without dates and program names, and close the figure."""
+    for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text()))
     _freeze_layout(figure)
     for kind, metadata in _NO_METADATA.items():
         content = io.BytesIO()

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mssts import config as configuration
-from mssts.config import ABLATIONS, IMAGENET, NO_START, PRETRAIN, RANDOM, TRAIN, Config, Study, Variant
-from mssts.core.errors import InputError
-from mssts.data.datasets import LOCAL, entry
+from mssts.config import (
+    ABLATIONS,
+    IMAGENET,
+    NO_START,
+    PRETRAIN,
+    RANDOM,
+    TRAIN,
+    Config,
+    Study,
+    Variant,
+    check_backbone,
+)
+from mssts.core.errors import InputError, shown, suggestion
+from mssts.data.categories import coco_map
+from mssts.data.datasets import LOCAL, STILLS, entry
 from mssts.study.parts import check_parts
-from mssts.study.paths import external_name
+from mssts.study.paths import REPORTS, external_name
 from mssts.training.record import TrainingRun
 
 BASELINE = "baseline"
+RESERVED = ("examples", "published", "templates")
+_OWN_MODULES = ("model.encoder.ms_sts.", "model.encoder.branches", "model.decoder.temporal.", "model.decoder.blocks")
 
 
 @dataclass(frozen=True)
@@ -47,8 +62,8 @@ class ResolvedStudy:
         if variant == PRETRAIN:
             return self.baseline
         if variant not in self.configs:
-            known = ", ".join(self.spec.variants)
-            raise InputError(f"study {self.name}: variants: found no {variant!r}; expected one of {known}")
+            close = suggestion(variant, self.spec.variants)
+            raise InputError(f"study {self.name}: variants: found no {shown(variant)}; {close}")
         return self.configs[variant]
 
     def run_config(self, variant: str, backbone: str) -> Config:
@@ -60,11 +75,13 @@ class ResolvedStudy:
         return config.model_copy(update={"train": train})
 
     def pretraining(self, dataset: str, backbone: str, seed: int) -> TrainingRun:
-        """The pre-training of a dataset and backbone."""
+        """The pre-training of a dataset and backbone. Raises InputError for an unknown backbone."""
+        check_backbone(backbone)
         return TrainingRun(PRETRAIN, self.spec.scale, dataset, backbone, PRETRAIN, seed, seed, self.baseline)
 
     def training(self, dataset: str, backbone: str, variant: str, seed: int) -> TrainingRun:
-        """The training of a variant from the pre-training of its seed. Raises InputError for another variant."""
+        """The training of a variant from the pre-training of its seed. Raises InputError for an unknown name."""
+        check_backbone(backbone)
         config = self.run_config(variant, backbone)
         start = configuration.pretrain_seed(config, seed)
         return TrainingRun(TRAIN, self.spec.scale, dataset, backbone, variant, seed, start, config)
@@ -80,7 +97,9 @@ def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
     Raises:
         InputError: With file and key.
     """
-    path = root / "studies" / f"{name}.yaml"
+    path = configuration.definition(root, "studies", name)
+    if name in RESERVED:
+        raise InputError(f"{path}: found the name of a folder in {REPORTS} that is no report; rename the file")
     spec = configuration.validated(Study, configuration.read_yaml(path), path)
     variants, configs = configuration.resolve_variants(spec.scale, dict.fromkeys([BASELINE, *spec.variants]), root)
     for variant, config in configs.items():
@@ -93,30 +112,23 @@ def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
 def _check(study: ResolvedStudy, path: Path) -> None:
     """Check what the schema of a study's file cannot express."""
     spec = study.spec
-    for key in ("datasets", "splits", "backbones", "variants", "seeds"):
-        values = getattr(spec, key)
-        if len(set(values)) != len(values):
-            raise InputError(f"{path}: {key}: found a repeated value in {values}; list each value once")
     for dataset in spec.datasets:
-        known = entry(dataset).splits
-        for split in ("train", *spec.splits, *spec.submissions):
-            if split not in known:
-                raise InputError(f"{path}: splits: {dataset} has no {split!r}; expected one of {', '.join(known)}")
-    for name, config in study.configs.items():
-        _check_starts(config, spec.backbones, f"{path}: variant {name}: train.init")
-    if not spec.splits and not spec.submissions:
-        raise InputError(f"{path}: splits: empty, and so is submissions; list at least one split")
-    local = [split for split in spec.splits if split.startswith(LOCAL)]
-    if local and study.baseline.data.protocol == "official":
-        raise InputError(f"{path}: splits: {local} are part of the training videos of data.protocol: official")
+        known = [split for split in entry(dataset).splits if split != STILLS]
+        for key, splits in (("splits", spec.splits), ("submissions", spec.submissions)):
+            for split in splits:
+                if split not in known:
+                    raise InputError(f"{path}: {key}: {dataset}: found {split!r}; {suggestion(split, known)}")
+    titles = list(study.titles.values())
+    if repeated := {title for title in titles if titles.count(title) > 1}:
+        raise InputError(f"{path}: variants: found the title {min(repeated)!r} twice; give each variant its own")
     names = [external_name(title) for title in spec.external]
     if not all(names) or len(set(names)) != len(names):
         raise InputError(f"{path}: external: the titles {list(spec.external)} must differ in letters or digits")
-    if names and not spec.splits:
-        raise InputError(f"{path}: external: needs a split to evaluate on; list one in splits")
+    for variant in spec.variants:
+        _check_variant(study, variant, path)
 
 
-def _check_starts(config: Config, backbones: list[str], key: str) -> None:
+def _check_starts(config: Config, backbones: Sequence[str], key: str) -> None:
     """Check that every backbone has a start, and ImageNet weights where it starts from them."""
     init = config.train.init
     if isinstance(init, dict) and (missing := [name for name in backbones if name not in init]):
@@ -125,4 +137,31 @@ def _check_starts(config: Config, backbones: list[str], key: str) -> None:
         raise InputError(
             f"{key}: found {IMAGENET}, but pretrain.backbone_weights is {RANDOM}; set that to {IMAGENET} or to a local "
             f"file or folder of weights, or start from {NO_START}"
+        )
+
+
+def _check_variant(study: ResolvedStudy, variant: str, path: Path) -> None:
+    """Check the configuration of a variant against the data sets and the checkpoint that its training starts from."""
+    spec, config = study.spec, study.configs[variant]
+    where = f"{path}: variant {variant}"
+    _check_starts(config, spec.backbones, f"{where}: train.init")
+    local = [split for split in spec.splits if split.startswith(LOCAL)]
+    if local and config.data.protocol == "official":
+        raise InputError(f"{where}: splits: {local} are part of the training videos of data.protocol: official")
+    for dataset in spec.datasets:
+        if config.data.joint:
+            try:
+                coco_map(dataset, config.data.coco_map)
+            except InputError as error:
+                raise InputError(f"{where}: data.joint: {error}") from None
+        pairs = config.model.queries * len(entry(dataset).categories)
+        if config.predict.top_k > pairs:
+            expected = f"expected at most {pairs}: queries x categories of {dataset}"
+            raise InputError(f"{where}: predict.top_k: found {config.predict.top_k}; {expected}")
+    changed = [key for key in study.variants[variant].changes if key.startswith("model.") and key != "model.dropout"]
+    starts = map(config.train.start, spec.backbones)
+    if PRETRAIN in starts and (other := [key for key in changed if not key.startswith(_OWN_MODULES)]):
+        raise InputError(
+            f"{where}: {', '.join(other)}: found a change; the weights of the pre-training, which is that of the "
+            "baseline, would not fit. Change it in the scale"
         )

@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mssts.config import Name, Positive, Section, read_yaml, validated
+from mssts.config import Line, Name, Section, Seed, validated
+from mssts.core.yaml_files import read_yaml
 from mssts.data.datasets import entry
 
 FILE = Path("server_scores.yaml")
@@ -26,8 +27,8 @@ class ServerScore(Section):
     split: Name
     backbone: Name
     variant: Name
-    seed: Positive
-    server: str = Field(min_length=1, description="name of the server or its page")
+    seed: Seed
+    server: Line = Field(description="name of the server or its page")
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="day of the submission, in quotes")
     AP: Percent
     AP50: Percent

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
+from typing import Any, Literal
 
-from mssts.config import IMAGENET, NO_START, PRETRAIN, TRAIN, canonical, pretrain_seed
+from mssts.config import IMAGENET, NO_START, PRETRAIN, TRAIN, Name, Section, canonical, pretrain_seed, validated
 from mssts.core.checkpoint_values import read_values
 from mssts.core.errors import InputError
 from mssts.data.coco import COCO, uses_coco
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
 from mssts.study.matrix import planned_runs, pretrain_seeds
-from mssts.study.paths import DATA, dataset_dir, external_dir, external_name, run_dir
+from mssts.study.paths import DATA, TABLE_PDF, dataset_dir, external_dir, external_name, run_dir
 from mssts.study.resolve import ResolvedStudy
 from mssts.training.start import WITHOUT_CHECKPOINT, require_same_architecture
 from mssts.ytvis.annotations import has_ground_truth
 
 COCO_FINGERPRINT = DATA / COCO_DIRECTORY / "fingerprint.json"
+
+
+class Options(Section):
+    """What a user chooses on Snakemake's command line with `--config KEY=VALUE`."""
+
+    study: Name = "demo"
+    mlflow: Literal["on", "off", True, False] = "on"
+
+
+def read_options(config: Mapping[str, Any]) -> Options:
+    """Snakemake's `config` as options. Raises InputError for an unknown key or value."""
+    return validated(Options, dict(config), "--config")
+
+
+def targets(study: ResolvedStudy) -> list[Path]:
+    """What the workflow makes of a study: its report if it evaluates anything, and its submissions."""
+    report = [TABLE_PDF] if study.spec.splits else []
+    return report + files_of_splits(study, study.spec.submissions, "predictions.zip")
 
 
 def check_inputs(study: ResolvedStudy) -> None:

@@ -86,6 +86,7 @@ class Trainer:
         self._optimisation = optimisation
         self._checkpoint_every = config.execution.checkpoint_every
         self._queries = config.model.queries
+        self._scales_loss = config.runtime.precision == "16-mixed"
         self._dropout_seed = generators.dropout
         if config.execution.checkpoint_encoder:
             checkpoint_activations(model.encoder.layers)
@@ -121,7 +122,7 @@ class Trainer:
 
         Raises:
             Preempted: If the training was asked to stop, after saving.
-            NonFinite: If a prediction or loss is not finite, before it changes anything.
+            NonFinite: If a prediction, loss or gradient is not finite, before it changes anything.
         """
         steps = self._optimisation.steps
         quiet = not self.fabric.is_global_zero
@@ -179,7 +180,12 @@ class Trainer:
         sums = all_reduce_sum(self.fabric, torch.tensor(list(losses.values()), dtype=torch.float64))
         losses = dict(zip(losses, (sums / self.fabric.world_size).tolist(), strict=True))
 
-        self.fabric.clip_gradients(self._network, self._optimizer, max_norm=self._optimisation.gradient_clip_norm)
+        norm = self.fabric.clip_gradients(
+            self._network, self._optimizer, max_norm=self._optimisation.gradient_clip_norm, error_if_nonfinite=False
+        )
+        if not self._scales_loss:  # with fp16, a step with such gradients is skipped and the scale lowered
+            assert isinstance(norm, Tensor)
+            self._require_finite({"gradients": norm})
         self._optimizer.step()
         if self._adversary:
             self._adversary.step()

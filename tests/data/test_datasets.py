@@ -38,9 +38,9 @@ def test_missing_files_are_all_named_with_where_to_get_them(tmp_path):
 
 
 def test_unknown_names_are_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match="'davis': unknown; expected one of synthvis"):
-        is_generated("davis")
-    with pytest.raises(InputError, match="split 'test', expected one of train, valid"):
+    with pytest.raises(InputError, match="'unheard': unknown; expected one of synthvis"):
+        is_generated("unheard")
+    with pytest.raises(InputError, match="split 'test'; expected one of train, valid"):
         split_annotations("ovis", tmp_path, "test")
 
 

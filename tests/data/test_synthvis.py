@@ -231,8 +231,3 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path, monkeypatch):
 def test_a_users_dataset_cannot_be_generated(tmp_path):
     with pytest.raises(InputError, match=r"'ovis': cannot be generated.*songbai"):
         synthvis.generate(TINY, "ovis", tmp_path / "ovis")
-
-
-def test_frames_too_small_for_the_objects_are_refused(tmp_path):
-    with pytest.raises(InputError, match="height 96, width 64"):
-        synthvis.generate(TINY.model_copy(update={"height": 96, "width": 64}), "synthvis", tmp_path / "data")

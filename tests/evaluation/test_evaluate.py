@@ -20,7 +20,7 @@ ANNOTATIONS, PREDICTIONS = DATA / "evaluation_small.gt.json", DATA / "evaluation
 def done(tmp_path_factory):
     output = tmp_path_factory.mktemp("run") / "valid" / "metrics.json"
     run = {"variant": "baseline", "seed": 1, "config": {"large": "thing"}}
-    settings = EvaluationSection(bootstrap_replicates=10, bootstrap_seed=3)
+    settings = EvaluationSection(bootstrap_replicates=50, bootstrap_seed=3)
     return output, evaluate(ANNOTATIONS, PREDICTIONS, output, run, "valid", settings)
 
 
@@ -57,7 +57,7 @@ def test_the_file_says_what_produced_it(done):
         "split": "valid",
         "videos": 20,
         "lenient": False,
-        "settings": {"bootstrap_replicates": 10, "bootstrap_seed": 3},
+        "settings": {"bootstrap_replicates": 50, "bootstrap_seed": 3},
         "run": {"variant": "baseline", "seed": 1},
     }
 

@@ -83,7 +83,7 @@ def test_a_built_in_term_without_a_weight_is_refused_at_construction(monkeypatch
         ({"own": {"value": 1.0}}, r"loss\.terms\.own: weight: missing"),
         ({"own": {"weight": -1.0, "value": 1.0}}, r"loss\.terms\.own: weight: found -1\.0"),
         ({"own": {"weight": 1.0, "vallue": 1.0, "value": 1.0}}, r"vallue: unknown key; did you mean 'value'"),
-        ({"other": {"weight": 1.0}}, r"loss\.terms: found 'other', which is not registered; registered: own"),
+        ({"other": {"weight": 1.0}}, r"loss\.terms: found 'other', which is not registered; expected one of own"),
     ],
 )
 def test_a_mistake_in_the_section_of_a_term_is_named(register, terms, complaint):

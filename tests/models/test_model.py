@@ -1,9 +1,12 @@
+from typing import get_args
+
 import pytest
 import torch
 
-from mssts.config import ABLATIONS, Config, read_yaml, resolve
+from mssts.config import ABLATIONS, Backbone, Config, resolve
 from mssts.core.errors import InputError
-from mssts.models import build_model, count_parameters
+from mssts.core.yaml_files import read_yaml
+from mssts.models import BACKBONES, build_model, count_parameters
 from mssts.models.ms_sts import resample
 from mssts.models.position import frame_encoding, padded_grid, unpadded_grid
 from mssts.ops.attention import DeformableSampling, ScaledDotProduct
@@ -89,18 +92,13 @@ def test_contributions_add_the_published_size_at_the_paper_scale():
     assert added == pytest.approx(1.3e6, abs=0.15e6)
 
 
-@pytest.mark.parametrize(
-    ("changes", "backbone", "message"),
-    [
-        ({}, "resnet51", "resnet51.*resnet50"),
-        ({"levels": 2}, "tiny", "model.levels: found 2"),
-        ({"heads": 5}, "tiny", "model.hidden_dim: found 32.*heads, 5"),
-    ],
-)
-def test_sizes_that_do_not_fit_are_named(changes, backbone, message):
-    config = resolve("smoke", "baseline").model.model_copy(update=changes)
-    with pytest.raises(InputError, match=message):
-        build_model(config, backbone, 5)
+def test_an_unknown_backbone_is_refused_with_what_resembles_it():
+    with pytest.raises(InputError, match=r"backbone: found 'resnet51'; did you mean 'resnet50'\?"):
+        build_model(resolve("smoke", "baseline").model, "resnet51", 5)
+
+
+def test_the_configuration_knows_the_names_of_all_backbones():
+    assert set(get_args(Backbone)) == set(BACKBONES)
 
 
 def test_frames_of_a_wrong_shape_are_named():

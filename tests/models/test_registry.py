@@ -120,8 +120,11 @@ def test_complexity_counts_own_parts(ablations):
         ({"model.encoder.branches": {"own": {"width": 0}}}, "model.encoder.branches.own: width: found 0"),
         ({"model.encoder.branches": {"own": {"widht": 8}}}, "widht: unknown key; did you mean 'width'?"),
         ({"model.encoder.branches": {"own": {}}}, "model.encoder.branches.own: width: missing; add it"),
-        ({"model.encoder.branches": {"own_block": {}}}, "found 'own_block', which is not registered; registered: own"),
-        ({"model.decoder.blocks": {"own": {}}}, "found 'own', which is not registered; registered: own_block"),
+        (
+            {"model.encoder.branches": {"own_block": {}}},
+            "found 'own_block', which is not registered; expected one of own",
+        ),
+        ({"model.decoder.blocks": {"own": {}}}, "found 'own', which is not registered; expected one of own_block"),
         ({"loss.terms": {"own": {}}}, "loss.terms: found 'own', which is not registered"),
         ({"model.encoder.branches": {"own": 8}}, "model.encoder.branches.own: found 8"),
         ({"model.encoder.branches": 8}, "model.encoder.branches: found 8"),

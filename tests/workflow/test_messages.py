@@ -27,7 +27,7 @@ def message(snakemake, directory, study: str = "smoke") -> str:
 def test_an_unknown_study_is_refused_with_the_known_ones(snakemake, sources):
     text = message(snakemake, sources, study="dmeo")
     assert "ablations/studies/dmeo.yaml: no such file" in text
-    assert "demo" in text
+    assert "Did you mean 'demo'?" in text
 
 
 def test_a_missing_dataset_is_refused_with_where_to_get_it_and_where_to_put_it(snakemake, sources):
@@ -40,9 +40,9 @@ def test_a_missing_dataset_is_refused_with_where_to_get_it_and_where_to_put_it(s
 
 def test_an_unknown_dataset_is_refused_with_the_known_ones(snakemake, sources):
     changed_study(sources, "datasets: [synthvis]", "datasets: [sinthvis]")
-    assert "dataset 'sinthvis': unknown; expected one of synthvis" in message(snakemake, sources)
+    assert "dataset 'sinthvis': unknown; did you mean 'synthvis'?" in message(snakemake, sources)
 
 
 def test_a_split_that_the_dataset_lacks_is_named(snakemake, sources):
     changed_study(sources, "splits: [valid, control]", "splits: [valid, test]")
-    assert "synthvis has no 'test'; expected one of train, valid, control" in message(snakemake, sources)
+    assert "splits: synthvis: found 'test'; expected one of train, valid, control" in message(snakemake, sources)

@@ -21,10 +21,10 @@ from mssts.study.resolve import load_study
 from mssts.study.workflow import COCO_FINGERPRINT
 
 CONDA = "../../environment.yml"  # for the record: a rule runs in the environment of this snakemake, conda's or another
-MLFLOW = str(config.get("mlflow", "on")).lower() not in ("off", "false")
 
 try:
-    STUDY = load_study(config.get("study", "demo"))
+    OPTIONS = study_files.read_options(config)
+    STUDY = load_study(OPTIONS.study)
     study_files.check_inputs(STUDY)
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -33,6 +33,7 @@ except InputError as error:
 MISSING = study_files.missing_data(STUDY)
 if MISSING:
     atexit.register(print, f"Missing, and needed before the study can run:\n{MISSING}", file=sys.stderr)
+MLFLOW = OPTIONS.mlflow in ("on", True)
 SPEC, BASELINE = STUDY.spec, STUDY.baseline
 SCALE, THREADS = SPEC.scale, BASELINE.runtime.threads
 GENERATED_DIR = paths.generated_dir(SCALE, "{dataset}")
@@ -62,7 +63,7 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 WAIT_FOR_THE_STAGE = "trap : TERM; tee() {{ trap '' TERM; exec tee \"$@\"; }}; "
 shell.prefix(
     f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH "
-    + " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
+    + " ".join(f"{name}={shlex.quote(str(value))}" for name, value in ENVIRONMENT.items())
     + f"; {WAIT_FOR_THE_STAGE}"
 )
 
@@ -78,6 +79,11 @@ wildcard_constraints:
 def variant_of(wildcards):
     """Variant of a job; pre-trainings have none of their own."""
     return getattr(wildcards, "variant", PRETRAIN)
+
+
+def literal(text):
+    """Text as the value of a parameter: Snakemake reads the braces of a plain one as wildcards."""
+    return lambda wildcards: text
 
 
 def reads_stage(stage):

@@ -18,7 +18,7 @@ rule prepare:
     params:
         directory=subpath(output.fingerprint, parent=True),
     shell:
-        "python -m mssts prepare --dataset {wildcards.dataset} --data {params.directory} 2> >(tee {log} >&2)"
+        "python -m mssts prepare --dataset {wildcards.dataset:q} --data {params.directory:q} 2> >(tee {log:q} >&2)"
 
 
 rule prepare_coco:
@@ -38,7 +38,7 @@ rule prepare_coco:
     params:
         directory=COCO_FINGERPRINT.parent,
     shell:
-        "python -m mssts prepare --dataset coco --data {params.directory} 2> >(tee {log} >&2)"
+        "python -m mssts prepare --dataset coco --data {params.directory:q} 2> >(tee {log:q} >&2)"
 
 
 ruleorder: prepare_coco > prepare
@@ -59,7 +59,7 @@ rule generate:
         runtime=30,
     params:
         directory=subpath(output.fingerprint, parent=True),
-        reads=BASELINE.data.synthetic.model_dump_json(),
+        reads=literal(BASELINE.data.synthetic.model_dump_json()),
     shell:
-        "python -m mssts generate --study $MSSTS_STUDY --dataset {wildcards.dataset} "
-        "--output {params.directory} 2> >(tee {log} >&2)"
+        "python -m mssts generate --study $MSSTS_STUDY --dataset {wildcards.dataset:q} "
+        "--output {params.directory:q} 2> >(tee {log:q} >&2)"

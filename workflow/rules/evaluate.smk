@@ -15,11 +15,11 @@ rule predict:
         runtime=480,
     params:
         data=subpath(input.data, parent=True),
-        reads=canonical(BASELINE, ("predict", "runtime")),
+        reads=literal(canonical(BASELINE, ("predict", "runtime"))),
     shell:
-        "python -m mssts predict --study $MSSTS_STUDY --checkpoint {input.checkpoint} --data {params.data} "
-        "--dataset {wildcards.dataset} --split {wildcards.split} --output {output.predictions} "
-        "2> >(tee {log} >&2)"
+        "python -m mssts predict --study $MSSTS_STUDY --checkpoint {input.checkpoint:q} --data {params.data:q} "
+        "--dataset {wildcards.dataset:q} --split {wildcards.split:q} --output {output.predictions:q} "
+        "2> >(tee {log:q} >&2)"
 
 
 rule evaluate:
@@ -40,12 +40,12 @@ rule evaluate:
         mem_mb=800,
         runtime=60,
     params:
-        reads=canonical(BASELINE, ("evaluation",)),
+        reads=literal(canonical(BASELINE, ("evaluation",))),
     shell:
-        "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations} "
-        "--predictions {input.predictions} --run {input.run} --dataset {wildcards.dataset} "
-        "--split {wildcards.split} "
-        "--output {output.metrics} 2> >(tee {log} >&2)"
+        "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations:q} "
+        "--predictions {input.predictions:q} --run {input.run:q} --dataset {wildcards.dataset:q} "
+        "--split {wildcards.split:q} "
+        "--output {output.metrics:q} 2> >(tee {log:q} >&2)"
 
 
 rule evaluate_external:
@@ -65,8 +65,8 @@ rule evaluate_external:
         mem_mb=1500,
         runtime=60,
     params:
-        reads=canonical(BASELINE, ("evaluation",)),
+        reads=literal(canonical(BASELINE, ("evaluation",))),
     shell:
-        "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations} "
-        "--predictions {input.predictions:q} --dataset {wildcards.dataset} --split {wildcards.split} "
-        "--output {output.metrics} 2> >(tee {log} >&2)"
+        "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations:q} "
+        "--predictions {input.predictions:q} --dataset {wildcards.dataset:q} --split {wildcards.split:q} "
+        "--output {output.metrics:q} 2> >(tee {log:q} >&2)"

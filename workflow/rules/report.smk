@@ -17,10 +17,10 @@ rule tables:
         mem_mb=1000,
         runtime=30,
     params:
-        reads=canonical(BASELINE, ("evaluation",)),
-        content=REPORT_CONTENT,
+        reads=literal(canonical(BASELINE, ("evaluation",))),
+        content=literal(REPORT_CONTENT),
     shell:
-        "python -m mssts tables --study $MSSTS_STUDY 2> >(tee {log} >&2)"
+        "python -m mssts tables --study $MSSTS_STUDY 2> >(tee {log:q} >&2)"
 
 
 rule figures:
@@ -39,10 +39,10 @@ rule figures:
         mem_mb=1000,
         runtime=30,
     params:
-        reads=canonical(BASELINE, ("evaluation",)),
-        content=REPORT_CONTENT,
+        reads=literal(canonical(BASELINE, ("evaluation",))),
+        content=literal(REPORT_CONTENT),
     shell:
-        "python -m mssts figures --study $MSSTS_STUDY 2> >(tee {log} >&2)"
+        "python -m mssts figures --study $MSSTS_STUDY 2> >(tee {log:q} >&2)"
 
 
 rule attention:
@@ -64,10 +64,10 @@ rule attention:
         mem_mb=1500,
         runtime=60,
     params:
-        reads=canonical(BASELINE, ("predict", "runtime")),
-        content=REPORT_CONTENT,
+        reads=literal(canonical(BASELINE, ("predict", "runtime"))),
+        content=literal(REPORT_CONTENT),
     shell:
-        "python -m mssts attention --study $MSSTS_STUDY 2> >(tee {log} >&2)"
+        "python -m mssts attention --study $MSSTS_STUDY 2> >(tee {log:q} >&2)"
 
 
 # Of the models as configured: it waits for no training.
@@ -83,9 +83,9 @@ rule complexity:
         mem_mb=1500,
         runtime=30,
     params:
-        reads=study_files.complexity_content(STUDY),
+        reads=literal(study_files.complexity_content(STUDY)),
     shell:
-        "python -m mssts complexity --study $MSSTS_STUDY 2> >(tee {log} >&2)"
+        "python -m mssts complexity --study $MSSTS_STUDY 2> >(tee {log:q} >&2)"
 
 
 rule document:
@@ -107,6 +107,6 @@ rule document:
         mem_mb=800,
         runtime=30,
     params:
-        content=REPORT_CONTENT,
+        content=literal(REPORT_CONTENT),
     shell:
-        "python -m mssts document --study $MSSTS_STUDY --output {output} 2> >(tee {log} >&2)"
+        "python -m mssts document --study $MSSTS_STUDY --output {output:q} 2> >(tee {log:q} >&2)"

@@ -20,9 +20,9 @@ rule pretrain:
         run=subpath(output.checkpoint, parent=True),
         reads=reads_stage(PRETRAIN),
     shell:
-        "python -m mssts pretrain --study $MSSTS_STUDY --dataset {wildcards.dataset} "
-        "--backbone {wildcards.backbone} --seed {wildcards.seed} --data {params.data} "
-        "--output {params.run} 2> >(tee {log} >&2)"
+        "python -m mssts pretrain --study $MSSTS_STUDY --dataset {wildcards.dataset:q} "
+        "--backbone {wildcards.backbone:q} --seed {wildcards.seed:q} --data {params.data:q} "
+        "--output {params.run:q} 2> >(tee {log:q} >&2)"
 
 
 rule train:
@@ -51,6 +51,6 @@ rule train:
         init=lambda wildcards, input: ["--init", *input.init] if input.init else [],
         reads=reads_stage(TRAIN),
     shell:
-        "python -m mssts train --study $MSSTS_STUDY --dataset {wildcards.dataset} "
-        "--backbone {wildcards.backbone} --variant {wildcards.variant} --seed {wildcards.seed} "
-        "--data {params.data} {params.init:q} --output {params.run} 2> >(tee {log} >&2)"
+        "python -m mssts train --study $MSSTS_STUDY --dataset {wildcards.dataset:q} "
+        "--backbone {wildcards.backbone:q} --variant {wildcards.variant:q} --seed {wildcards.seed:q} "
+        "--data {params.data:q} {params.init:q} --output {params.run:q} 2> >(tee {log:q} >&2)"

@@ -28,8 +28,6 @@ from mssts.data.synthvis.attributes import ATTRIBUTES, MIN_VISIBLE_PX, measure_a
 from mssts.data.synthvis.render import Scene, render
 from mssts.data.synthvis.scene import draw_length, still_scene, video_scene
 
-MIN_SIDE = 48  # px; the objects of smaller frames would be too small to tell apart
-
 
 class _Video(NamedTuple):
     """One video or still image as it is written.
@@ -56,16 +54,11 @@ def generate(synthetic_config: SyntheticSection, dataset: str, output: Path) -> 
         output: Directory of the dataset.
 
     Raises:
-        InputError: If the dataset cannot be generated, the frame size is too small, or `output` holds anything but
-            this dataset.
+        InputError: If the dataset cannot be generated, or `output` holds anything but this dataset.
     """
     dataset_entry = entry(dataset)
     if dataset_entry.seeds is None:
         raise InputError(f"dataset {dataset!r}: cannot be generated. Get it from {dataset_entry.source}.")
-    height, width = synthetic_config.height, synthetic_config.width
-    if not MIN_SIDE <= height <= width:
-        found = f"height {height}, width {width}"
-        raise InputError(f"data.synthetic: found {found}; expected {MIN_SIDE} <= height <= width.")
     _check_replaceable(output, dataset)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:

@@ -33,7 +33,7 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
                 cells = [mean_and_deviation(values[name]) if name in values else NO_VALUE for name in names]
                 rows.append([*keys, *cells])
             rows.append([*benchmark, "(instances)", "", *(str(known.get(name, 0)) for name in names)])
-    return pd.DataFrame(rows, columns=[*KEYS, *names])
+    return pd.DataFrame(rows, columns=[*KEYS, *(f"{name} (challenge)" if name in KEYS else name for name in names)])
 
 
 def parts(runs: StudyRuns) -> list[Table]:
