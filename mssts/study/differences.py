@@ -15,7 +15,6 @@ from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals, read_csv
 from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import AP_METRICS
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, GroupRecords, MatchRecords
-from mssts.evaluation.records_file import read_records
 from mssts.evaluation.statistics import (
     MIN_VIDEOS,
     Interval,
@@ -120,9 +119,12 @@ def _of_benchmark(runs: StudyRuns, benchmark: Benchmark) -> Iterator[Difference]
     for variant in (variant for variant in runs.study.variants if variant != BASELINE):
         both = zip(runs.select(*benchmark, BASELINE), runs.select(*benchmark, variant), strict=True)
         pairs[variant] = [pair for pair in both if all(result.metrics is not None for result in pair)]
-    sizes, values = _resampled(runs, dict.fromkeys(result.matches for result in chain(*chain(*pairs.values()))))
+    results = {result.directory: result for result in chain(*chain(*pairs.values()))}
+    sizes, values = _resampled(runs, results)
     resampled = {
-        (measure, variant): np.mean([values[b.matches, measure] - values[a.matches, measure] for a, b in own], axis=0)
+        (measure, variant): np.mean(
+            [values[b.directory, measure] - values[a.directory, measure] for a, b in own], axis=0
+        )
         for measure in sizes
         for variant, own in pairs.items()
         if own
@@ -144,7 +146,7 @@ def _of_benchmark(runs: StudyRuns, benchmark: Benchmark) -> Iterator[Difference]
 
 
 def _resampled(
-    runs: StudyRuns, files: dict[Path, None]
+    runs: StudyRuns, results: dict[Path, Result]
 ) -> tuple[dict[Measure, Size], dict[tuple[Path, Measure], np.ndarray]]:
     """Sizes of the measures of a benchmark, and (1 + R,) values of each run in percent.
 
@@ -152,15 +154,15 @@ def _resampled(
     """
     sizes, values = dict.fromkeys(OVERALL, Size(0, 0)), {}
     config, first = runs.study.baseline.evaluation, None
-    for path in files:
-        records = read_records(path)
+    for path, result in results.items():
+        records = result.read_matches()
         if first is None:
             first, sizes = records, _sizes(records, runs.study.spec.announced)
             generator = np.random.default_rng(config.bootstrap_seed)
             weights_RV = resamples_of_videos(len(records.video_ids), config.bootstrap_replicates, generator)
         elif _ground_truth(records) != _ground_truth(first):
             raise InputError(
-                f"{path}: evaluated on other videos, categories or instances than {next(iter(files))}. "
+                f"{path}: evaluated on other videos, categories or instances than {next(iter(results))}. "
                 "Evaluate these runs again."
             )
         for subset, metrics in _metrics_by_subset(sizes).items():
@@ -238,7 +240,7 @@ def _sign_flip(pairs: list[tuple[Result, Result]], measure: Measure, mean: float
     )
     compared = compare_seeds(first, second) if len(first) == len(second) == len(pairs) else None
     if compared is None or abs(compared.mean_difference - mean) > _TOLERANCE:
-        files = ", ".join(str(result.matches.parent) for pair in pairs for result in pair)
+        files = ", ".join(str(result.directory) for pair in pairs for result in pair)
         raise InputError(
             f"{' '.join(measure)}: matches.npz and metrics.json give different values in one of {files}. "
             "Evaluate these runs again."

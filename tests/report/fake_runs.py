@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mssts import config as configuration
-from mssts.core.files import write_json
+from mssts.core.files import sha256_file, write_json, write_record
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import coco_metrics
 from mssts.evaluation.errors import KINDS
@@ -95,10 +95,11 @@ def write_run(
         "parameters": parameters(config.model, "tiny", dataset),
         "steps": 8,
     }
-    write_json(directory / "run.json", record | {"config": json.loads(configuration.canonical(config))})
     write_json(directory / "cost.json", {"seconds": 12.34, "peak_memory_mb": 456.7})
     if log:
         write_log(directory / "log.jsonl", seed, adversary="fgbg" in variant)
+        record["log_sha256"] = sha256_file(directory / "log.jsonl")
+    write_record(directory / "run.json", record | {"config": json.loads(configuration.canonical(config))})
     for split, count in found.items():
         write_result(directory, split, count, record)
     return directory
@@ -119,6 +120,7 @@ def write_result(directory: Path, split: str, count: int, record: dict) -> None:
         "produced_by": {
             "annotations_sha256": "ab" * 32,
             "predictions_sha256": "cd" * 32,
+            "matches_sha256": sha256_file(directory / split / "matches.npz"),
             "split": split,
             "videos": VIDEOS,
             "lenient": False,
@@ -126,7 +128,7 @@ def write_result(directory: Path, split: str, count: int, record: dict) -> None:
             "run": record,
         },
     }
-    write_json(directory / split / "metrics.json", metrics)
+    write_record(directory / split / "metrics.json", metrics)
 
 
 def write_log(path: Path, seed: int, adversary: bool) -> None:

@@ -13,6 +13,7 @@ import pytest
 from mssts.config import resolve
 from mssts.core.csv_files import write_csv
 from mssts.core.errors import InputError
+from mssts.core.files import read_record, sha256_file, write_record
 from mssts.evaluation.statistics import Interval, Intervals
 from mssts.models import build_model, count_parameters
 from mssts.report import document
@@ -178,6 +179,10 @@ def test_every_logged_loss_has_a_panel(fake_study: Path) -> None:
 def test_a_damaged_log_is_named(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/log.jsonl"
     path.write_text('{"step": 1\n')
+    with pytest.raises(InputError, match=r"log\.jsonl: was changed after its digest was recorded"):
+        read_logs(runs_of())
+    record = path.with_name("run.json")
+    write_record(record, read_record(record) | {"log_sha256": sha256_file(path)})
     with pytest.raises(InputError, match=r"log\.jsonl: not a training log"):
         read_logs(runs_of())
 

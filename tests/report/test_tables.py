@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mssts.core.csv_files import decimals
 from mssts.core.errors import InputError
-from mssts.core.files import read_json, write_json
+from mssts.core.files import read_record, sha256_file, write_record
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import ap_metrics
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, MatchRecords
@@ -161,15 +161,22 @@ def attribute_of(records: MatchRecords, name: str, videos: int, per_video: int =
     return replace(records, views=views, categories=(group,), pooled=group)
 
 
+def replace_matches(path: Path, records: MatchRecords) -> None:
+    """Write other match records, and what metrics.json says of them."""
+    write_records(path, records)
+    metrics = read_record(path.with_name("metrics.json"))
+    metrics["attributes"] = attribute_metrics(records)
+    metrics["produced_by"]["matches_sha256"] = sha256_file(path)
+    write_record(path.with_name("metrics.json"), metrics)
+
+
 def add_attributes(root: Path, sizes: dict[str, int]) -> None:
     """Add attributes to all results on the split `valid`."""
     for path in root.glob("results/*/*/*/*/*/valid/matches.npz"):
         records = read_records(path)
         for name, videos in sizes.items():
             records = attribute_of(records, name, videos)
-        write_records(path, records)
-        metrics = read_json(path.with_name("metrics.json"))
-        write_json(path.with_name("metrics.json"), metrics | {"attributes": attribute_metrics(records)})
+        replace_matches(path, records)
 
 
 def test_every_challenge_of_a_data_set_is_tested_and_those_announced_are_marked(fake_study: Path) -> None:
@@ -285,23 +292,29 @@ def test_no_two_sentences_disagree(seed: int) -> None:
 
 def test_a_result_of_another_configuration_is_refused(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid/metrics.json"
-    metrics = read_json(path)
+    metrics = read_record(path)
     metrics["produced_by"]["run"]["config_digest"] = "000000000000"
-    write_json(path, metrics)
+    write_record(path, metrics)
     with pytest.raises(InputError, match=r"metrics.json: config_digest: found '0{12}', but study 'fake' resolves to"):
         runs_of()
 
 
 def test_a_result_of_an_older_checkpoint_is_refused(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/run.json"
-    write_json(path, read_json(path) | {"checkpoint_sha256": "ff" * 32})
+    write_record(path, read_record(path) | {"checkpoint_sha256": "ff" * 32})
     with pytest.raises(InputError, match=r"metrics\.json: checkpoint_sha256"):
         runs_of()
 
 
 def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
     valid = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid"
-    (valid / "matches.npz").write_bytes((valid.parents[1] / "seed2/valid/matches.npz").read_bytes())
+    matches = valid / "matches.npz"
+    matches.write_bytes((valid.parents[1] / "seed2/valid/matches.npz").read_bytes())
+    with pytest.raises(InputError, match=r"matches\.npz: was changed after its digest was recorded"):
+        differences(runs_of())
+    metrics = read_record(valid / "metrics.json")
+    metrics["produced_by"]["matches_sha256"] = sha256_file(matches)
+    write_record(valid / "metrics.json", metrics)
     with pytest.raises(InputError, match=r"matches\.npz and metrics\.json give different values"):
         differences(runs_of())
 
@@ -310,8 +323,8 @@ def test_runs_that_were_evaluated_on_other_instances_are_refused(fake_study: Pat
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid/matches.npz"
     records = read_records(path)
     group = replace(records.pooled, positives_AV=2 * records.pooled.positives_AV)
-    write_records(path, replace(records, categories=(group,), pooled=group))
-    with pytest.raises(InputError, match=r"ms_sts/seed1/valid/matches\.npz: evaluated on other videos, categories or"):
+    replace_matches(path, replace(records, categories=(group,), pooled=group))
+    with pytest.raises(InputError, match=r"ms_sts/seed1/valid: evaluated on other videos, categories or"):
         differences(runs_of())
 
 

@@ -1,199 +1,48 @@
-"""The inputs of `fuzz.py`: a small complete project, and random changes of its files."""
+"""Random changes of the files of a project; the random numbers of a case decide, and its log records them."""
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import hashlib
 import io
 import json
 import math
 import os
-import shutil
-import stat
+import random
 import struct
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import yaml
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from mssts.config import ABLATIONS
 from mssts.core.files import read_json, sha256_file, write_json
-from mssts.data.categories import coco_names
-from mssts.data.datasets import entry
-from mssts.data.synthvis import generate as synthvis
-from mssts.evaluation.evaluate import evaluate
-from mssts.inference.predict import predict
-from mssts.study.resolve import load_study
-from mssts.training.run import train
+from tests.fuzz.case import Case
+from tests.fuzz.project import FRAME, HEIGHT, PICTURE, PREDICTIONS, RUN, SCORES, STUDY, WIDTH, ZIP
 
-if TYPE_CHECKING:
-    from fuzz import Case
-
-HEIGHT, WIDTH, FRAMES = 24, 32, 3
-YTVIS, COCO, SYNTHVIS = Path("data/ytvis2019"), Path("data/coco"), Path("data/fuzz/synthvis")
-RUN = Path("results/fuzz/synthvis/tiny/pretrain/seed1")
-FRAME = YTVIS / "train/JPEGImages/v1/0.jpg"
-
-# Values for any place of a file. Text that begins with RAW is written into the file as it is, without quotes.
+# Values for any place of a file. Text that begins with RAW is written into the file without quotes.
 RAW = "@raw "
-DEEP = RAW + "[" * 100_000 + "]" * 100_000
-VALUES: list[Any] = [
-    None,
-    True,
-    False,
-    0,
-    1,
-    2,
-    -1,
-    0.5,
-    -0.5,
-    1e-320,
-    1e9,
-    1e30,
-    1e308,
-    2**31,
-    2**63 - 1,
-    2**63,
-    2**64,
-]
-VALUES += [-(2**63), 10**30, 10**400, math.nan, math.inf, -math.inf, RAW + "1e400", RAW + "-0", RAW + "9" * 5000, DEEP]
-VALUES += ["", "0", "a", " ", "\ud800", "\0", "\x1b[31m", "=1+1", "$x$", "{a}", "a;b", "../a", "/etc/passwd", "é" * 300]
-VALUES += ["S" * 10**6, "1" * 10**6, [], {}, [[]], [None], {"a": 1}, [0] * 10**5, [[1e9, 0, 5, 5, 9, 1]], [1, 2, 3]]
-VALUES += [{"size": [HEIGHT, WIDTH], "counts": "1" * 10**6}, {"size": [2**31, 2**31], "counts": [2**62]}]
-# In YAML each of these must be refused wherever it stands, but for free text.
+PLAIN: list[Any] = [None, True, False, 0, 1, 2, -1, 0.5, -0.5, 1e-320, 1e9, 1e30, 1e308, 2**31, 2**63 - 1, 2**63, 2**64]
+PLAIN += [-(2**63), 10**30, math.nan, math.inf, -math.inf, [], {}, [[]], [None], {"a": 1}, [0] * 10**5, [1, 2, 3]]
+PLAIN += ["", "0", "a", " ", "\ud800", "\0", "\x1b[31m", "=1+1", "$x$", "{a}", "a;b", "../a", "/etc/passwd", "é" * 300]
+PLAIN += ["S" * 10**6, "1" * 10**6, [[1e9, 0, 5, 5, 9, 1]], {"size": [HEIGHT, WIDTH], "counts": "1" * 10**6}]
+PLAIN += [{"size": [2**31, 2**31], "counts": [2**62]}]
+VALUES = [*PLAIN, 10**400, *(RAW + text for text in ("1e400", "-0", "9" * 5000, "[" * 10**5 + "]" * 10**5))]
+# Each of these must be refused in YAML, wherever it stands but in free text.
+ALIASES = [f"&{b} [{f'*{a}, ' * 10}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
 YAML_VALUES = [".nan", ".inf", "1:30", "2001-01-01", "{}", "1e400", "9" * 31, "-" + "9" * 31, "[" * 2000 + "]" * 2000]
 YAML_VALUES += ["!!python/object/apply:os.system ['touch owned']", "!!binary aGk=", "!!set {a}", "&a [*a]", "[[]]"]
-YAML_VALUES += [
-    "["
-    + "&a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], "
-    + "".join(f"&{b} [{f'*{a}, ' * 10}], " for a, b in zip("abcdefgh", "bcdefghi", strict=True))
-    + "]"
-]
+YAML_VALUES += [f"[{', '.join(['&a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]', *ALIASES])}]"]
+NOT_CHECKED = {"question", "cost", "expect", "title", "source", "external", "branches", "blocks", "terms"}
 
 
-def build_project(root: Path) -> None:
-    """Write a small complete project: a study, its data, a run, a submission and public weights."""
-    shutil.copytree(Path(__file__).resolve().parents[1] / ABLATIONS, root / ABLATIONS)
-    scale = yaml.safe_load((root / ABLATIONS / "scales/smoke.yaml").read_text())
-    scale["data"]["synthetic"] = {"train_videos": 3, "valid_videos": 2, "control_videos": 1, "still_images": 4}
-    scale["data"]["synthetic"] |= {"height": 48, "width": 64}
-    for stage in ("pretrain", "train"):
-        scale[stage] |= {"steps": 1, "log_every": 1}
-    study = yaml.safe_load((root / ABLATIONS / "studies/smoke.yaml").read_text()) | {"scale": "fuzz"}
-    for name, content in (("scales/fuzz.yaml", scale), ("studies/fuzz.yaml", study)):
-        (root / ABLATIONS / name).write_text(yaml.safe_dump(content))
-    with contextlib.chdir(root), contextlib.redirect_stderr(io.StringIO()):
-        resolved = load_study("fuzz")
-        synthvis.generate(resolved.baseline.data.synthetic, "synthvis", SYNTHVIS)
-        train(resolved.pretraining("synthvis", "tiny", 1), SYNTHVIS, RUN)
-        _write_videos()
-        _write_stills()
-        predict(resolved.baseline, RUN / "checkpoint.pt", SYNTHVIS, "synthvis", "valid", RUN / "valid/predictions.json")
-        run = read_json(RUN / "run.json")
-        files = (SYNTHVIS / "valid.json", RUN / "valid/predictions.json", RUN / "valid/metrics.json")
-        evaluate(*files, run, "valid", resolved.baseline.evaluation)
-        score: dict[str, Any] = {
-            "study": "fuzz",
-            "dataset": "synthvis",
-            "split": "valid",
-            "backbone": "tiny",
-            "variant": "baseline",
-        }
-        score |= {"seed": 1, "server": "a server", "date": "2026-01-31", "AP": 1.0, "AP50": 1.0, "AP75": 1.0}
-        Path("server_scores.yaml").write_text(yaml.safe_dump({"scores": [score | {"AR1": 1.0, "AR10": 1.0}]}))
-        with zipfile.ZipFile("predictions.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.write("predictions.json", "results.json")
-        shapes = {"backbone.0.body.layer3.5.conv2.weight": (256, 256, 3, 3), "query_embed.weight": (3, 512)}
-        shapes |= {"class_embed.0.bias": (42,), "transformer.encoder.layers.1.norm1.bias": (256,)}
-        weights = {f"detr.{name}": torch.zeros(1).expand(shape) for name, shape in shapes.items()}
-        torch.save({"model": weights}, "public.pth")
-
-
-def _mask(shift: int, kind: int) -> Any:
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
-    mask[4:14, 3 + shift : 15 + shift] = 1
-    runs = np.diff(np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=2, append=2)), prepend=0).tolist()
-    polygon = [[3.0, 4.0, 15.0, 4.0, 15.0, 14.0, 3.0, 14.0]]
-    compressed = {"size": [HEIGHT, WIDTH], "counts": coco_mask.encode(mask)["counts"].decode()}
-    return (compressed, {"size": [HEIGHT, WIDTH], "counts": runs[1:]}, polygon, None)[kind]
-
-
-def _write_videos() -> None:
-    for split in ("train", "valid"):
-        content: dict[str, Any] = {"videos": [], "annotations": []}
-        content["categories"] = [{"id": number, "name": name} for number, name in entry("ytvis2019").categories]
-        predictions = []
-        for n in range(1, 5):
-            names = [f"v{n}/{t}.jpg" for t in range(FRAMES)]
-            content["videos"].append({"id": n, "height": HEIGHT, "width": WIDTH, "length": FRAMES, "file_names": names})
-            owner = {"video_id": n, "category_id": n % 2 + 1}
-            record = owner | {"id": n, "iscrowd": 0, "areas": [120, 120.0, None]}
-            record["attributes"] = {"occluded": n == 1, "fog": False}
-            content["annotations"].append(record | {"segmentations": [_mask(n, 0), _mask(n, n % 3), _mask(n, 3)]})
-            frames = [_mask(n + 1, 0), None, _mask(n, 0)]
-            predictions.append(owner | {"score": 0.9 - n / 10, "segmentations": frames})
-            for name in names:
-                path = YTVIS / split / "JPEGImages" / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(PICTURE).save(path, quality=95)
-        if split == "train":
-            crowd = content["annotations"][0] | {"id": 9, "iscrowd": 1}
-            content["annotations"].append(crowd)
-            Path("predictions.json").write_text(json.dumps(predictions))
-        else:
-            del content["annotations"]
-        (YTVIS / f"{split}.json").write_text(json.dumps(content))
-
-
-def _write_stills() -> None:
-    names = coco_names("ytvis2019") | coco_names("ytvis2021")
-    images: list[dict[str, Any]] = [
-        {"id": n, "height": HEIGHT, "width": WIDTH, "file_name": f"{n}.jpg"} for n in (1, 2, 3)
-    ]
-    masks = {n: _mask(0, kind) for n, kind in ((1, 2), (2, 1), (3, 2))}
-    items = [
-        {"id": n, "image_id": n, "category_id": 1, "iscrowd": int(n == 2), "segmentation": masks[n]} for n in masks
-    ]
-    items.append(items[0] | {"id": 4, "image_id": 2, "area": 120.0})
-    categories = [{"id": number, "name": name} for number, name in names.items()]
-    write_json(
-        COCO / "annotations/instances_train2017.json",
-        {"images": images, "annotations": items, "categories": categories},
-    )
-    (COCO / "train2017").mkdir()
-    for one in images:
-        Image.fromarray(PICTURE).save(COCO / "train2017" / one["file_name"])
-
-
-PICTURE = np.stack(
-    [
-        np.add.outer(np.arange(HEIGHT) * a, np.arange(WIDTH) * b).clip(0, 255).astype(np.uint8)
-        for a, b in ((9, 1), (2, 5), (4, 3))
-    ],
-    axis=-1,
-)
-
-
-def state_of(root: Path) -> dict[str, str]:
-    """Kind and digest of every file below a directory."""
-    found = {}
-    for path in sorted(root.rglob("*")):
-        status = path.lstat()
-        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
-        found[str(path)] = f"{stat.S_IFMT(status.st_mode):o} {hashlib.sha256(content).hexdigest()}"
-    return found
-
-
-def flip(case: Case, path: Path) -> None:
+def flip_bit(case: Case, path: Path) -> None:
     """Flip one bit of a file."""
     content = bytearray(path.read_bytes())
     position, bit = case.rng.randrange(len(content)), case.rng.randrange(8)
@@ -228,7 +77,7 @@ def change_bytes(case: Case, path: Path) -> None:
         "HTML": lambda: b"<!DOCTYPE html><html><body>404</body></html>",
     }
     if rng.random() < 0.4:
-        flip(case, path)
+        flip_bit(case, path)
         return
     name = rng.choice(list(changes))
     case.note("change", f"{path}: {name} [{at}:{end}]")
@@ -259,33 +108,11 @@ def _near(value: Any) -> list[Any]:
     if isinstance(value, bool):
         return [not value, int(value)]
     if isinstance(value, int | float):
-        return [
-            -value,
-            value + 1,
-            value - 1,
-            value * 2,
-            value / 2,
-            float(value),
-            0,
-            -1,
-            2**31,
-            2**40,
-            1e9,
-            1e308,
-            2**63,
-            str(value),
-        ]
+        numbers = [-value, value + 1, value - 1, value * 2, value / 2, float(value), str(value)]
+        return [*numbers, 0, -1, 2**31, 2**40, 1e9, 1e308, 2**63]
     if isinstance(value, str):
-        return [
-            value + "x",
-            value[1:],
-            value * 2,
-            value.upper(),
-            f" {value}",
-            value * 30_000,
-            value[::-1],
-            f"{value}\0",
-        ]
+        texts = [value + "x", value[1:], value * 2, value.upper(), value[::-1], value * 30_000]
+        return [*texts, f" {value}", f"{value}\0", f"{value}\n"]
     if isinstance(value, list):
         return [value[1:], value + value, [value], value[::-1], [*value, None], [None] * len(value), [-1] * len(value)]
     return [{**value, "a": 1}, list(value), list(value.values()), {}] if value else []
@@ -363,6 +190,9 @@ def change_json(case: Case, path: Path) -> None:
         change_kind_of_file(case, path)
 
 
+METHODS = (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
 def bomb(megabytes: int) -> bytes:
     """A raw deflate stream of zeros."""
     packer = zlib.compressobj(9, wbits=-15)
@@ -382,12 +212,12 @@ def make_zip(members: list[tuple[str, bytes]], **changes: Any) -> bytes:
     return buffer.getvalue()
 
 
-def change_zip(case: Case, path: Path) -> None:
+def change_zip(case: Case) -> None:
     """Change a zip, or what is in it."""
     if case.number == 0:
         return
-    inner = Path("predictions.json")
-    text, rng, choice = inner.read_bytes(), case.rng, case.rng.random()
+    path = ZIP
+    text, rng, choice = PREDICTIONS.read_bytes(), case.rng, case.rng.random()
     if choice < 0.2:
         change_bytes(case, path)
         return
@@ -395,10 +225,9 @@ def change_zip(case: Case, path: Path) -> None:
         change_kind_of_file(case, path)
         return
     if choice < 0.4:
-        change_json(case, inner)
-        if inner.is_file():
-            method = rng.choice([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-            path.write_bytes(make_zip([("results.json", inner.read_bytes())], method=method))
+        change_json(case, PREDICTIONS)
+        if PREDICTIONS.is_file():
+            path.write_bytes(make_zip([("results.json", PREDICTIONS.read_bytes())], method=rng.choice(METHODS)))
         return
     one, zeros = [("results.json", text)], {"compress_type": zipfile.ZIP_DEFLATED, "CRC": 0}
     changes = {
@@ -422,21 +251,17 @@ def change_zip(case: Case, path: Path) -> None:
     path.write_bytes(changes[name]())
 
 
-def _damaged(rng: Any, text: bytes) -> bytes:
-    method = rng.choice([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-    content = bytearray(make_zip([("results.json", text)], method=method))
+def _damaged(rng: random.Random, text: bytes) -> bytes:
+    content = bytearray(make_zip([("results.json", text)], method=rng.choice(METHODS)))
     for _ in range(rng.randrange(1, 9)):
         content[rng.randrange(42, len(content) - 80)] = rng.randrange(256)
     return bytes(content)
 
 
-FREE_TEXT = ("question", "cost", "expect", "title", "source")
-
-
 def change_yaml(case: Case) -> bool:
     """Change a file of the study. Returns whether it must be refused."""
-    names = ["studies/fuzz.yaml", "scales/fuzz.yaml", "variants/ms_sts_temporal_fgbg.yaml", "baseline.yaml"]
-    path = ABLATIONS / case.rng.choice(names)
+    names = ["studies/" + STUDY, "scales/" + STUDY, "variants/ms_sts_temporal_fgbg", "baseline"]
+    path = ABLATIONS / f"{case.rng.choice(names)}.yaml"
     if case.number == 0:
         return False
     choice = case.rng.random()
@@ -446,8 +271,20 @@ def change_yaml(case: Case) -> bool:
     tree, hostile = yaml.safe_load(path.read_text()), choice < 0.5
     change = change_tree(case, tree, [RAW + value for value in YAML_VALUES] if hostile else VALUES)
     write_tree(path, change.tree)
-    free = {*FREE_TEXT, "external", "branches", "blocks", "terms"}.intersection(change.keys)
+    free = NOT_CHECKED.intersection(change.keys)
     return not free and (change.action == "repeated key" or (hostile and change.action == "set"))
+
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "EPS", "PDF", "TGA", "ICO", "JPEG2000")
+MODES = ("RGB", "L", "1", "P", "LA", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "HSV", "LAB")
+_DEEP = {"I;16": (np.uint16, 257), "I": (np.int32, 257), "F": (np.float32, 1 / 255)}  # type, value of a step of 8 bits
+
+
+def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
+    if mode in _DEEP:
+        kind, step = _DEEP[mode]
+        return Image.fromarray((np.asarray(picture.convert("L"), float) * step).astype(kind))
+    return Image.merge("LAB", picture.split()) if mode == "LAB" else picture.convert(mode)
 
 
 def change_image(case: Case) -> tuple[np.ndarray | None, bool]:
@@ -471,22 +308,10 @@ def change_image(case: Case) -> tuple[np.ndarray | None, bool]:
         shown.save(FRAME, rng.choice(["JPEG", "PNG", "TIFF", "WEBP"]), exif=exif, quality=95)
         case.note("change", f"EXIF orientation {orientation}, pixels turned: {turned}")
         return (PICTURE.astype(int) if turned or orientation > 4 or orientation < 2 else None), False
-    format_name = rng.choice(
-        ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "EPS", "PDF", "TGA", "ICO", "JPEG2000"]
-    )
-    mode = rng.choice(["RGB", "L", "1", "P", "LA", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "HSV", "LAB"])
-    grey = np.asarray(picture.convert("L"))
-    made = picture.convert(mode) if mode not in ("I;16", "I", "F", "HSV", "LAB") else picture
-    expected: np.ndarray | None = np.asarray(made.convert("RGB")).astype(int)
-    if mode in ("I;16", "I", "F"):
-        scaled = grey.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]) * (
-            1 / 255 if mode == "F" else 257
-        )
-        made = Image.fromarray(scaled.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
-        expected = np.repeat(grey[..., None], 3, -1).astype(int)
-    elif mode in ("HSV", "LAB"):
-        made = picture.convert(mode) if mode == "HSV" else Image.merge("LAB", picture.split())
-        expected = None
+    format_name, mode = rng.choice(FORMATS), rng.choice(MODES)
+    made = _in_mode(picture, mode)
+    expected = np.asarray(picture.convert("L" if mode in _DEEP or mode in ("L", "LA") else "RGB")).astype(int)
+    expected = np.repeat(expected[..., None], 3, -1) if expected.ndim == 2 else expected
     try:
         made.save(FRAME, format_name)
     except (OSError, ValueError, KeyError):  # the format has no such mode
@@ -497,10 +322,9 @@ def change_image(case: Case) -> tuple[np.ndarray | None, bool]:
     if format_name in ("EPS", "PDF"):
         return None, True
     with Image.open(FRAME) as written:  # some formats convert what they cannot hold
-        if format_name == "GIF" or written.mode != made.mode or mode in ("1", "P"):
-            expected = None
+        unknown = format_name == "GIF" or written.mode != made.mode or mode in ("1", "P", "HSV", "LAB")
     if choice < 0.65:
-        return expected, False
+        return None if unknown else expected, False
     content = FRAME.read_bytes()
     if choice < 0.8:
         cut = rng.uniform(0.1, 0.7)
@@ -513,21 +337,23 @@ def change_image(case: Case) -> tuple[np.ndarray | None, bool]:
         case.note("change", f"header of {size} pixels")
         FRAME.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
         return None, True
-    flip(case, FRAME)
-    return (expected, False) if format_name == "PNG" else (None, False)
+    flip_bit(case, FRAME)
+    return expected if format_name == "PNG" and not unknown else None, False
 
 
 def change_record(case: Case) -> None:
     """Change a file that the report reads."""
     names = ("run.json", "valid/metrics.json", "valid/matches.npz", "cost.json", "log.jsonl")
-    path = case.rng.choice([*(RUN / name for name in names), Path("server_scores.yaml")])
+    path = case.rng.choice([*(RUN / name for name in names), SCORES])
     if path.suffix == ".json":
         change_json(case, path)
     elif case.number:
         (change_kind_of_file if case.rng.random() < 0.1 else change_bytes)(case, path)
 
 
-class _Evil:
+class _RunsCode:
+    """Runs a command when it is unpickled by a careless reader."""
+
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch owned",)
 
@@ -579,9 +405,8 @@ def change_checkpoint(case: Case, path: Path) -> None:
         action = rng.choice([*changes, "missing", "key", "extra"])
         case.note("change", f"{name}: {action}")
         if action == "extra":
-            weights[
-                rng.choice(["", "a", "class_heads.9.weight", "\ud800", f"detr.transformer.encoder.layers.{10**9}.a"])
-            ] = torch.zeros(3)
+            names = ["", "a", "class_heads.9.weight", "\ud800", f"detr.transformer.encoder.layers.{10**9}.a"]
+            weights[rng.choice(names)] = torch.zeros(3)
         elif action in ("missing", "key"):
             value = weights.pop(name)
             weights |= {rng.choice([1, None, "a"]): value} if action == "key" else {}
@@ -590,10 +415,10 @@ def change_checkpoint(case: Case, path: Path) -> None:
                 weights[name] = changes[action]()
     else:
         if "config" in content and rng.random() < 0.5:
-            change = change_tree(case, json.loads(content["config"]), [v for v in VALUES if RAW not in str(v)])
+            change = change_tree(case, json.loads(content["config"]), PLAIN)
             content["config"] = json.dumps(change.tree)
         else:
-            values = [*(v for v in VALUES if RAW not in str(v)), _Evil(), np.int64(3), np.ones(3), torch.ones(3)]
+            values = [*PLAIN, _RunsCode(), np.int64(3), np.ones(3), torch.ones(3)]
             flat = {key: value for key, value in content.items() if key != "model"} | {"model": {}}
             flat = change_tree(case, flat, values).tree
             if isinstance(flat, dict) and flat.get("model") == {}:
@@ -606,46 +431,3 @@ def change_checkpoint(case: Case, path: Path) -> None:
         record.unlink()
         if rng.random() < 0.5:
             write_json(record, known)
-
-
-def annotation_problems(path: Path) -> list[str]:
-    """Values outside of their documented range in an annotation file that was accepted."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, OSError):
-        return []
-    problems, videos = [], {video["id"]: video for video in content["videos"]}
-    for video in content["videos"]:
-        for key in ("height", "width", "length"):
-            if key in video and not 1 <= video[key] <= 2**20:
-                problems.append(f"{key} {video[key]}")
-    categories = {category["id"] for category in content["categories"]}
-    for record in content["annotations"]:
-        video = videos.get(record["video_id"])
-        if video is None or record["category_id"] not in categories or not 1 <= record["id"] < 2**63:
-            problems.append(f"ids of {str(record)[:200]}")
-            continue
-        frames, areas = record["segmentations"], record.get("areas")
-        length = video.get("length", len(video.get("file_names", ())))
-        if len(frames) != length or (areas is not None and len(areas) != length):
-            problems.append(f"{len(frames)} masks and areas {areas} in {length} frames")
-        size = video["height"] * video["width"]
-        if not all(area is None or 0 <= area <= size for area in areas or ()):
-            problems.append(f"areas {areas} in frames of {size} pixels")
-        polygons = [frame for frame in frames if isinstance(frame, list)]
-        if not all(abs(number) <= 2**21 for frame in polygons for polygon in frame for number in polygon):
-            problems.append(f"polygons {str(polygons)[:200]}")
-    return problems
-
-
-def submission_problems(path: Path) -> list[str]:
-    """Values outside of their documented range in a submission that was accepted."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, OSError):
-        return []
-    return [
-        f"[{n}]: {str(record)[:200]}"
-        for n, record in enumerate(content)
-        if not math.isfinite(record["score"]) or len(record["segmentations"]) != FRAMES
-    ]
