@@ -65,6 +65,7 @@ class Case:
 
     def read(self, name: str, entrance: Callable[[], object]) -> str | None:
         """Call an entrance and check how it ends. Returns the message if the input is refused, None if accepted."""
+        name = name[:300]
         self.note("run", name)
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors, "") for errors in ("strict", "backslashreplace"))
         before, code = _files(), 0

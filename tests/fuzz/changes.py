@@ -35,8 +35,8 @@ PLAIN += ["S" * 10**6, "1" * 10**6, [[1e9, 0, 5, 5, 9, 1]], {"size": [HEIGHT, WI
 PLAIN += [{"size": [2**31, 2**31], "counts": [2**62]}]
 VALUES = [*PLAIN, 10**400, *(RAW + text for text in ("1e400", "-0", "9" * 5000, "[" * 10**5 + "]" * 10**5))]
 # No absolute path: an output of that name would be written.
-ARGUMENTS = ("", " ", ".", "..", "../a", "a/b/c", "a;touch owned", "$(touch owned)", "{a}", "\x1b[31m", "\udcff", "\n")
-ARGUMENTS += ("a" * 300, "a" * 10**5, "é", "-1", "0", "9" * 30, "nan", "1.5", "--help", "True", "[]", "*", "%s", "~")
+ARGUMENTS = ["", " ", ".", "..", "../a", "a/b/c", "a;touch owned", "$(touch owned)", "{a}", "\x1b[31m", "\udcff", "\n"]
+ARGUMENTS += ["a" * 300, "a" * 10**5, "é", "-1", "0", "9" * 30, "nan", "1.5", "--help", "True", "[]", "*", "%s", "~"]
 # Each of these must be refused in YAML, wherever it stands but in free text.
 ALIASES = [f"&{b} [{f'*{a}, ' * 10}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
 YAML_VALUES = [".nan", ".inf", "1:30", "2001-01-01", "{}", "1e400", "9" * 31, "-" + "9" * 31, "[" * 2000 + "]" * 2000]

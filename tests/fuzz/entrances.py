@@ -218,7 +218,7 @@ def arguments(case: Case) -> None:
         PREDICT,
         PREPARE,
     )
-    command = list(case.rng.choice(commands))
+    command = list(case.rng.choice(commands) if case.number else commands[0])
     if case.number:
         values = [str(value) for value in command[1:] if not str(value).startswith("--")]
         place = case.rng.choice([n for n in range(1, len(command)) if str(command[n]) in values])
