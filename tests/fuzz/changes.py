@@ -34,6 +34,9 @@ PLAIN += ["", "0", "a", " ", "\ud800", "\0", "\x1b[31m", "=1+1", "$x$", "{a}", "
 PLAIN += ["S" * 10**6, "1" * 10**6, [[1e9, 0, 5, 5, 9, 1]], {"size": [HEIGHT, WIDTH], "counts": "1" * 10**6}]
 PLAIN += [{"size": [2**31, 2**31], "counts": [2**62]}]
 VALUES = [*PLAIN, 10**400, *(RAW + text for text in ("1e400", "-0", "9" * 5000, "[" * 10**5 + "]" * 10**5))]
+# No absolute path: an output of that name would be written.
+ARGUMENTS = ["", " ", ".", "..", "../a", "a/b/c", "a;touch owned", "$(touch owned)", "{a}", "\x1b[31m", "\udcff", "\n"]
+ARGUMENTS += ["a" * 300, "a" * 10**5, "é", "-1", "0", "9" * 30, "nan", "1.5", "--help", "True", "[]", "*", "%s", "~"]
 # Each of these must be refused in YAML, wherever it stands but in free text.
 ALIASES = [f"&{b} [{f'*{a}, ' * 10}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
 YAML_VALUES = [".nan", ".inf", "1:30", "2001-01-01", "{}", "1e400", "9" * 31, "-" + "9" * 31, "[" * 2000 + "]" * 2000]
@@ -84,23 +87,25 @@ def change_bytes(case: Case, path: Path) -> None:
     path.write_bytes(changes[name]())
 
 
+KINDS_OF_FILE: dict[str, Callable[[Path, Path], object]] = {
+    "missing": lambda path, other: None,
+    "FIFO": lambda path, other: os.mkfifo(path),
+    "directory": lambda path, other: path.mkdir(),
+    "dangling link": lambda path, other: path.symlink_to("nowhere"),
+    "link loop": lambda path, other: path.symlink_to(path.name),
+    "endless device": lambda path, other: path.symlink_to("/dev/zero"),
+    "empty device": lambda path, other: path.symlink_to("/dev/null"),
+    "link": lambda path, other: path.symlink_to(other.absolute()),
+}
+
+
 def change_kind_of_file(case: Case, path: Path) -> None:
     """Put something else in the place of a file."""
     moved = path.with_suffix(".moved")
     path.rename(moved)
-    kinds: dict[str, Callable[[], object]] = {
-        "missing": lambda: None,
-        "FIFO": lambda: os.mkfifo(path),
-        "directory": lambda: path.mkdir(),
-        "dangling link": lambda: path.symlink_to("nowhere"),
-        "link loop": lambda: path.symlink_to(path.name),
-        "endless device": lambda: path.symlink_to("/dev/zero"),
-        "empty device": lambda: path.symlink_to("/dev/null"),
-        "link": lambda: path.symlink_to(moved.name),
-    }
-    name = case.rng.choice(list(kinds))
+    name = case.rng.choice(list(KINDS_OF_FILE))
     case.note("change", f"{path}: {name}")
-    kinds[name]()
+    KINDS_OF_FILE[name](path, moved)
 
 
 def _near(value: Any) -> list[Any]:
@@ -203,6 +208,7 @@ def bomb(megabytes: int) -> bytes:
 def make_zip(members: list[tuple[str, bytes]], **changes: Any) -> bytes:
     """A zip; changes: attributes of the members in the archive's directory that belie what is stored."""
     buffer = io.BytesIO()
+    warnings.filterwarnings("ignore", "Duplicate name")
     with zipfile.ZipFile(buffer, "w", changes.pop("method", zipfile.ZIP_STORED)) as archive:
         for name, content in members:
             archive.writestr(zipfile.ZipInfo(name), content, archive.compression)

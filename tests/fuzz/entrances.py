@@ -21,7 +21,19 @@ from mssts.study.resolve import load_study
 from mssts.study.workflow import check_inputs, missing_data, report_content
 from tests.fuzz import changes, ranges
 from tests.fuzz.case import Case
-from tests.fuzz.project import CHECKPOINT, COCO, PREDICTIONS, PUBLIC_WEIGHTS, STILLS, STUDY, SYNTHVIS, TRUTH, YTVIS, ZIP
+from tests.fuzz.project import (
+    CHECKPOINT,
+    COCO,
+    PREDICTIONS,
+    PUBLIC_WEIGHTS,
+    STILLS,
+    STUDY,
+    SYNTHVIS,
+    TRUTH,
+    VALID,
+    YTVIS,
+    ZIP,
+)
 
 NAMED = ("--dataset", "ytvis2019")
 PREPARE = ("prepare", *NAMED, "--data", YTVIS)
@@ -35,14 +47,19 @@ LARGEST_TRAINED = 4096
 
 def ground_truth(case: Case) -> None:
     """Ground truth: evaluation, preparation, training."""
-    changes.change_json(case, TRUTH)
-    evaluated = case.evaluate(TRUTH, PREDICTIONS, *NAMED)
-    case.evaluate(TRUTH, PREDICTIONS, "--lenient")
+    path = case.rng.choice([TRUTH, TRUTH, VALID])
+    changes.change_json(case, path)
+    evaluated = case.evaluate(path, PREDICTIONS, *NAMED)
+    case.evaluate(path, PREDICTIONS, "--lenient")
     prepared = case.command(*PREPARE)
-    if prepared is None or not re.search(r"file_names|local split|image", prepared):  # what only preparation looks at
+    no_truth = path == VALID and re.search(
+        r"annotations$|annotations: found (None|\[\])", evaluated or "", re.MULTILINE
+    )
+    only_prepared = re.search(r"file_names|local split|image", prepared or "")
+    if not no_truth and not only_prepared:
         case.agree(evaluate=evaluated, prepare=prepared)
     if evaluated is None:
-        for problem in ranges.of_annotations(TRUTH):
+        for problem in ranges.of_annotations(path):
             case.expect(False, f"accepted: {problem}")
     if prepared is None:
         Path("empty.json").write_text("[]")
@@ -188,6 +205,28 @@ def record(case: Case) -> None:
     case.command("tables", "--study", STUDY)
 
 
+def arguments(case: Case) -> None:
+    """Arguments of commands: names, inputs and outputs."""
+    for name, kind in changes.KINDS_OF_FILE.items():
+        kind(Path(name.replace(" ", "_")), PREDICTIONS)
+    commands = (
+        ("evaluate", *NAMED, "--annotations", TRUTH, "--predictions", PREDICTIONS, "--output", "metrics.json"),
+        ("check-submission", PREDICTIONS, "--data", YTVIS, *NAMED, "--split", "train"),
+        (*TRAIN, "--output", "trained"),
+        ("import-weights", PUBLIC_WEIGHTS, "--output", "imported.pt", "--class-head", "drop"),
+        ("tables", "--study", STUDY),
+        PREDICT,
+        PREPARE,
+    )
+    command = list(case.rng.choice(commands) if case.number else commands[0])
+    if case.number:
+        values = [str(value) for value in command[1:] if not str(value).startswith("--")]
+        place = case.rng.choice([n for n in range(1, len(command)) if str(command[n]) in values])
+        names = [name.replace(" ", "_") for name in changes.KINDS_OF_FILE]
+        command[place] = case.rng.choice([*values, *names, *changes.ARGUMENTS])
+    case.command(*command)
+
+
 KINDS: dict[str, Callable[[Case], None]] = {
     "annotations": ground_truth,
     "submission": submission,
@@ -199,5 +238,6 @@ KINDS: dict[str, Callable[[Case], None]] = {
     "public-weights": public_weights,
     "digest": digest,
     "record": record,
+    "arguments": arguments,
 }
 OFTEN = ("annotations", "annotations", "submission", "zip", "yaml", "yaml", "image")  # take more turns than the others

@@ -34,7 +34,7 @@ STUDY = "fuzz"
 YTVIS, COCO, SYNTHVIS = Path("data/ytvis2019"), Path("data/coco"), Path("data/fuzz/synthvis")
 RUN = Path("results/fuzz/synthvis/tiny/pretrain/seed1")
 CHECKPOINT, PUBLIC_WEIGHTS = RUN / "checkpoint.pt", Path("public.pth")
-TRUTH, STILLS = YTVIS / "train.json", COCO / "annotations/instances_train2017.json"
+TRUTH, VALID, STILLS = YTVIS / "train.json", YTVIS / "valid.json", COCO / "annotations/instances_train2017.json"
 FRAME = YTVIS / "train/JPEGImages/v1/0.jpg"
 PREDICTIONS, ZIP, SCORES = Path("predictions.json"), Path("predictions.zip"), Path("server_scores.yaml")
 
@@ -94,8 +94,8 @@ def _write_videos() -> None:
                 Image.fromarray(PICTURE).save(YTVIS / split / "JPEGImages" / name, quality=95)
     categories = [{"id": number, "name": name} for number, name in entry("ytvis2019").categories]
     objects.append(objects[0] | {"id": 9, "iscrowd": 1})
-    TRUTH.write_text(json.dumps({"videos": videos, "categories": categories, "annotations": objects}))
-    (YTVIS / "valid.json").write_text(json.dumps({"videos": videos, "categories": categories}))
+    for path in (TRUTH, VALID):
+        path.write_text(json.dumps({"videos": videos, "categories": categories, "annotations": objects}))
     PREDICTIONS.write_text(json.dumps(predictions))
     with zipfile.ZipFile(ZIP, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(PREDICTIONS, "results.json")
