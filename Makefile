@@ -12,9 +12,7 @@ STUDY ?= demo
 override CORES := $(value CORES)
 override STUDY := $(value STUDY)
 export CORES STUDY
-# Snakemake 9.27 looks for ready jobs once per timespan for every job that has ended: with 345 jobs and its default, 1 s,
-# that took half a core.
-SNAKEMAKE := $(BIN)/snakemake --cores "$$CORES" --rerun-incomplete --scheduler greedy --max-jobs-per-timespan 100/5s
+SNAKEMAKE := $(BIN)/snakemake --cores "$$CORES"
 
 PRINT_TARGETS := import os; from mssts.study import resolve, workflow; \
 	print("Results:", *workflow.targets(resolve.load_study(os.environ["STUDY"])))

@@ -11,17 +11,16 @@ import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from mssts.config import check_name, load_baseline
-from mssts.core.errors import DeviceError, InputError, printable, shown
-from mssts.core.files import read_json
+from mssts.core.errors import Failure, InputError, printable, shown, system_failure
+from mssts.core.files import check_outputs, read_record
 from mssts.study.paths import RESULTS, TABLE_PDF, report_dir
 from mssts.study.resolve import load_study
 from mssts.study.runs import read_runs
-from mssts.training.failures import RunFailure
 
 if TYPE_CHECKING:
     from mssts.training.callbacks import Callback
@@ -214,7 +213,8 @@ def evaluate(
 
     if split is not None:
         check_name(split, "--split")
-    record = read_json(run) if run else None
+    check_outputs([output], [run])
+    record = read_record(run) if run else None
     config = load_study(study).baseline.evaluation if study is not None else None
     metrics = stage.evaluate(annotations, predictions, output, record, split, config, lenient, dataset)
     for warning in metrics["warnings"]:
@@ -308,14 +308,20 @@ def mlflow_sync(study: Study) -> None:
         print(f"MLflow has the report of study {study}")
 
 
+def _exit(error: InputError | Failure) -> NoReturn:
+    print(f"error: {printable(str(error))}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
 def main() -> None:
     """Run the command line: one message, and exit code 2 for bad input or that of the failure; 130 when interrupted."""
     try:
         _mlflow_is_on()  # a wrong value ends no finished job
         app(prog_name="mssts")
-    except (InputError, DeviceError, RunFailure) as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    except (InputError, Failure) as error:
+        _exit(error)
+    except OSError as error:
+        _exit(system_failure(error))
     except SystemExit as end:
         if end.code == INTERRUPTED:
             print("interrupted", file=sys.stderr)

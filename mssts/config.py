@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from mssts.core.errors import InputError, shown, suggestion
+from mssts.core.errors import InputError, short, shown, suggestion
 from mssts.core.yaml_files import read_yaml
 
 ABLATIONS = Path("ablations")
@@ -103,7 +103,8 @@ Line = Annotated[str, BeforeValidator(_one_line), Field(min_length=1, max_length
 UserPath = Annotated[str, Field(max_length=4096), AfterValidator(_path)]
 Backbone = Literal["tiny", "resnet50", "resnet101", "swin_l"]
 """Names of `mssts.models.backbones.BACKBONES`, which imports torch."""
-BACKBONES = get_args(Backbone)
+BACKBONES: tuple[str, ...] = get_args(Backbone)
+WITHOUT_IMAGENET = ("tiny",)
 Model = TypeVar("Model", bound=BaseModel)
 Parts = dict[str, dict[str, JsonValue]]
 """Registered parts by name, each with the values of its own section (docs/adding-a-part.md)."""
@@ -328,15 +329,21 @@ class TrainSection(OptimisationSection):
     """Training of a variant from the pre-trained checkpoint."""
 
     seeds_per_pretraining: Positive = Field(description="seed k starts from pre-training seed (k-1)//this + 1")
-    init: UserPath | dict[Name, UserPath] = Field(
+    init: UserPath | Annotated[dict[Backbone, UserPath], Field(min_length=1)] = Field(
         default=PRETRAIN,
         description="pretrain (the stage of that name), imagenet (backbone only), none (all weights random), or the "
         "path of a checkpoint; or a mapping from backbones to one of these",
     )
 
+    @property
+    def starts(self) -> Collection[str]:
+        """What the trainings of all backbones start from."""
+        return [self.init] if isinstance(self.init, str) else self.init.values()
+
     def start(self, backbone: str) -> str:
         """What a training of that backbone starts from: PRETRAIN, IMAGENET, NO_START or the path of a checkpoint."""
-        return self.init if isinstance(self.init, str) else self.init[backbone]
+        starts: Mapping[Any, str] = dict.fromkeys(BACKBONES, self.init) if isinstance(self.init, str) else self.init
+        return starts[backbone]
 
 
 class PredictSection(Section):
@@ -400,7 +407,7 @@ class Config(Section):
         _require(not late, key, warmup, f"expected less than train.steps, {steps}: the loss would never act")
         execution = self.execution
         devices = execution.devices * execution.nodes
-        for name in (PRETRAIN, TRAIN) if self.train.init == PRETRAIN else (TRAIN,):
+        for name in (PRETRAIN, TRAIN) if PRETRAIN in self.train.starts else (TRAIN,):
             clips = getattr(self, name).batch_clips
             share = devices * (execution.clips_per_device or 1)
             expected = f"expected a multiple of execution.devices * nodes * clips_per_device, {share}"
@@ -435,6 +442,11 @@ class Study(Section):
     seeds: Annotated[list[Seed], AfterValidator(_unique)] = Field(
         min_length=1, max_length=20, description="seeds of the trainings, at most 20"
     )
+    announced: Annotated[list[Line], AfterValidator(_unique)] = Field(
+        default=["occlusion", "fog"],
+        max_length=100,
+        description="challenges on which the study expected a difference before its runs",
+    )
     external: dict[Line, UserPath] = Field(
         default={}, max_length=100, description="other methods, title -> file, on the first split"
     )
@@ -464,7 +476,9 @@ def validated(model: type[Model], content: dict[str, Any], path: Path | str) -> 
 
 def _problem(model: type[BaseModel], problem: ErrorDetails) -> str:
     """Key, what was found, and what was expected."""
-    key, kind, context = ".".join(map(str, problem["loc"])), problem["type"], problem.get("ctx", {})
+    alternative = re.compile(r"(function-\w+|dict)\[")  # of a type, in which the problem lies
+    parts = [str(part) for part in problem["loc"] if not alternative.match(str(part))]
+    key, kind, context = short(".".join(parts)), problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         return f"{key}: {_unknown_key(model, key)}"
     if kind == "missing":
@@ -521,7 +535,7 @@ def override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict[
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
         if not isinstance(node, dict) or last not in node:
-            raise InputError(f"{path}: {dotted}: {_unknown_key(Config, dotted)}")
+            raise InputError(f"{path}: {short(dotted)}: {_unknown_key(Config, dotted)}")
         if isinstance(node[last], dict) and dotted not in MAPPING_KEYS:
             expected = f"expected a value for one of its keys: {', '.join(node[last])}"
             raise InputError(f"{path}: {dotted}: found {shown(value)}; {expected}")

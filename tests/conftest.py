@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("Snakefile", "workflow", "ablations", "mssts", "environment.yml", "reports/published", "reports/templates")
+PARTS = (
+    "Snakefile",
+    "profiles",
+    "workflow",
+    "ablations",
+    "mssts",
+    "environment.yml",
+    "reports/published",
+    "reports/templates",
+)
 
 
 @pytest.fixture(scope="session")

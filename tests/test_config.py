@@ -262,3 +262,33 @@ def test_stages_read_sections_that_exist():
     sections = set(configuration.Config.model_fields)
     assert all(set(names) <= sections for names in STAGE_SECTIONS.values())
     assert "train" not in STAGE_SECTIONS["pretrain"], "a training setting must not cost a new pre-training"
+
+
+@pytest.mark.parametrize(
+    ("init", "complaint"),
+    [
+        (7, "train.init: found 7; Input should be a valid string"),
+        ({"tiny": 7}, "train.init.tiny: found 7; Input should be a valid string"),
+        ({"tinny": "none"}, "found 'tinny'; did you mean 'tiny'?"),
+        ({"resnet50": "none"}, "train.init: found no start for tiny"),
+        ({"tiny": "a{b}.pt"}, "train.init.tiny: found 'a{b}.pt'; expected a path without braces"),
+        ("imagenet", "train.init: found imagenet for tiny, of which there are no such weights"),
+        ({"tiny": "imagenet", "resnet50": "none"}, "train.init: found imagenet for tiny"),
+    ],
+    ids=str,
+)
+def test_a_start_that_no_backbone_has_is_refused_when_a_study_is_loaded(ablations, init, complaint):
+    scale = yaml.safe_load((ablations / "scales/smoke.yaml").read_text())
+    (ablations / "scales/smoke.yaml").write_text(yaml.safe_dump(scale | {"train": scale["train"] | {"init": init}}))
+    with pytest.raises(InputError) as caught:
+        load_study("smoke", ablations)
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 50_000, ["x" * 50_000], {"x" * 50_000: 1}, 10**90], ids=lambda text: str(text)[:9]
+)
+def test_a_message_shows_only_the_beginning_of_what_is_too_long(ablations, text):
+    for key in ("model.queries", "train.schedule", "data.short_sides", "predict.mask_threshold", "x" * 50_000):
+        assert len(variant_message(ablations, changes={key: text}).replace(str(ablations), "")) < 1500
+    assert len(study_message(ablations, backbones=text, splits=[text])) < 3000

@@ -1,16 +1,24 @@
-"""Checkpoints: mappings of tensors and plain values, written atomically and loaded without running code."""
+"""Checkpoints: mappings of tensors and plain values, written atomically, verified, and loaded without running code."""
 
 from __future__ import annotations
 
 import io
 import pickle
+import re
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mssts.core.errors import InputError
-from mssts.core.files import atomic_write
+from mssts.core.files import atomic_write, read_record, verify_digest
+
+RECORD = "run.json"
+_LOADING_ERRORS = (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError, AttributeError)
+_CONTROL = re.compile(r"\x1b\[[0-9;]*m")
+_UNSUPPORTED = re.compile(r"GLOBAL ([\w.]+)")
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -22,19 +30,83 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a mapping of tensors and plain values onto the CPU.
+    """Load the checkpoint of a run, or an imported one, onto the CPU, after it was verified.
+
+    Its digest must be that of the record run.json beside it, if there is one, and the checksums inside the file must be
+    right in any case: torch itself loads a file of flipped bits.
+
+    Returns:
+        The mapping: `model` (name to weight), `backbone`, `categories` (list of id and name) and `config` (JSON text).
 
     Raises:
-        InputError: If the file is missing, damaged, contains code, or is not a mapping.
+        InputError: If the file is missing, damaged or changed, contains code or weights that are no finite real
+            numbers, or lacks one of the keys.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint. Run the training that writes it first.")
+    record = path.with_name(RECORD)
+    if path.name == "checkpoint.pt" and record.is_file():
+        advice = f"Restore it, or delete {path.parent} and run the stage again."
+        verify_digest(path, str(read_record(record).get("checkpoint_sha256")), advice)
+    content = load_tensors(path, "Delete it and run the stage again.")
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: found {type(content).__name__}, expected a mapping. Run the stage again.")
+    expected = {"model": dict, "backbone": str, "categories": list, "config": str}
+    for key, kind in expected.items():
+        if not isinstance(content.get(key), kind):
+            found = type(content[key]).__name__ if key in content else "nothing"
+            raise InputError(f"{path}: {key}: found {found}, expected {kind.__name__}; not a checkpoint of mssts.")
+    check_weights(path, content["model"])
+    return content
+
+
+def load_tensors(path: Path, advice: str) -> Any:
+    """Load a file of torch.save without executing code from it, its checksums verified.
+
+    Args:
+        path: The file.
+        advice: What to do if it is damaged.
+
+    Raises:
+        InputError: If it is damaged or contains anything but tensors and plain values.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(content, dict):
-            raise ValueError(f"expected a mapping, found {type(content).__name__}")
-        return content
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        advice = "Delete it and run the stage again."
-        raise InputError(f"{path}: damaged or not a checkpoint ({reason}). {advice}") from None
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise InputError(f"{path}: damaged (the checksum of its part {damaged} is wrong). {advice}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    except (*_LOADING_ERRORS, zipfile.BadZipFile, NotImplementedError, zipfile.LargeZipFile) as error:
+        text = _CONTROL.sub("", str(error))
+        foreign = _UNSUPPORTED.search(text)
+        if foreign:
+            reason = f"it contains a {foreign[1]}, which is neither a tensor nor a plain value"
+        elif isinstance(error, pickle.UnpicklingError):
+            reason = "damaged, or no file of torch.save"
+        else:
+            reason = f"damaged, or no file of torch.save: {' '.join(text.split())[:120] or type(error).__name__}"
+        raise InputError(f"{path}: cannot be loaded ({reason}). {advice}") from None
+
+
+def check_weights(path: Path, weights: Mapping[Any, Any]) -> None:
+    """Check that every weight is a tensor of finite real numbers.
+
+    Raises:
+        InputError: With the first weight that is not.
+    """
+    for name, weight in weights.items():
+        if not isinstance(weight, torch.Tensor):
+            found = type(weight).__name__
+        elif weight.is_quantized or weight.layout != torch.strided or weight.is_complex():
+            found = f"a tensor of {weight.dtype}, {weight.layout}"
+        elif not weight.isfinite().all():
+            found = "values that are not finite"
+        else:
+            continue
+        raise InputError(
+            f"{path}: weight {str(name)[:100]}: found {found}, expected a tensor of finite real numbers. Get or make "
+            "the file again."
+        )

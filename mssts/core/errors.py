@@ -1,11 +1,13 @@
-"""The errors that the command line reports as one message, and the words that messages share."""
+"""Errors that end a command with one message: bad input and failures of the system; the words that messages share."""
 
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST = 100  # characters of a value in a message
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -22,15 +24,49 @@ class InputError(ValueError):
         super().__init__(printable(message))
 
 
+class Failure(RuntimeError):
+    """A command that ended early although its input is right."""
+
+    exit_code = 1
+
+
+class NoSpace(Failure):
+    """A file could not be written: disk full, or quota or size limit reached."""
+
+    exit_code = 5
+
+
+def system_failure(error: OSError) -> InputError | NoSpace:
+    """The error to raise instead of one of the system, with the file and what to do."""
+    file = error.filename if error.filename is not None else "a file"
+    reason = error.strerror or type(error).__name__
+    if error.errno in NO_SPACE:
+        advice = "Free space or raise the quota, then run the same command again."
+        return NoSpace(f"{file}: no space left to write ({reason}). {advice}")
+    return InputError(f"{file}: {reason}. Check the path and its permissions, then run the same command again.")
+
+
+class DeviceError(Failure):
+    """Another process of the same run has ended it; the message and the exit code are those of its failure."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def printable(text: str) -> str:
     """Text of any origin for a terminal: characters that steer it, and broken ones, appear as their escapes."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def short(text: str) -> str:
+    """Text for a message; a long one is cut."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 def shown(value: object) -> str:
     """A value for a message, as Python writes it; a long one is cut."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return short(repr(value))
 
 
 def suggestion(found: str, known: Iterable[str]) -> str:
@@ -38,11 +74,3 @@ def suggestion(found: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(found[:_LONGEST], known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known) or 'none'}"
-
-
-class DeviceError(RuntimeError):
-    """Another process of the same run has ended it; the message and the exit code are those of its failure."""
-
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code

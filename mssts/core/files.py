@@ -1,4 +1,9 @@
-"""Atomic writing and reading of files: a file is written under a temporary name in its folder, then renamed."""
+"""Reading and writing of files.
+
+A file is written under a temporary name in its folder and then renamed. An output never replaces an input, a link or
+anything but an ordinary file. A *record* is a JSON file with a digest of its own content, which is verified when it is
+read.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,60 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from mssts.core.errors import InputError
+
+RECORD_DIGEST = "record_sha256"
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None] = ()) -> None:
+    """Check the output files of a command before it does anything.
+
+    Args:
+        outputs: Files that the command writes.
+        inputs: Files that it reads; None for one that is not given.
+
+    Raises:
+        InputError: If an output exists and is no ordinary file, is an input (under any name), or equals another output.
+    """
+    outputs, given = list(outputs), [path for path in inputs if path is not None]
+    for position, output in enumerate(outputs):
+        _check_replaceable(output)
+        if any(_is_same_file(output, path) for path in given):
+            raise InputError(
+                f"{output}: is an input of this command; the output would replace it. Choose another name."
+            )
+        if any(_is_same_file(output, other) for other in outputs[:position]):
+            raise InputError(f"{output}: two outputs of this command have this name. Choose another name.")
+
+
+def _check_replaceable(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if kind := _KINDS.get(stat.S_IFMT(mode)):
+        raise InputError(f"{path}: is {kind}; expected a new name or an ordinary file. Choose another output.")
+
+
+def _is_same_file(first: Path, second: Path) -> bool:
+    """Whether two paths name one file, by links or other spellings, or would if it existed."""
+    try:
+        return first.samefile(second)
+    except FileNotFoundError:
+        return first.resolve() == second.resolve()
 
 
 @contextmanager
@@ -25,19 +78,28 @@ def atomic_write(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]
 
     Yields:
         The file object to write to.
+
+    Raises:
+        InputError: If `path` exists and is no ordinary file.
+        OSError: Naming `path`, if the system cannot write it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _check_replaceable(path)
     encoding, newline = (None, None) if mode == "wb" else ("utf-8", "")
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = ""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
         with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, temporary):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
@@ -66,15 +128,6 @@ def not_regular(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else f"found {_KINDS.get(stat.S_IFMT(mode), 'something else')}"
 
 
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
-
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
@@ -88,6 +141,53 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON: {error}. Create the file again.") from None
+
+
+def write_record(path: Path, content: dict[str, Any]) -> None:
+    """Write a record: JSON as of `write_json`, with a digest of the content under the key `record_sha256`."""
+    write_json(path, content | {RECORD_DIGEST: _content_digest(content)})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a record and verify it.
+
+    Returns:
+        The content as given to `write_record`.
+
+    Raises:
+        InputError: If the file is missing, malformed, or was changed after it was written.
+    """
+    content = read_json(path)
+    recorded = content.pop(RECORD_DIGEST, None) if isinstance(content, dict) else None
+    if recorded is None or recorded != _content_digest(content):
+        found = "has no digest" if recorded is None else "was changed after it was written"
+        raise InputError(
+            f"{path}: {found}; expected the file as the stage wrote it. Delete it and run the stage again."
+        )
+    return content
+
+
+def _content_digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def verify_digest(path: Path, recorded: str, advice: str) -> None:
+    """Compare a file with its recorded digest.
+
+    Args:
+        path: The file.
+        recorded: SHA-256 of its bytes, hexadecimal.
+        advice: What to do if they differ.
+
+    Raises:
+        InputError: If the file was changed after its digest was recorded.
+    """
+    found = sha256_file(path)
+    if found != recorded:
+        raise InputError(
+            f"{path}: was changed after its digest was recorded: expected SHA-256 {recorded[:12]}, found {found[:12]}. "
+            f"{advice}"
+        )
 
 
 def sha256_file(path: Path) -> str:

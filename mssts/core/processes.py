@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from lightning_fabric.plugins.environments import LightningEnvironment
@@ -21,7 +21,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from mssts.core.errors import DeviceError
 
 PIPE = "MSSTS_FAILURE_PIPE"
-PIPE_CHARACTERS = 10_000  # a pipe holds 64 KB; nobody reads it before this process has ended
+PIPE_BYTES = 2**16  # what a pipe holds; nobody reads it before the writing process has ended
 LOST = 120  # exit code of a process that only lost the connection to another one
 CLOSE_SECONDS = 5.0  # for the other processes to end by themselves
 HANG_SECONDS = 60.0  # for this process to notice that another one has failed; collectives of NCCL may hang
@@ -38,7 +38,7 @@ def fail(error: BaseException) -> NoReturn:
     if code is None:
         raise error
     with open(int(os.environ[PIPE]), "w", encoding="utf-8") as pipe:
-        pipe.write(str(error)[:PIPE_CHARACTERS])
+        pipe.write(str(error)[: PIPE_BYTES // 4])
     sys.exit(code)
 
 
@@ -75,14 +75,15 @@ class Processes:
                     f"the process of device {device} was ended by signal {name}. If the system killed it for memory, "
                     "lower execution.clips_per_device or execution.workers. Then run the same command again."
                 )
-            with open(pipe, encoding="utf-8", closefd=False) as file:
-                message = file.read()
+            message = ""
+            with suppress(BlockingIOError):  # it has sent none, and processes of its own still run
+                message = os.read(pipe, PIPE_BYTES).decode()
             return DeviceError(message or f"the process of device {device} failed; its messages are above.", code)
         return None
 
     def wait_for_failure(self) -> DeviceError:
         """Return the failure that broke the connection to another process."""
-        end = time.monotonic() + CLOSE_SECONDS
+        end = time.monotonic() + HANG_SECONDS
         while time.monotonic() < end and any(child.poll() is None for child in self._children):
             if failure := self.failure():
                 return failure

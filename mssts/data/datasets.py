@@ -6,11 +6,14 @@ To add a dataset, add one entry to `DATASETS` (and its category names to `catego
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
 from mssts.core.errors import InputError, shown, suggestion
+from mssts.core.files import verify_digest
+from mssts.data.fingerprints import ADVICE, FINGERPRINT, recorded_digests, verify_frames
 from mssts.ytvis.annotations import STILLS as STILLS_LAYOUT
 from mssts.ytvis.annotations import VIDEOS, Annotations, CheckFrames, Layout, Truth, read_annotations
 from mssts.ytvis.categories import ExpectedCategories
@@ -83,13 +86,25 @@ class DatasetEntry:
         truth: Truth = "required",
         check_frames: CheckFrames | None = None,
     ) -> VideoSplit:
-        """Read and check a split; see `files` for the directory, and `read_annotations` for the rest."""
+        """Read and check a split; see `files` for the directory, and `read_annotations` for the rest.
+
+        Its files must be those that the fingerprint of the directory records, if there is one. A caller that gives
+        `check_frames` is about to write a new one.
+        """
         path, images = self.files(directory, split)
+        recorded = recorded_digests(directory) if check_frames is None else {}
+        if path in recorded:
+            verify_digest(path, recorded[path], ADVICE)
+        elif recorded:
+            raise InputError(f"{path}: is not recorded in {directory / FINGERPRINT}. Run `mssts prepare` again.")
         layout = STILLS_LAYOUT if split == STILLS else VIDEOS
         annotations = read_annotations(
             path, layout=layout, truth=truth, expected=expected, image_root=images, check_frames=check_frames
         )
-        return VideoSplit(annotations, images, layout)
+        part = VideoSplit(annotations, images, layout, recorded)
+        if check_frames is None:
+            verify_frames(directory, split, part.frame_paths())
+        return part
 
     def _how_to_get(self, directory: Path, split: str) -> str:
         if split.startswith(LOCAL) and self.paths(directory, "train")[0].is_file():
@@ -159,11 +174,13 @@ class VideoSplit:
         annotations: Its annotations.
         image_root: Folder of the frames.
         layout: Whether it holds videos or stills, for messages.
+        digests: SHA-256 of files that were recorded, among them the frames of a generated dataset.
     """
 
     annotations: Annotations
     image_root: Path
     layout: Layout = VIDEOS
+    digests: Mapping[Path, str] = field(default_factory=dict)
 
     @cached_property
     def videos(self) -> tuple[Video, ...]:
@@ -180,6 +197,10 @@ class VideoSplit:
         """{category id: index of the class logit}."""
         # Differs: in the public SeqFormer code the category id is the index of one of 42 logits; 0 and 41 are unused.
         return {category_id: label for label, category_id in enumerate(self.annotations.categories)}
+
+    def frame_paths(self) -> Iterator[Path]:
+        """Files of all frames."""
+        return (self.image_root / name for video in self.videos for name in video.file_names)
 
     def frame_path(self, video: Video, frame: int) -> Path:
         """File of one frame."""

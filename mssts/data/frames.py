@@ -12,7 +12,9 @@ import torch
 from torch.utils.data import get_worker_info
 
 from mssts.core.errors import InputError
+from mssts.core.files import verify_digest
 from mssts.data.datasets import VideoSplit
+from mssts.data.fingerprints import ADVICE
 from mssts.data.images import STORED_PIXELS, ImageProblem, read_image
 from mssts.ytvis.tracks import Track, Video
 
@@ -26,10 +28,14 @@ def read_frame(split: VideoSplit, video: Video, frame: int) -> torch.Tensor:
         (3, H, W) uint8, RGB.
 
     Raises:
-        InputError: For what `mssts.data.images.read_image` refuses.
+        InputError: For what `mssts.data.images.read_image` refuses, and for a frame that was changed after its digest
+            was recorded.
     """
+    path = split.frame_path(video, frame)
+    if path in split.digests:
+        verify_digest(path, split.digests[path], ADVICE)
     try:
-        pixels_HW3, not_turned = read_image(split.frame_path(video, frame), video.height, video.width)
+        pixels_HW3, not_turned = read_image(path, video.height, video.width)
     except ImageProblem as problem:
         raise InputError(f"{split.frame_name(video, frame)}: {problem}") from None
     worker = get_worker_info()

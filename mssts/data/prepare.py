@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mssts.core.errors import InputError
-from mssts.core.files import read_json, sha256_file, write_json
+from mssts.core.files import check_outputs, sha256_file, write_json, write_record
+from mssts.data.coco import COCO, check_coco
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
-from mssts.data.coco import check_coco
 from mssts.data.datasets import (
     LOCAL,
     STILLS,
@@ -27,13 +28,14 @@ from mssts.data.datasets import (
     is_generated,
     split_annotations,
 )
+from mssts.data.fingerprints import FINGERPRINT, frames_digest
 from mssts.data.images import check_images
 from mssts.ytvis.annotations import VIDEOS, Truth, parse_annotations
 from mssts.ytvis.json_input import parse_json, read_bytes
 from mssts.ytvis.splits import local_split, part_of
 
-FINGERPRINT = "fingerprint.json"
 SPLIT_RECORD = f"{LOCAL}split.json"
+OUTPUTS = (f"{LOCAL}train.json", f"{LOCAL}valid.json", SPLIT_RECORD, FINGERPRINT)
 
 
 def prepare(dataset: str, directory: Path, decode: bool = False) -> dict[str, Any]:
@@ -53,6 +55,8 @@ def prepare(dataset: str, directory: Path, decode: bool = False) -> dict[str, An
     if is_generated(dataset):
         raise InputError(f"{dataset}: is a generated dataset and needs no preparation. Run `mssts generate` instead.")
     parts, problems = {}, []
+    given = [entry(dataset).paths(directory, split)[0] for split in ("train", "valid")]
+    check_outputs((directory / name for name in OUTPUTS), given)
     for split in ("train", "valid"):
         try:
             truth: Truth = "required" if split == "train" else "optional"
@@ -65,19 +69,21 @@ def prepare(dataset: str, directory: Path, decode: bool = False) -> dict[str, An
     annotations = parts["train"].annotations
     record = local_split(annotations, entry(dataset).local_share) | {"dataset": dataset}
     content = parse_json(read_bytes(annotations.path, VIDEOS.description), annotations.path, VIDEOS.description)
-    sides = {}
+    sides, derived = {}, {}
     for side in ("train", "valid"):
         path = directory / f"{LOCAL}{side}.json"
         sides[path] = part_of(content, set(record[side]), annotations)
-        parse_annotations(sides[path], str(path), expected=expected_categories(dataset))  # as training and evaluation
+        # as training and evaluation will read it
+        read = parse_annotations(sides[path], str(path), expected=expected_categories(dataset))
+        derived[f"{LOCAL}{side}"] = replace(parts["train"], annotations=read)
     _print_notices(parts)
     for path, part in sides.items():
         try:
             write_json(path, part)
         except ValueError as error:
             raise InputError(f"{annotations.path}: holds what JSON cannot hold ({error}); correct the file") from None
-    write_json(directory / SPLIT_RECORD, record)
-    write_json(directory / FINGERPRINT, fingerprint(dataset, parts))
+    write_record(directory / SPLIT_RECORD, record)
+    write_record(directory / FINGERPRINT, fingerprint(dataset, directory, parts, derived))
     return record
 
 
@@ -91,10 +97,11 @@ def prepare_coco(directory: Path, decode: bool = False) -> dict[str, Any]:
     Raises:
         InputError: With all problems.
     """
+    check_outputs([directory / FINGERPRINT], [COCO.paths(directory, STILLS)[0]])
     parts = {STILLS: check_coco(directory, partial(check_images, decode=decode))}
     _print_notices(parts)
-    record = fingerprint(COCO_DIRECTORY, parts)
-    write_json(directory / FINGERPRINT, record)
+    record = fingerprint(COCO_DIRECTORY, directory, parts, {})
+    write_record(directory / FINGERPRINT, record)
     return record
 
 
@@ -105,21 +112,26 @@ def _print_notices(parts: dict[str, VideoSplit]) -> None:
             print(f"warning: {part.annotations.path}: {notice.what} ({where})", file=sys.stderr)
 
 
-def read_fingerprint(directory: Path) -> str:
-    """The fingerprint of the data in a directory. Raises InputError if there is none."""
-    path = directory / FINGERPRINT
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Run `mssts prepare` (or `mssts generate`) on {directory} first.")
-    return read_json(path)["fingerprint"]
+def fingerprint(
+    dataset: str, directory: Path, parts: dict[str, VideoSplit], derived: dict[str, VideoSplit]
+) -> dict[str, Any]:
+    """Record of the state of a dataset: SHA-256 over the annotation files and the names and sizes of the frames.
 
-
-def fingerprint(dataset: str, parts: dict[str, VideoSplit]) -> dict[str, Any]:
-    """Record of the state of a dataset: SHA-256 over the annotation files and the names and sizes of the frames."""
+    Args:
+        dataset: Name of the dataset.
+        directory: Its directory.
+        parts: Its splits.
+        derived: Splits that were made of them, whose digests are recorded as well.
+    """
     total = hashlib.sha256("".join(line + "\n" for line in _lines(parts)).encode())
     splits = {
         name: {"videos": len(part.videos), "instances": len(part.annotations.tracks)} for name, part in parts.items()
     }
-    return {"dataset": dataset, "fingerprint": total.hexdigest()[:12], "splits": splits}
+    frames = {name: frames_digest(directory, part.frame_paths()) for name, part in (parts | derived).items()}
+    paths = [part.annotations.path for part in (*parts.values(), *derived.values())]
+    files = {path.relative_to(directory).as_posix(): sha256_file(path) for path in paths}
+    record = {"dataset": dataset, "fingerprint": total.hexdigest()[:12]}
+    return record | {"files": files, "frames": frames, "splits": splits}
 
 
 def _lines(parts: dict[str, VideoSplit]) -> Iterator[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mssts.core.files import sha256_file, write_json
+from mssts.core.files import check_outputs, sha256_file, write_record
 from mssts.data.datasets import expected_categories
+from mssts.data.fingerprints import verify_annotations
 from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
 from mssts.evaluation.average_precision import coco_metrics, coco_values, mean_coco_metrics
 from mssts.evaluation.errors import error_gains
 from mssts.evaluation.matching import match
-from mssts.evaluation.records_file import write_records
+from mssts.evaluation.records_file import MATCHES, write_records
 from mssts.ytvis.annotations import read_annotations
 from mssts.ytvis.submission import read_submission
 
@@ -45,16 +46,21 @@ def evaluate(
     Returns:
         The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the COCO metrics in 0..1, None
         where undefined), `attributes`, `errors` (AP gained by the repair of each kind), `warnings` (what was accepted
-        although it is unusual: file, what, count, first occurrence), and `produced_by` with the digests of both inputs.
+        although it is unusual: file, what, count, first occurrence), and `produced_by` with the digests of
+        both inputs and of the match records.
 
     Raises:
         InputError: With one line for each problem of the files.
     """
     annotations, predictions, output = Path(annotations), Path(predictions), Path(output)
+    matches = output.with_name(MATCHES)
+    check_outputs([output, matches], [annotations, predictions])
+    verify_annotations(annotations)
     expected = expected_categories(dataset) if dataset is not None else None
     truth = read_annotations(annotations, lenient=lenient, expected=expected)
     found = read_submission(predictions, truth, lenient)
     records = match(truth, found.predictions, challenge_attributes(truth))
+    write_records(matches, records)
     values = [coco_values(records, group) for group in records.categories]
     metrics = {
         "overall": mean_coco_metrics(values),
@@ -72,6 +78,7 @@ def evaluate(
         "produced_by": {
             "annotations_sha256": sha256_file(annotations),
             "predictions_sha256": sha256_file(predictions),
+            "matches_sha256": sha256_file(matches),
             "split": split,
             "videos": len(truth.videos),
             "lenient": lenient,
@@ -79,6 +86,5 @@ def evaluate(
             "run": {key: value for key, value in run.items() if key != "config"} if run is not None else None,
         },
     }
-    write_records(output.with_name("matches.npz"), records)
-    write_json(output, metrics)
+    write_record(output, metrics)
     return metrics

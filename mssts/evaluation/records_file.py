@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from mssts.core.errors import InputError
-from mssts.core.files import atomic_write
+from mssts.core.files import atomic_write, verify_digest
 from mssts.evaluation.matching import PER_DETECTION, GroupRecords, MatchRecords, joined
+
+MATCHES = "matches.npz"
 
 
 def write_records(path: Path, records: MatchRecords) -> None:
@@ -36,14 +38,20 @@ def write_records(path: Path, records: MatchRecords) -> None:
         )
 
 
-def read_records(path: Path) -> MatchRecords:
+def read_records(path: Path, recorded: str | None = None) -> MatchRecords:
     """Read match records that `write_records` wrote.
 
+    Args:
+        path: The file.
+        recorded: SHA-256 that metrics.json records of it; None if there is none.
+
     Raises:
-        InputError: If the file is missing or damaged.
+        InputError: If the file is missing, damaged, or was changed after its digest was recorded.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; evaluate the run again to get its match records")
+    if recorded is not None:
+        verify_digest(path, recorded, "Evaluate the run again.")
     try:
         with np.load(path, allow_pickle=False) as stored:
             ends = np.cumsum(stored["group_sizes"])[:-1]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mssts import config as configuration
 from mssts.config import ABLATIONS, Config
-from mssts.core.checkpoint import save_checkpoint
+from mssts.core.checkpoint import check_weights, load_tensors, save_checkpoint
 from mssts.core.errors import InputError, shown, suggestion
+from mssts.core.files import check_outputs
 from mssts.data.categories import CORRECTED, coco_map
 from mssts.data.datasets import DATASETS, entry
 from mssts.inference.public_names import import_public, internal_names
@@ -21,6 +23,9 @@ from mssts.models.heads import PRIOR_LOGIT
 
 KEEP, DROP = "keep", "drop"
 YTVIS_LOGITS, COCO_LOGITS = 42, 91  # [code] logit = category id; 0 and, of YouTube-VIS, 41 are no category
+_SCALAR = np.float64(0).__reduce__()[0]  # the function that unpickles a numpy scalar
+NUMPY_SCALARS: list[Any] = [_SCALAR, (_SCALAR, "numpy.core.multiarray.scalar"), np.dtype]
+NUMPY_SCALARS += [type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64", "bool")]
 NO_CATEGORY = ""  # name of a logit that stands for no category: prediction never emits it
 
 _BACKBONES = {  # a public entry and its shape that identify a backbone
@@ -47,12 +52,14 @@ def import_weights(source: Path, output: Path, class_head: str = KEEP, dataset: 
     Raises:
         InputError: The file is unreadable, or entries are missing, unknown or of a wrong shape; all are listed.
     """
+    check_outputs([output], [source])
     if class_head not in (KEEP, DROP, *DATASETS):
         raise InputError(f"--class-head: found {shown(class_head)}; {suggestion(class_head, (KEEP, DROP, *DATASETS))}")
     public = read_public(source)
     backbone = _backbone(public, source)
     config = _config(public)
-    classes = len(public.get("detr.class_embed.0.bias", range(YTVIS_LOGITS)))
+    head = public.get("detr.class_embed.0.bias")
+    classes = YTVIS_LOGITS if head is None else head.numel()
     categories = _categories(classes, dataset, source)
     with torch.device("meta"):
         model = build_model(config.model, backbone, classes)
@@ -77,19 +84,13 @@ def read_public(source: Path) -> dict[str, Tensor]:
     """Entry `model` of a public checkpoint, loaded without executing code from the file. Raises InputError."""
     if not source.is_file():
         raise InputError(f"{source}: no such file; expected a public SeqFormer checkpoint (.pth).")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # the options of the public training run
-            content = torch.load(source, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{source}: cannot be loaded: damaged, or it contains objects other than tensors and plain values "
-            f"({reason}). Download it again."
-        ) from None
+    with torch.serialization.safe_globals([argparse.Namespace, *NUMPY_SCALARS]):  # options and results of a training
+        content = load_tensors(source, "Download it again.")
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         keys = ", ".join(map(str, content))[:200] if isinstance(content, dict) else type(content).__name__
         raise InputError(f"{source}: found {keys or 'nothing'}, expected an entry 'model' that maps names to tensors.")
+    check_weights(source, state)
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
@@ -105,10 +106,11 @@ def _config(public: dict[str, Tensor]) -> Config:
     root = ABLATIONS if ABLATIONS.is_dir() else Path(__file__).resolve().parents[2] / ABLATIONS
     tree = configuration.load_baseline(root).model_dump(mode="json", by_alias=True)
     for stack in ("encoder", "decoder"):
-        layers = [int(name.split(".")[4]) for name in public if name.startswith(f"detr.transformer.{stack}.layers.")]
-        tree["model"][stack]["layers"] = 1 + max(layers, default=0)
-    if "detr.query_embed.weight" in public:
-        tree["model"]["queries"] = public["detr.query_embed.weight"].shape[0]
+        prefix = f"detr.transformer.{stack}.layers."
+        tree["model"][stack]["layers"] = len({n.split(".")[4] for n in public if n.startswith(prefix)}) or 1
+    queries = public.get("detr.query_embed.weight")
+    if queries is not None and queries.ndim == 2 and len(queries):
+        tree["model"]["queries"] = len(queries)
     return Config.model_validate(tree)
 
 

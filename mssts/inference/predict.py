@@ -18,7 +18,7 @@ from mssts.config import Config, PredictSection
 from mssts.core.checkpoint import load_checkpoint
 from mssts.core.distributed import merged_shares, own_share, start_fabric
 from mssts.core.errors import InputError
-from mssts.core.files import atomic_write
+from mssts.core.files import atomic_write, check_outputs
 from mssts.data.datasets import split_annotations
 from mssts.data.videos import read_video
 from mssts.models import MsStsVis, Output, build_model
@@ -38,7 +38,7 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
         InputError: The file is missing or damaged, has no class head, or does not fit this version.
     """
     content = load_checkpoint(checkpoint)
-    if "model" in content and not any(name.startswith("class_heads.") for name in content["model"]):
+    if not any(name.startswith("class_heads.") for name in content["model"]):
         raise InputError(
             f"{checkpoint}: was imported without a class head (--class-head drop); it can only initialise a training, "
             "not predict."
@@ -48,7 +48,7 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
         categories = [(int(number), str(name)) for number, name in content["categories"]]
         model = build_model(config.model, content["backbone"], len(categories))
         model.load_state_dict(content["model"])
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{checkpoint}: does not fit this version of mssts ({reason}). Train the run again.") from None
     return model.eval(), config, categories
@@ -72,6 +72,7 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
         InputError: An input is missing or damaged, or the categories of checkpoint and dataset differ.
         DeviceError: The process of another device failed.
     """
+    check_outputs([output, output.with_suffix(".zip")], [checkpoint])
     device = "cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
     with start_fabric(device, "32-true", config.execution.devices) as fabric:
         _predict(fabric, config, checkpoint, data, dataset, split, output)
@@ -97,6 +98,11 @@ def _predict(
         frames_T3HW, size = read_video(annotations, video, config.predict.short_side, trained.data)
         with torch.inference_mode():
             prediction = model(frames_T3HW[None].to(fabric.device))
+            if not prediction.logits.isfinite().all():
+                raise InputError(
+                    f"{checkpoint}: predicts scores that are not finite on video {video.id} of {split}. "
+                    "Train the run again, with a lower learning rate."
+                )
             input_size = (frames_T3HW.shape[-2], frames_T3HW.shape[-1])
             results.append(video_results(prediction, video.id, input_size, size, categories, config.predict))
     results = merged_shares(fabric, results, len(annotations.videos))

@@ -2,70 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 
-from mssts.evaluation.statistics import MIN_SEEDS
-from mssts.report.formats import interval_text, plural
+from mssts.evaluation.statistics import MIN_SEEDS, MIN_VIDEOS, least_p
+from mssts.report.formats import interval_text, plural, signed
 from mssts.study.differences import Difference
-from mssts.study.runs import Benchmark, StudyRuns
+from mssts.study.runs import ALL_INSTANCES, Benchmark, StudyRuns
 
-SIGNIFICANCE_LEVEL = 0.05
 CONTROL_SPLIT = "control"
 
 
 def conclusions(runs: StudyRuns, found: list[Difference]) -> list[str]:
-    """Sentences on the seeds, on the AP of each split, on the challenges, and on what chance alone would give."""
+    """Sentences on the seeds, on every measure of each benchmark, and on what the intervals mean."""
     if not found:
         return ["The study has no variant beside a baseline, so there is no difference to judge."]
-    found = [difference for difference in found if difference.interval]
-    if not found:
+    measured = [difference for difference in found if difference.mean is not None]
+    if not measured:
         return ["No pair of a variant and the baseline has been run: nothing can be concluded."]
-    return [*_seed_sentences(runs, found), *_benchmark_sentences(runs, found), _chance_sentence(found)]
+    judged = [difference for difference in measured if difference.intervals]
+    return [
+        *_seed_sentences(judged),
+        *(
+            sentence
+            for key, own in groupby(measured, lambda one: one.benchmark)
+            for sentence in _verdicts(runs, key, own)
+        ),
+        *_absent_sentence(runs, found),
+        *([_meaning(judged)] if judged else []),
+    ]
 
 
-def _seed_sentences(runs: StudyRuns, found: list[Difference]) -> list[str]:
+def _seed_sentences(judged: list[Difference]) -> list[str]:
     sentences = []
-    for seeds in sorted({difference.seeds for difference in found}):
-        least = min(1.0, 2 / 2**seeds)
-        if seeds < MIN_SEEDS:
-            sentences.append(
-                f"With {plural(seeds, 'seed')} per variant a two-sided sign-flip test over seeds cannot reach 5 % "
-                f"(its smallest p is {least:.2g}), so no difference here can be separated from the variation between "
-                "training runs; the intervals cover the choice of videos only."
-            )
+    for seeds in sorted({difference.seeds for difference in judged}):
+        if seeds == 1:
+            sentences.append("With 1 seed per variant nothing is known about other trainings of a variant.")
             continue
-        tested = [(d.benchmark, d.measure) for d in found if d.p is not None]
-        family = max(map(tested.count, tested), default=0)
-        corrected = min(1.0, least * family)
-        reach = "can reach 5 %" if corrected <= SIGNIFICANCE_LEVEL else "cannot reach 5 %"
+        reach = "cannot reach 5 %" if seeds < MIN_SEEDS else "can reach 5 %"
         sentences.append(
-            f"With {plural(seeds, 'seed')} the smallest p of a two-sided sign-flip test is {least:.2g}, after Holm's "
-            f"correction over {plural(family, 'comparison')} {corrected:.2g}: one variant alone {reach} corrected."
+            f"With {plural(seeds, 'seed')} the sign-flip test over seeds {reach}: its least p is {least_p(seeds):.2g}. "
+            "Its p describes these seeds only: it is not corrected for the number of comparisons, and seeds that start "
+            "from one pre-training share its luck."
         )
-        significant = [d for d in found if d.p_holm is not None and d.p_holm <= SIGNIFICANCE_LEVEL]
-        if corrected <= SIGNIFICANCE_LEVEL:
-            names = [f"{_title(runs, d)} ({d.benchmark.split}, {d.measure.title})" for d in significant]
-            sentences.append(f"Significant at 5 % over seeds after correction: {', '.join(names) or 'none'}.")
     return sentences
 
 
-def _title(runs: StudyRuns, difference: Difference) -> str:
-    return f"“{runs.study.titles[difference.variant]}”"
-
-
-def _benchmark_sentences(runs: StudyRuns, found: list[Difference]) -> list[str]:
-    """For each benchmark a sentence per measure in which a variant differs, and one for the other measures."""
-    sentences = []
-    for benchmark, own in groupby(found, lambda difference: difference.benchmark):
-        where = _where(runs, benchmark)
-        inconclusive = []
-        for measure, family in groupby(own, lambda difference: difference.measure):
-            if text := _significant(runs, list(family)):
-                sentences.append(f"{where}, {measure.title}: {text}.")
-            else:
-                inconclusive.append(measure.title)
-        if inconclusive:
-            sentences.append(f"{where}, {', '.join(inconclusive)}: no interval excludes zero.")
+def _verdicts(runs: StudyRuns, benchmark: Benchmark, own: Iterable[Difference]) -> list[str]:
+    """A sentence for each measure in which a variant differs, one for the other measures, one for too small ones."""
+    where = _where(runs, benchmark)
+    sentences, undecided, small = [], [], []
+    for _, group in groupby(own, lambda one: one.measure):
+        family = list(group)
+        title = _title(family[0])
+        if not family[0].size.is_enough:
+            small.append(title)
+        elif any(one.excludes_zero for one in family):
+            sentences.append(f"{where}, {title}: {_decided(runs, family)}.")
+        else:
+            undecided.append(title)
+    if undecided:
+        sentences.append(f"{where}, undecided, as every interval includes zero: {'; '.join(undecided)}.")
+    if small:
+        sentences.append(f"{where}, no verdict, as fewer than {MIN_VIDEOS} videos are too few: {'; '.join(small)}.")
     return sentences
 
 
@@ -75,25 +74,36 @@ def _where(runs: StudyRuns, benchmark: Benchmark) -> str:
     return f"On {benchmark.dataset}, {benchmark.split} split{control}{backbone}"
 
 
-def _significant(runs: StudyRuns, family: list[Difference]) -> str:
-    """The variants whose interval excludes zero, in words; empty if there is none."""
+def _title(one: Difference) -> str:
+    announced = [] if one.measure.subset == ALL_INSTANCES else ["announced" if one.announced else "not announced"]
+    size = [plural(one.size.videos, "video"), plural(one.size.instances, "instance")]
+    return f"{one.measure.title} ({', '.join(announced + size)})"
+
+
+def _decided(runs: StudyRuns, family: list[Difference]) -> str:
+    """The variants whose interval excludes zero, and the number of the others."""
     sides: dict[str, list[str]] = {"above": [], "below": []}
-    for difference in family:
-        if (interval := difference.interval) and interval.excludes_zero:
-            text = f"{_title(runs, difference)} {interval_text(interval)}"
+    for one in family:
+        if one.intervals and one.mean is not None and one.excludes_zero:
+            interval = one.intervals.simultaneous
+            text = f"“{runs.study.titles[one.variant]}” {signed(one.mean)} {interval_text(interval)}"
             sides["above" if interval.low > 0 else "below"].append(text)
     parts = [f"{side} the baseline, interval excludes zero: {', '.join(own)}" for side, own in sides.items() if own]
     rest = len(family) - sum(map(len, sides.values()))
-    if parts and rest:
-        parts.append(f"interval includes zero: {rest} of {len(family)}")
-    return "; ".join(parts)
+    return "; ".join([*parts, *([f"interval includes zero: {rest} of {len(family)}"] if rest else [])])
 
 
-def _chance_sentence(found: list[Difference]) -> str:
-    outside = sum(bool(difference.interval and difference.interval.excludes_zero) for difference in found)
+def _absent_sentence(runs: StudyRuns, found: list[Difference]) -> list[str]:
+    shown = {difference.measure.subset for difference in found}
+    absent = [name for name in runs.study.spec.announced if name not in shown]
+    return [f"Announced challenges that no instance shows: {', '.join(absent)}."] if absent else []
+
+
+def _meaning(judged: list[Difference]) -> str:
+    outside = sum(difference.excludes_zero for difference in judged)
     return (
-        f"{outside} of {plural(len(found), 'interval')} exclude zero; without any effect, about "
-        f"{SIGNIFICANCE_LEVEL * len(found):.1f} would by chance. An interval describes how the trained models would "
-        "compare on other videos of the same kind; it says nothing about other trainings, other data or the official "
-        "benchmark."
+        f"{outside} of {len(judged)} intervals exclude zero. The intervals of a dataset, split and backbone "
+        "hold at once: if no variant had an effect, none of them would exclude zero with a probability of about 95 %. "
+        "An interval describes how the trained models would compare on other videos of the same kind; it says nothing "
+        "about other trainings, other data or the official benchmark."
     )

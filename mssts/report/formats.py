@@ -16,7 +16,7 @@ import pandas as pd
 
 from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals
 from mssts.core.errors import printable
-from mssts.study.differences import Interval
+from mssts.evaluation.statistics import Interval
 
 _MINUS = "\N{MINUS SIGN}"
 _LATEX = str.maketrans(
@@ -43,8 +43,8 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def interval_text(interval: Interval) -> str:
-    """A difference with its interval, such as "+1.00 [+0.20, +1.80]"."""
-    return f"{signed(interval.mean)} [{signed(interval.low)}, {signed(interval.high)}]"
+    """An interval, such as "[+0.20, +1.80]"."""
+    return f"[{signed(interval.low)}, {signed(interval.high)}]"
 
 
 def mean_and_deviation(values: Sequence[float | None], digits: int = 2) -> str:

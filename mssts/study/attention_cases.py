@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mssts.config import ModelSection
-from mssts.core.files import read_json
+from mssts.core.files import read_json, verify_digest
 from mssts.evaluation.attributes import attribute_measures, challenge_attributes
 from mssts.evaluation.matching import MatchRecords
-from mssts.evaluation.records_file import read_records
+from mssts.evaluation.records_file import MATCHES
 from mssts.study.resolve import BASELINE
 from mssts.study.runs import Result, StudyRuns
 from mssts.ytvis.annotations import Annotations
@@ -134,7 +134,10 @@ def further_results(runs: StudyRuns, chosen: Result) -> list[Result]:
 
 
 def _complete(result: Result) -> bool:
-    files = (result.run.directory / "checkpoint.pt", result.matches, result.matches.with_name("predictions.json"))
+    files = [
+        result.run.directory / "checkpoint.pt",
+        *(result.directory / name for name in (MATCHES, "predictions.json")),
+    ]
     return result.metrics is not None and all(path.is_file() for path in files)
 
 
@@ -175,8 +178,9 @@ def select_cases(truth: Annotations, baseline: dict[int, int], variant: dict[int
 
 def found_by(result: Result) -> dict[int, int]:
     """`found_instances` of the files of a result."""
-    predictions = read_json(result.matches.with_name("predictions.json"))
-    return found_instances(read_records(result.matches), [prediction["video_id"] for prediction in predictions])
+    path = result.directory / "predictions.json"
+    verify_digest(path, result.recorded("predictions_sha256"), "Evaluate the run again.")
+    return found_instances(result.read_matches(), [prediction["video_id"] for prediction in read_json(path)])
 
 
 def shown_frames(masks_THW: np.ndarray) -> list[int]:

@@ -33,7 +33,7 @@ from mlflow.entities import Metric, Param, Run
 
 from mssts.config import PRETRAIN, TRAIN, leaves
 from mssts.core.errors import InputError
-from mssts.core.files import read_json, sha256_file
+from mssts.core.files import read_json, read_record, sha256_file
 from mssts.study.matrix import planned_runs
 from mssts.study.paths import report_dir
 from mssts.study.resolve import ResolvedStudy
@@ -249,7 +249,7 @@ def finished_training_content(directory: Path) -> Content:
     cost = directory / "cost.json"
     seconds = read_json(cost)["seconds"]
     ended = cost.stat().st_mtime
-    return training_content(read_json(directory / "run.json"), directory, ended - seconds, ended)
+    return training_content(read_record(directory / "run.json"), directory, ended - seconds, ended)
 
 
 def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path) -> Content:
@@ -260,7 +260,7 @@ def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path)
         metrics: metrics.json of the evaluation. Its time is that of the evaluation.
         predictions: The submission that was evaluated.
     """
-    measured = read_json(metrics)
+    measured = read_record(metrics)
     split = measured["produced_by"]["split"]
     values = measured["overall"] | {f"{name}_agnostic": value for name, value in measured["class_agnostic"].items()}
     values |= {f"{challenge}/AP": numbers["AP"] for challenge, numbers in measured["attributes"].items()}
@@ -310,7 +310,7 @@ def finished_runs(study: ResolvedStudy) -> list[Callable[[], Content]]:
     for path in directories:
         for metrics in sorted(path.glob("*/metrics.json")):
             predictions = metrics.with_name("predictions.json")
-            reads.append(partial(evaluation_content, read_json(path / "run.json"), metrics, predictions))
+            reads.append(partial(evaluation_content, read_record(path / "run.json"), metrics, predictions))
     return reads
 
 

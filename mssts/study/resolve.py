@@ -14,6 +14,7 @@ from mssts.config import (
     PRETRAIN,
     RANDOM,
     TRAIN,
+    WITHOUT_IMAGENET,
     Config,
     Study,
     Variant,
@@ -123,7 +124,7 @@ def _check(study: ResolvedStudy, path: Path) -> None:
         raise InputError(f"{path}: variants: found the title {min(repeated)!r} twice; give each variant its own")
     names = [external_name(title) for title in spec.external]
     if not all(names) or len(set(names)) != len(names):
-        raise InputError(f"{path}: external: the titles {list(spec.external)} must differ in letters or digits")
+        raise InputError(f"{path}: external: the titles {shown(list(spec.external))} must differ in letters or digits")
     for variant in spec.variants:
         _check_variant(study, variant, path)
 
@@ -133,6 +134,10 @@ def _check_starts(config: Config, backbones: Sequence[str], key: str) -> None:
     init = config.train.init
     if isinstance(init, dict) and (missing := [name for name in backbones if name not in init]):
         raise InputError(f"{key}: found no start for {', '.join(missing)} in {init}; add an entry for each backbone")
+    if without := [name for name in backbones if name in WITHOUT_IMAGENET and config.train.start(name) == IMAGENET]:
+        raise InputError(
+            f"{key}: found {IMAGENET} for {without[0]}, of which there are no such weights; try {NO_START}"
+        )
     if config.pretrain.backbone_weights == RANDOM and IMAGENET in map(config.train.start, backbones):
         raise InputError(
             f"{key}: found {IMAGENET}, but pretrain.backbone_weights is {RANDOM}; set that to {IMAGENET} or to a local "

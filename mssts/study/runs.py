@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 from mssts.config import PRETRAIN, TRAIN, digest
 from mssts.core.errors import InputError
-from mssts.core.files import read_json, sha256_file
+from mssts.core.files import read_record, verify_digest
+from mssts.evaluation.matching import MatchRecords
+from mssts.evaluation.records_file import MATCHES, read_records
 from mssts.study.matrix import Run, planned_runs
 from mssts.study.paths import external_dir, external_name, report_dir
 from mssts.study.resolve import ResolvedStudy
@@ -65,9 +67,17 @@ class Result(Evaluated):
     run: Run
 
     @property
-    def matches(self) -> Path:
-        """File of the match records of every video."""
-        return self.run.directory / self.split / "matches.npz"
+    def directory(self) -> Path:
+        """Directory of predictions.json, metrics.json and matches.npz."""
+        return self.run.directory / self.split
+
+    def read_matches(self) -> MatchRecords:
+        """The match records of every video. Raises InputError if they are not those that metrics.json records."""
+        return read_records(self.directory / MATCHES, self.recorded("matches_sha256"))
+
+    def recorded(self, digest: str) -> str:
+        """A digest that metrics.json records under `produced_by`."""
+        return str((self.metrics or {}).get("produced_by", {}).get(digest))
 
 
 @dataclass(frozen=True)
@@ -149,7 +159,7 @@ def read_runs(study: ResolvedStudy) -> StudyRuns:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.is_file() else None
+    return read_record(path) if path.is_file() else None
 
 
 def _check(record: Any, expected: dict[str, Any], path: Path, study: str) -> None:
@@ -173,10 +183,6 @@ def _external(study: ResolvedStudy) -> Iterator[External]:
         path = external_dir(study.spec.scale, dataset, external_name(title), split) / "metrics.json"
         metrics = _read(path)
         if metrics is not None and Path(results).is_file():
-            present, known = sha256_file(Path(results)), metrics["produced_by"]["predictions_sha256"]
-            if present != known:
-                raise InputError(
-                    f"{path}: was computed from another version of {results} (SHA-256 {known[:12]}, now "
-                    f"{present[:12]}). Evaluate {title} again (mssts evaluate)."
-                )
+            advice = f"{path} was computed from another version. Evaluate {title} again (mssts evaluate)."
+            verify_digest(Path(results), metrics["produced_by"]["predictions_sha256"], advice)
         yield External(split, metrics, title, dataset)

@@ -12,18 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mssts.core.errors import InputError
+from mssts.core.errors import NO_SPACE, Failure, InputError, NoSpace
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS)
 NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc")
 DEAD_WORKER = "DataLoader worker"
 
 
-class RunFailure(RuntimeError):
+class RunFailure(Failure):
     """A training ended before its last step; the command line exits with `exit_code`."""
-
-    exit_code = 1
 
 
 class NonFinite(RunFailure):
@@ -36,12 +33,6 @@ class OutOfMemory(RunFailure):
     """The device or the machine ran out of memory."""
 
     exit_code = 4
-
-
-class NoSpace(RunFailure):
-    """A file could not be written: disk full, or quota or size limit reached."""
-
-    exit_code = 5
 
 
 class DeadWorker(RunFailure):
@@ -99,7 +90,7 @@ def reraise_with_advice(progress: TrainingProgress) -> Iterator[None]:
     """Replace errors of the system and of libraries by failures that name run and step and say what to do."""
     try:
         yield
-    except RunFailure:
+    except Failure:
         raise
     except (MemoryError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mssts.core.errors import InputError
-from mssts.core.files import read_json, sha256_file
+from mssts.core.files import read_record, verify_digest
 from mssts.training.record import identity
 
 CHECKPOINT, RECORD, LOG, COST = "checkpoint.pt", "run.json", "log.jsonl", "cost.json"
@@ -26,15 +26,14 @@ def is_finished(output: Path, record: dict[str, Any]) -> bool:
     """
     if not all((output / name).is_file() for name in FILES):
         return False
-    found = read_json(output / RECORD)
+    found = read_record(output / RECORD)
     different = [key for key, value in identity(record).items() if found.get(key) != value]
     if different:
         values = "; ".join(f"{key} {found.get(key)}, not {record[key]}" for key in different)
         raise InputError(
             f"{output}: holds the finished run of another configuration, dataset or start: {values}. {ADVICE}"
         )
-    if found.get("checkpoint_sha256") != sha256_file(output / CHECKPOINT):
-        raise InputError(f"{output / CHECKPOINT}: is not the file whose SHA-256 run.json records. {ADVICE}")
+    verify_digest(output / CHECKPOINT, str(found.get("checkpoint_sha256")), ADVICE)
     return True
 
 

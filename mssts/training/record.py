@@ -14,7 +14,7 @@ from mssts.core.files import sha256_file
 from mssts.core.provenance import commit
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.coco import uses_coco
-from mssts.data.prepare import read_fingerprint
+from mssts.data.fingerprints import read_fingerprint
 
 NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "start", "steps")  # may differ when a run is resumed
 

@@ -19,7 +19,7 @@ from mssts.config import IMAGENET, NO_START, PRETRAIN
 from mssts.core.checkpoint import load_checkpoint, save_checkpoint
 from mssts.core.distributed import on_first_device, start_fabric
 from mssts.core.errors import InputError
-from mssts.core.files import sha256_file, write_json
+from mssts.core.files import sha256_file, write_json, write_record
 from mssts.data.clips import ClipLoader
 from mssts.data.training import pretraining_clips, training_clips
 from mssts.models import BACKBONES, MsStsVis, build_model, count_parameters
@@ -204,4 +204,8 @@ def _write_results(
         "config": configuration.canonical(run.config, configuration.RECORDED),
     }
     save_checkpoint(output / "checkpoint.pt", content)
-    write_json(output / "run.json", record | {"checkpoint_sha256": sha256_file(output / "checkpoint.pt")})
+    digests = {
+        f"{name}_sha256": sha256_file(output / file)
+        for name, file in (("checkpoint", "checkpoint.pt"), ("log", "log.jsonl"))
+    }
+    write_record(output / "run.json", record | digests)

@@ -31,7 +31,7 @@ def test_not_a_number_is_refused_and_loses_nothing(tmp_path):
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path):
-    content = {"model": {"weight": torch.arange(6.0).view(2, 3)}, "step": 3}
+    content = {"model": {"weight": torch.arange(6.0).view(2, 3)}, "backbone": "b", "categories": [], "config": "{}"}
     save_checkpoint(tmp_path / "a.pt", content)
     save_checkpoint(tmp_path / "deeper" / "b.pt", content)
     assert sha256_file(tmp_path / "a.pt") == sha256_file(tmp_path / "deeper" / "b.pt")
@@ -43,14 +43,14 @@ def test_a_truncated_checkpoint_is_named(tmp_path, length):
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, {"model": {"weight": torch.zeros(100)}})
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(InputError, match=r"checkpoint\.pt: damaged"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be loaded"):
         load_checkpoint(path)
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path):
     path = tmp_path / "checkpoint.pt"
     torch.save({"model": print}, path)
-    with pytest.raises(InputError, match=r"checkpoint\.pt: damaged"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be loaded"):
         load_checkpoint(path)
 
 

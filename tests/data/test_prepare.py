@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from mssts.config import resolve
 from mssts.core.errors import InputError
+from mssts.core.files import read_record
 from mssts.data.datasets import entry, split_annotations
-from mssts.data.prepare import prepare, prepare_coco, read_fingerprint
+from mssts.data.fingerprints import read_fingerprint, verify_annotations
+from mssts.data.frames import read_frame
+from mssts.data.prepare import prepare, prepare_coco
+from mssts.data.synthvis import generate as synthvis
 from mssts.evaluation.evaluate import evaluate
 from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.masks import read_track
@@ -131,7 +137,7 @@ def test_the_fingerprint_of_coco_sees_annotations_and_images(tmp_path):
     directory = write_coco(tmp_path) / "coco"
     first = prepare_coco(directory)
     assert first["splits"] == {"stills": {"videos": 25, "instances": 25}}
-    assert prepare_coco(directory) == first == json.loads((directory / "fingerprint.json").read_text())
+    assert prepare_coco(directory) == first == read_record(directory / "fingerprint.json")
     image = directory / "train2017/000000000018.jpg"
     image.write_bytes(image.read_bytes() + b"0")
     second = prepare_coco(directory)["fingerprint"]
@@ -312,3 +318,39 @@ def test_an_official_valid_without_ground_truth_is_accepted(changed, annotations
         content = json.loads((root / "valid.json").read_text())
         (root / "valid.json").write_text(json.dumps({key: content[key] for key in ("videos", "categories")}))
     assert prepare("ytvis2019", root)["valid"]
+
+
+@pytest.mark.parametrize("changed", ["train.json", "local_train.json", "a frame", "a missing frame"])
+def test_prepared_files_that_changed_are_refused(tmp_path, changed):
+    files = {"train": LAYOUTS[0][:2], "valid": LAYOUTS[0][2:]}
+    prepare("ytvis2019", fake.write(tmp_path, "ytvis2019", files))
+    split = "train" if changed == "train.json" else "local_train"
+    part = split_annotations("ytvis2019", tmp_path, split)
+    path = tmp_path / changed if changed.endswith("json") else next(part.frame_paths())
+    if changed == "a missing frame":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(InputError, match=r"changed|no such file, though"):
+        split_annotations("ytvis2019", tmp_path, split)
+    if changed.endswith("json"):
+        prepare("ytvis2019", tmp_path)
+        split_annotations("ytvis2019", tmp_path, split)
+
+
+def test_a_generated_frame_or_annotation_file_that_changed_is_refused(tmp_path):
+    section = resolve("smoke").data.synthetic
+    synthvis.generate(section, "synthvis", tmp_path / "data")
+    part = split_annotations("synthvis", tmp_path / "data", "valid")
+    video = part.videos[0]
+    read_frame(part, video, 0)
+    path = part.frame_path(video, 0)
+    path.write_bytes(part.frame_path(part.videos[1], 0).read_bytes())
+    with pytest.raises(InputError, match="was changed after its digest was recorded"):
+        read_frame(part, video, 0)
+    annotations = tmp_path / "data/valid.json"
+    annotations.write_text(annotations.read_text().replace('"areas": [', '"areas": [ '))
+    reads = partial(split_annotations, "synthvis", tmp_path / "data", "valid"), partial(verify_annotations, annotations)
+    for read in reads:
+        with pytest.raises(InputError, match=r"valid\.json: was changed after its digest was recorded"):
+            read()

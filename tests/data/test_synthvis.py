@@ -67,7 +67,9 @@ def test_every_challenge_is_on_fifteen_percent_of_the_validation_instances(objec
 
 def test_the_summary_counts_what_is_in_the_files(synthvis_dir, valid, objects):
     record = json.loads((synthvis_dir / "fingerprint.json").read_text())
-    assert record["dataset"] == "synthvis" and record["fingerprint"] == synthvis.fingerprint(synthvis_dir)
+    files = synthvis.file_digests(synthvis_dir)
+    assert record["dataset"] == "synthvis" and record["files"] == files
+    assert record["fingerprint"] == synthvis.fingerprint(files)
     found = record["splits"]["valid"]
     assert (found["videos"], found["instances"]) == (240, len(objects))
     assert found["crowd"] == len(valid["annotations"]) - len(objects)

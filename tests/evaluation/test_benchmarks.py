@@ -2,13 +2,14 @@
 
 import importlib.util
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mssts.evaluation.evaluate import evaluate
-from mssts.evaluation.statistics import bootstrap_over_videos
+from mssts.evaluation.statistics import bootstrap_intervals, resampled_metrics, resamples_of_videos
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -41,6 +42,14 @@ def test_the_cases_of_the_parity_benchmark_are_evaluated_leniently(tmp_path, mon
 @pytest.mark.parametrize("categories", [1, 5])
 def test_the_interval_is_close_to_the_simulated_difference(categories):
     simulation = load("statistics_coverage")
-    first, second = simulation.simulate(np.random.default_rng(0), 300, categories, simulation.SHIFT)
-    interval = bootstrap_over_videos([first], [second], 60, np.random.default_rng(1), metrics=("AP",))["AP"]
-    assert 0.02 < interval.low < interval.difference < interval.high < 0.15
+    methods = simulation.simulate(np.random.default_rng(0), 300, categories, (0.0, simulation.SHIFT))
+    weights = resamples_of_videos(300, 60, np.random.default_rng(1))
+    first, second = (resampled_metrics(records, weights, ("AP",))["AP"] for records in methods)
+    [(interval, _)] = bootstrap_intervals((second - first)[None], [300])
+    assert 0.02 < interval.low < (second - first)[0] < interval.high < 0.15
+
+
+def test_the_family_of_the_benchmark_has_every_measure_that_is_not_too_small(capsys):
+    options = {"categories": 2, "objects": 4, "videos": [120], "sets": 1, "replicates": 19, "seed": 0}
+    load("statistics_coverage").family(Namespace(**options))
+    assert "families of 36" in capsys.readouterr().out  # four methods, three metrics and six challenges

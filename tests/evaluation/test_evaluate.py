@@ -8,6 +8,7 @@ import pytest
 
 from mssts.config import EvaluationSection
 from mssts.core.errors import InputError
+from mssts.core.files import read_record
 from mssts.evaluation.average_precision import METRICS, coco_metrics
 from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.records_file import read_records, write_records
@@ -26,7 +27,7 @@ def done(tmp_path_factory):
 
 def test_the_file_holds_what_is_returned(done):
     output, metrics = done
-    assert json.loads(output.read_text()) == metrics
+    assert read_record(output) == metrics
 
 
 def test_the_metrics_have_the_agreed_layout(done):
@@ -54,6 +55,7 @@ def test_the_file_says_what_produced_it(done):
     assert done[1]["produced_by"] == {
         "annotations_sha256": hashlib.sha256(ANNOTATIONS.read_bytes()).hexdigest(),
         "predictions_sha256": hashlib.sha256(PREDICTIONS.read_bytes()).hexdigest(),
+        "matches_sha256": hashlib.sha256(done[0].with_name("matches.npz").read_bytes()).hexdigest(),
         "split": "valid",
         "videos": 20,
         "lenient": False,

@@ -37,7 +37,7 @@ FAULTS = {
     "trace": lambda: 1 / 0,
     "exit code": lambda: sys.exit(7),
     "name of a class": lambda: refuse("input.json: UnicodeDecodeError"),
-    "control character": lambda: refuse("input.json: found \x1b[31m"),
+    "control character": lambda: print("error: input.json: found \x1b[31m", file=sys.stderr),
     "long message": lambda: refuse("a" * 10**6),
     "warning of a library": lambda: print("x.py:1: RuntimeWarning: overflow", file=sys.stderr),
     "changed input": lambda: Path("input.json").write_text("{}"),

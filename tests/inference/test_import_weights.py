@@ -166,7 +166,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
             return os.mkdir, (str(tmp_path / "harm"),)
 
     torch.save({"model": Harm()}, tmp_path / "public.pth")
-    with pytest.raises(InputError, match="damaged, or it contains objects other than tensors"):
+    with pytest.raises(InputError, match=r"it contains a posix\.mkdir, which is neither a tensor nor a plain value"):
         import_weights(tmp_path / "public.pth", tmp_path / "ours.pt")
     assert not (tmp_path / "harm").exists()
 
@@ -175,7 +175,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
     path = tmp_path / "public.pth"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-    with pytest.raises(InputError, match=r"public\.pth: (cannot be loaded: damaged|found)"):
+    with pytest.raises(InputError, match=r"public\.pth: (cannot be loaded \(damaged|found)"):
         import_weights(path, tmp_path / "ours.pt")
 
 

@@ -3,7 +3,7 @@ from typing import get_args
 import pytest
 import torch
 
-from mssts.config import ABLATIONS, Backbone, Config, resolve
+from mssts.config import ABLATIONS, WITHOUT_IMAGENET, Backbone, Config, resolve
 from mssts.core.errors import InputError
 from mssts.core.yaml_files import read_yaml
 from mssts.models import BACKBONES, build_model, count_parameters
@@ -99,6 +99,7 @@ def test_an_unknown_backbone_is_refused_with_what_resembles_it():
 
 def test_the_configuration_knows_the_names_of_all_backbones():
     assert set(get_args(Backbone)) == set(BACKBONES)
+    assert set(WITHOUT_IMAGENET) == {name for name, backbone in BACKBONES.items() if not backbone.has_weights}
 
 
 def test_frames_of_a_wrong_shape_are_named():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,18 +13,21 @@ import pytest
 from mssts.config import resolve
 from mssts.core.csv_files import write_csv
 from mssts.core.errors import InputError
+from mssts.core.files import read_record, sha256_file, write_record
+from mssts.evaluation.statistics import Interval, Intervals
 from mssts.models import build_model, count_parameters
 from mssts.report import document
 from mssts.report.document import report_data, write_document
 from mssts.report.figures import write_figures
 from mssts.report.figures.ablation import draw_differences
+from mssts.report.figures.ablation import figure as ablation_figure
 from mssts.report.figures.attention import write_attention
 from mssts.report.figures.training_curves import read_logs, training_figure
 from mssts.report.tables import write_tables
 from mssts.study.attention_panels import compare_attention
 from mssts.study.complexity import write_complexity
 from mssts.study.complexity_file import FILE, read_complexity
-from mssts.study.differences import Difference, Interval, Measure
+from mssts.study.differences import Difference, Measure, Size
 from mssts.study.resolve import load_study
 from mssts.study.runs import Benchmark
 from tests.report import fake_runs
@@ -175,20 +179,34 @@ def test_every_logged_loss_has_a_panel(fake_study: Path) -> None:
 def test_a_damaged_log_is_named(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/log.jsonl"
     path.write_text('{"step": 1\n')
+    with pytest.raises(InputError, match=r"log\.jsonl: was changed after its digest was recorded"):
+        read_logs(runs_of())
+    record = path.with_name("run.json")
+    write_record(record, read_record(record) | {"log_sha256": sha256_file(path)})
     with pytest.raises(InputError, match=r"log\.jsonl: not a training log"):
         read_logs(runs_of())
 
 
+def test_every_measure_of_a_benchmark_has_a_panel_with_its_size(reported: Path) -> None:
+    panels = [axis for axis in ablation_figure(runs_of()).axes if axis.axison]
+    titles = [axis.get_title(loc="left").strip() for axis in panels]
+    assert titles == ["AP", "AP75", "class-agnostic AP", "AP on\nocclusion*", "AP", "AP75", "class-agnostic AP"]
+    sizes = [axis.get_xlabel() for axis in panels]
+    assert sizes == ["80 videos, 80 instances"] * 3 + ["40 videos, 40 instances"] + ["80 videos, 80 instances"] * 3
+    plt.close("all")
+
+
 def test_a_dot_is_filled_only_if_the_interval_excludes_zero() -> None:
-    where = (Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"))
+    where = (Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"), Size(50, 50))
     family = [
-        Difference(*where, "ms_sts", 2, Interval(3.0, 1.0, 5.0)),
-        Difference(*where, "temporal", 2, Interval(1.0, -1.0, 3.0)),
+        Difference(*where, "ms_sts", 2, 3.0, Intervals(Interval(2.0, 4.0), Interval(1.0, 5.0))),
+        Difference(*where, "temporal", 2, 1.0, Intervals(Interval(0.5, 1.5), Interval(-1.0, 3.0))),
         Difference(*where, "fgbg", 0),
+        replace(Difference(*where, "fgbg", 2, 1.0), size=Size(3, 4)),
     ]
     _, axis = plt.subplots()
     assert draw_differences(axis, family, {"ms_sts": "A", "temporal": "B", "fgbg": "C"}) is axis
     dots = [line for line in axis.get_lines() if line.get_marker() == "o"]
     assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, True]
-    assert [text.get_text() for text in axis.texts] == ["not run"]
+    assert [text.get_text() for text in axis.texts] == ["not run", "only 3 videos"]
     plt.close("all")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mssts.core.errors import InputError
-from mssts.core.files import read_json, sha256_file, write_json
+from mssts.core.files import read_record, sha256_file, write_record
 from mssts.evaluation.errors import KINDS
 from mssts.report.document import report_data
 from mssts.report.tables import errors, evaluation, results, write_tables
@@ -29,10 +29,10 @@ def external_study(fake_study: Path) -> Path:
     results.parent.mkdir()
     results.write_text("[]")
     own = run_dir("smoke", "synthvis", "tiny", "ms_sts", 1) / "valid" / "metrics.json"
-    metrics = read_json(own)
+    metrics = read_record(own)
     metrics["produced_by"] |= {"run": None, "predictions_sha256": sha256_file(results)}
     metrics["warnings"] = [{"file": "predictions", "what": "x", "count": 3, "first": "[0]"}]
-    write_json(external_dir("smoke", "synthvis", external_name("Mask2Former VIS"), "valid") / "metrics.json", metrics)
+    write_record(external_dir("smoke", "synthvis", external_name("Mask2Former VIS"), "valid") / "metrics.json", metrics)
     return fake_study
 
 
@@ -67,7 +67,7 @@ def test_every_row_carries_what_it_was_computed_from(external_study: Path) -> No
 def test_changed_external_results_are_refused(external_study: Path) -> None:
     Path("other/results.json").write_text("[ ]")
     with pytest.raises(
-        InputError, match=r"external/mask2former-vis.*other/results\.json.*Evaluate Mask2Former VIS again"
+        InputError, match=r"other/results\.json: was changed.*external/mask2former-vis.*Evaluate Mask2Former VIS again"
     ):
         runs_of()
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from itertools import groupby, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mssts.core.csv_files import decimals
 from mssts.core.errors import InputError
-from mssts.core.files import read_json, write_json
+from mssts.core.files import read_record, sha256_file, write_record
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import ap_metrics
+from mssts.evaluation.matching import ATTRIBUTE_VIEW, MatchRecords
+from mssts.evaluation.records_file import read_records, write_records
+from mssts.evaluation.statistics import MIN_VIDEOS, Interval, Intervals
 from mssts.report.conclusions import conclusions
 from mssts.report.formats import escape_latex, latex, markdown, mean_and_deviation, signed
-from mssts.report.parts import Table
 from mssts.report.registry import files_of_step
 from mssts.report.tables import ablation, provenance, results, write_tables
 from mssts.report.tables.published import read_published
-from mssts.study.differences import Difference, Interval, Measure, differences, read_differences, restrict_to_subset
-from mssts.study.runs import Benchmark
+from mssts.study import differences as study_differences
+from mssts.study.differences import Difference, Measure, Size, differences, read_differences, restrict_to_subset
+from mssts.study.resolve import load_study
+from mssts.study.runs import Benchmark, StudyRuns
 from tests.report import fake_runs
 from tests.report.fake_runs import runs_of
 
@@ -59,102 +69,262 @@ def test_summary_averages_over_the_seeds_that_were_run(fake_study: Path) -> None
 def test_differences_are_paired_by_seed_and_attributes_have_their_own(fake_study: Path) -> None:
     found = {(d.benchmark.split, *d.measure, d.variant): d for d in differences(runs_of())}
     whole = found["valid", "all", "AP", "ms_sts"]
-    assert whole.interval.mean == pytest.approx(100 * ((76 - 26) + (101 - 51)) / 2 / 101)
-    assert whole.interval.low <= whole.interval.mean <= whole.interval.high
-    assert (whole.seeds, whole.p, whole.p_holm) == (2, None, None)
+    assert whole.mean == pytest.approx(100 * ((76 - 26) + (101 - 51)) / 2 / 101)
+    assert all(interval.low <= whole.mean <= interval.high for interval in whole.intervals)
+    assert (whole.seeds, whole.p) == (2, 0.5)
     # of the four occluded objects the baseline finds 2 (51 points) and 4 (101), MS-STS all
-    assert found["valid", "occlusion", "AP", "ms_sts"].interval.mean == pytest.approx(100 * (50 + 0) / 2 / 101)
-    assert found["valid", "fog", "AP", "ms_sts"].interval is None
+    assert found["valid", "occlusion", "AP", "ms_sts"].mean == pytest.approx(100 * (50 + 0) / 2 / 101)
+    assert ("valid", "fog", "AP", "ms_sts") not in found
     single = found["valid", "all", "AP", "temporal"]
-    assert (single.seeds, single.interval.mean) == (1, pytest.approx(100 * (38 - 26) / 101))
+    assert (single.seeds, single.mean, single.p) == (1, pytest.approx(100 * (38 - 26) / 101), None)
     assert found["control", "all", "AP", "temporal"].seeds == 0
     constant = found["control", "all", "AP", "ms_sts"]
-    assert constant.interval == (0, 0, 0)
+    assert (constant.mean, *constant.intervals) == (0, (0, 0), (0, 0))
 
 
 def test_ap_of_an_attribute_is_that_of_the_evaluation_also_with_false_alarms_in_other_videos() -> None:
     records = fake_runs.records(3, attributes=True)
-    # the best scored detection lies in video 7, which shows no occlusion, and hits nothing
-    records.pooled.score_N[7] = 1.0
-    order = [7, 0, 1, 2, 3, 4, 5, 6]
+    # the best scored detection lies in the last video, which shows no occlusion, and hits nothing
+    records.pooled.score_N[-1] = 1.0
+    order = np.roll(np.arange(fake_runs.VIDEOS), 1)
     names = ("video_N", "rank_N", "score_N", "prediction_N", "matched_ATN", "ignored_ATN", "annotation_TN")
     group = replace(records.pooled, **{name: getattr(records.pooled, name)[..., order] for name in names})
     records = replace(records, categories=(group,), pooled=group)
-    occluded = restrict_to_subset(records, "occlusion")
-    assert occluded.video_ids == (1, 2, 3, 4)
-    own = ap_metrics(occluded, 0, np.ones((1, 4)))["AP"][0]
+    kept_V, occluded = restrict_to_subset(records, "occlusion")
+    assert occluded.video_ids == tuple(range(1, fake_runs.VIDEOS // 2 + 1)) == tuple(np.flatnonzero(kept_V) + 1)
+    own = ap_metrics(occluded, 0, np.ones((1, len(occluded.video_ids))))["AP"][0]
     assert own == attribute_metrics(records)["occlusion"]["AP"] == pytest.approx(76 / 101)
     weights = np.ones((1, fake_runs.VIDEOS))
-    whole = restrict_to_subset(records, "all")
+    _, whole = restrict_to_subset(records, "all")
     assert ap_metrics(whole, 0, weights)["AP"] == ap_metrics(records, 0, weights)["AP"]
-    assert restrict_to_subset(records, "fog") is None
 
 
-def test_six_seeds_get_a_sign_flip_test_with_holms_correction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def write_study(root: Path, seeds: tuple[int, ...], found: dict[str, Callable[[int], int]]) -> None:
+    """Runs of the study `fake` on the split `valid`; found: for each variant the number of objects found by a seed."""
+    fake_runs.write_ablations(root, seeds)
+    for variant, count in found.items():
+        for seed in seeds:
+            fake_runs.write_run(variant, seed, {"valid": count(seed)})
+
+
+def test_the_p_over_seeds_is_not_corrected_and_beside_its_least_value(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    seeds = (1, 2, 3, 4, 5, 6)
-    fake_runs.write_ablations(tmp_path, seeds)
-    for seed in seeds:
-        fake_runs.write_run("baseline", seed, {"valid": 2})
-        fake_runs.write_run("ms_sts", seed, {"valid": 4})
-        fake_runs.write_run("temporal", seed, {"valid": 4 if seed > 1 else 1})
+    counts = {"baseline": lambda seed: 2, "ms_sts": lambda seed: 4, "temporal": lambda seed: 4 if seed > 1 else 1}
+    write_study(tmp_path, (1, 2, 3, 4, 5, 6), counts)
     runs = runs_of()
     found = {(*d.measure, d.variant): d for d in differences(runs) if d.benchmark.split == "valid"}
-    # all six differences of one size and sign: 2 of 64 sign choices are as far out; Holm over two variants doubles it
+    # all six differences of one size and sign: 2 of 64 sign choices are as far out
     assert found["all", "AP", "ms_sts"].p == pytest.approx(2 / 64)
-    assert found["all", "AP", "ms_sts"].p_holm == pytest.approx(4 / 64)
     # 5 x 25 points and 1 x -13: reached by all signs of one kind as well: 4 of 64
     assert found["all", "AP", "temporal"].p == pytest.approx(4 / 64)
-    assert found["all", "AP", "temporal"].p_holm == pytest.approx(4 / 64)
     text = " ".join(conclusions(runs, list(found.values())))
-    assert "With 6 seeds the smallest p of a two-sided sign-flip test is 0.031" in text
-    assert "over 2 comparisons 0.062: one variant alone cannot reach 5 %" in text
+    assert "With 6 seeds the sign-flip test over seeds can reach 5 %: its least p is 0.031." in text
+    assert "seeds that start from one pre-training share its luck" in text
     write_tables(runs)
-    tests = [part for part in ablation.parts(runs) if isinstance(part, Table)][1]
-    assert "0.031, 0.062" in set(tests.frame["ΔAP"])
+    [table, _] = ablation.parts(runs)
+    assert cell(table.frame, "p (least)", Variant="MS-STS", Measure="AP", Split="valid") == "0.031 (0.031)"
+    assert cell(table.frame, "p (least)", Variant="temporal", Measure="AP", Split="valid") == "0.062 (0.031)"
 
 
 def test_few_seeds_are_said_to_be_too_few(fake_study: Path) -> None:
     text = " ".join(conclusions(runs_of(), differences(runs_of())))
-    assert "With 2 seeds per variant a two-sided sign-flip test over seeds cannot reach 5 %" in text
-    assert "its smallest p is 0.5" in text
+    assert "With 2 seeds the sign-flip test over seeds cannot reach 5 %: its least p is 0.5." in text
+    assert "With 1 seed per variant nothing is known about other trainings" in text
     assert "negative control" in text
 
 
-def test_an_interval_is_called_better_worse_or_eitherby_its_ends(fake_study: Path) -> None:
+def test_every_difference_carries_its_number_of_videos_and_instances(fake_study: Path) -> None:
+    write_tables(runs_of())
+    written = pd.read_csv(runs_of().folder / study_differences.FILE, dtype=str)
+    for subset, count in (("all", fake_runs.VIDEOS), ("occlusion", fake_runs.VIDEOS // 2)):
+        own = written[written["subset"] == subset]
+        assert set(own["videos"]) == set(own["instances"]) == {str(count)}
+    [table, sentences] = ablation.parts(runs_of())
+    assert set(table.frame["Videos"]) == {"80", "40"}
+    headings = [block["label"] for block in table.document()["blocks"]]
+    assert all("80 videos, 80 instances" in text or "40 videos, 40 instances" in text for text in headings)
+    assert any("AP on occlusion (announced, 40 videos, 40 instances)" in text for text in sentences.sentences)
+
+
+def attribute_of(records: MatchRecords, name: str, videos: int, per_video: int = 1) -> MatchRecords:
+    """The records with an attribute more, shown by so many of the first videos."""
+    views = (*records.views, f"{ATTRIBUTE_VIEW}{name}")
+    group = records.pooled
+    positives_V = per_video * (np.arange(fake_runs.VIDEOS) < videos)
+    shown_N = positives_V[group.video_N] > 0
+    group = replace(
+        group,
+        positives_AV=np.concatenate([group.positives_AV, positives_V[None].astype(np.int32)]),
+        matched_ATN=np.concatenate([group.matched_ATN, group.matched_ATN[:1] & shown_N]),
+        ignored_ATN=np.concatenate([group.ignored_ATN, group.matched_ATN[:1] & ~shown_N]),
+    )
+    return replace(records, views=views, categories=(group,), pooled=group)
+
+
+def replace_matches(path: Path, records: MatchRecords) -> None:
+    """Write other match records, and what metrics.json says of them."""
+    write_records(path, records)
+    metrics = read_record(path.with_name("metrics.json"))
+    metrics["attributes"] = attribute_metrics(records)
+    metrics["produced_by"]["matches_sha256"] = sha256_file(path)
+    write_record(path.with_name("metrics.json"), metrics)
+
+
+def add_attributes(root: Path, sizes: dict[str, int]) -> None:
+    """Add attributes to all results on the split `valid`."""
+    for path in root.glob("results/*/*/*/*/*/valid/matches.npz"):
+        records = read_records(path)
+        for name, videos in sizes.items():
+            records = attribute_of(records, name, videos)
+        replace_matches(path, records)
+
+
+def test_every_challenge_of_a_data_set_is_tested_and_those_announced_are_marked(fake_study: Path) -> None:
+    add_attributes(fake_study, {"partial_visibility": 60, "my own challenge": 50})
+    found = [d for d in differences(runs_of()) if d.benchmark.split == "valid" and d.variant == "ms_sts"]
+    challenges = {d.measure.subset: d.announced for d in found if d.measure.subset != "all"}
+    assert challenges == {"occlusion": True, "my own challenge": False, "partial_visibility": False}
+    assert list(challenges) == ["occlusion", "my own challenge", "partial_visibility"]  # announced first, then by name
+    write_tables(runs_of())
+    [table, sentences] = ablation.parts(runs_of())
+    measures = set(table.frame["Measure"])
+    assert {"AP on occlusion, announced", "AP on partial visibility, not announced"} < measures
+    assert "Announced challenges that no instance shows: fog." in sentences.sentences
+
+
+def test_the_announced_challenges_are_those_of_the_study_file(fake_study: Path) -> None:
+    path = fake_study / "ablations/studies/fake.yaml"
+    path.write_text(path.read_text() + "announced: [partial_visibility]\n")
+    add_attributes(fake_study, {"partial_visibility": 60})
+    announced = {d.measure.subset: d.announced for d in differences(runs_of())}
+    assert announced == {"all": True, "occlusion": False, "partial_visibility": True}
+
+
+def test_a_larger_family_widens_the_deciding_intervals_only(fake_study: Path) -> None:
+    before = differences(runs_of())
+    add_attributes(fake_study, {f"challenge {n}": 31 + 4 * n for n in range(6)})
+    after = {(d.benchmark, d.measure, d.variant): d.intervals for d in differences(runs_of())}
+    for one in (one for one in before if one.intervals and one.benchmark.split == "valid"):
+        known = after[one.benchmark, one.measure, one.variant]
+        assert known.pointwise == one.intervals.pointwise
+        assert known.simultaneous.low < one.intervals.simultaneous.low
+
+
+@pytest.mark.parametrize(("videos", "judged"), [(1, False), (MIN_VIDEOS - 1, False), (MIN_VIDEOS, True)])
+def test_too_few_videos_get_no_interval_no_test_and_no_verdict(fake_study: Path, videos: int, judged: bool) -> None:
+    intervals = {(d.measure, d.variant): d.intervals for d in differences(runs_of()) if d.benchmark.split == "valid"}
+    add_attributes(fake_study, {"blur": videos})
+    write_tables(runs_of())
+    found = {(d.measure, d.variant): d for d in read_differences(runs_of()) if d.benchmark.split == "valid"}
+    small = found[Measure("blur", "AP"), "ms_sts"]
+    assert small.mean is not None
+    assert (small.size, bool(small.intervals), small.p is not None) == ((videos, videos), judged, judged)
+    [table, sentences] = ablation.parts(runs_of())
+    keys = {"Variant": "MS-STS", "Measure": "AP on blur, not announced"}
+    assert cell(table.frame, "Δ", **keys) == signed(small.mean)
+    assert (cell(table.frame, "95 % interval", **keys) == "n too small") is not judged
+    count = "1 video, 1 instance" if videos == 1 else f"{videos} videos, {videos} instances"
+    none = f"no verdict, as fewer than {MIN_VIDEOS} videos are too few: AP on blur (not announced, {count})."
+    assert any(none in text for text in sentences.sentences) is not judged
+    if not judged:  # it is left out of the family, whose other intervals stay as they are
+        for key in intervals:
+            assert found[key].intervals == tuple(pytest.approx(one, abs=1e-6) for one in intervals[key])
+
+
+def difference(variant: str, mean: float, reach: tuple[float, float] | None, **changes: Any) -> Difference:
+    """A difference in AP; reach: of the pointwise and of the simultaneous interval."""
+    intervals = reach and Intervals(*(Interval(mean - one, mean + one) for one in reach))
+    plain = Difference(Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"), Size(80, 90), variant, 2, mean)
+    return replace(plain, intervals=intervals, **changes)
+
+
+def test_an_interval_is_called_above_below_or_undecided_by_its_ends(fake_study: Path) -> None:
     runs = runs_of()
-    where = (Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"))
-    better = Difference(*where, "ms_sts", 2, Interval(3.0, 1.0, 5.0))
-    worse = Difference(*where, "temporal", 2, Interval(-3.0, -5.0, -1.0))
-    text = " ".join(conclusions(runs, [better, worse]))
+    text = " ".join(conclusions(runs, [difference("ms_sts", 3, (1, 2)), difference("temporal", -3, (1, 2))]))
     assert "above the baseline, interval excludes zero: “MS-STS” +3.00 [+1.00, +5.00]" in text
     assert "below the baseline, interval excludes zero: “temporal” \N{MINUS SIGN}3.00" in text
-    assert "2 of 2 intervals exclude zero; without any effect, about 0.1 would by chance" in text
-    either = Difference(*where, "ms_sts", 2, Interval(3.0, -1.0, 5.0))
-    undecided = " ".join(conclusions(runs, [either]))
-    assert "AP: no interval excludes zero" in undecided
+    assert "2 of 2 intervals exclude zero" in text
+    # the pointwise interval excludes zero, but does not decide
+    undecided = " ".join(conclusions(runs, [difference("ms_sts", 3, (2, 4))]))
+    assert "undecided, as every interval includes zero: AP (80 videos, 90 instances)." in undecided
+    assert "0 of 1 intervals exclude zero" in undecided
+
+
+@cache
+def study_of_names() -> StudyRuns:
+    """The repository's study `ablation` without a run: its titles are all that sentences need."""
+    return StudyRuns(load_study("ablation", fake_runs.REPOSITORY / "ablations"), (), ())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_no_two_sentences_disagree(seed: int) -> None:
+    """Each measure is decided, undecided or too small, in one sentence, as its intervals say."""
+    rng, runs = np.random.default_rng(seed), study_of_names()
+    found = []
+    for split, subset in product(("valid", "control"), ("all", "occlusion", "fog", "blur")):
+        size = Size(int(rng.integers(1, 2 * MIN_VIDEOS)), 70)
+        where = {"benchmark": Benchmark("synthvis", split, "tiny"), "measure": Measure(subset, "AP"), "size": size}
+        for variant in ("ms_sts", "temporal"):
+            reach = (1.0, float(rng.uniform(1, 3))) if size.is_enough else None
+            seeds = int(rng.choice([1, 2, 6, 8]))
+            found.append(difference(variant, float(rng.normal(0, 2)), reach, seeds=seeds, **where))
+    sentences = conclusions(runs, found)
+    for (benchmark, measure), family in groupby(found, lambda one: (one.benchmark, one.measure)):
+        own = [text for text in sentences if f"{benchmark.split} split" in text and f"{measure.title} (" in text]
+        assert len(own) == 1
+        family = list(family)
+        decided = [one for one in family if one.excludes_zero]
+        small = not family[0].size.is_enough
+        assert ("no verdict" in own[0]) == small
+        assert ("undecided" in own[0]) == (not small and not decided)
+        for one in family:
+            side = "above" if one.mean > 0 else "below"
+            named = f"“{runs.study.titles[one.variant]}” {signed(one.mean)}" in own[0]
+            assert named == one.excludes_zero
+            assert not named or f"{side} the baseline, interval excludes zero" in own[0]
+    judged = [one for one in found if one.intervals]
+    total = f"{sum(one.excludes_zero for one in found)} of {len(judged)} intervals exclude zero."
+    assert sum(total in text for text in sentences) == bool(judged)
+    text = " ".join(sentences)
+    assert not any(words in text for words in ("no difference", "no effect", "separated from", "significant"))
 
 
 def test_a_result_of_another_configuration_is_refused(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid/metrics.json"
-    metrics = read_json(path)
+    metrics = read_record(path)
     metrics["produced_by"]["run"]["config_digest"] = "000000000000"
-    write_json(path, metrics)
+    write_record(path, metrics)
     with pytest.raises(InputError, match=r"metrics.json: config_digest: found '0{12}', but study 'fake' resolves to"):
         runs_of()
 
 
 def test_a_result_of_an_older_checkpoint_is_refused(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/run.json"
-    write_json(path, read_json(path) | {"checkpoint_sha256": "ff" * 32})
+    write_record(path, read_record(path) | {"checkpoint_sha256": "ff" * 32})
     with pytest.raises(InputError, match=r"metrics\.json: checkpoint_sha256"):
         runs_of()
 
 
 def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
     valid = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid"
-    (valid / "matches.npz").write_bytes((valid.parent / "control/matches.npz").read_bytes())
+    matches = valid / "matches.npz"
+    matches.write_bytes((valid.parents[1] / "seed2/valid/matches.npz").read_bytes())
+    with pytest.raises(InputError, match=r"matches\.npz: was changed after its digest was recorded"):
+        differences(runs_of())
+    metrics = read_record(valid / "metrics.json")
+    metrics["produced_by"]["matches_sha256"] = sha256_file(matches)
+    write_record(valid / "metrics.json", metrics)
     with pytest.raises(InputError, match=r"matches\.npz and metrics\.json give different values"):
+        differences(runs_of())
+
+
+def test_runs_that_were_evaluated_on_other_instances_are_refused(fake_study: Path) -> None:
+    path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid/matches.npz"
+    records = read_records(path)
+    group = replace(records.pooled, positives_AV=2 * records.pooled.positives_AV)
+    replace_matches(path, replace(records, categories=(group,), pooled=group))
+    with pytest.raises(InputError, match=r"ms_sts/seed1/valid: evaluated on other videos, categories or"):
         differences(runs_of())
 
 
@@ -181,10 +351,12 @@ def test_ablation_csv_is_read_back_as_written(fake_study: Path) -> None:
     write_tables(runs_of())
     written = differences(runs_of())
     read = read_differences(runs_of())
-    assert [(d.benchmark.split, d.measure.subset, d.variant, d.seeds) for d in read] == [
-        (d.benchmark.split, d.measure.subset, d.variant, d.seeds) for d in written
-    ]
-    assert [d.interval for d in read] == [d.interval and pytest.approx(d.interval, abs=1e-6) for d in written]
+    for one, other in zip(read, written, strict=True):
+        assert replace(one, mean=None, intervals=None) == replace(other, mean=None, intervals=None)
+        assert one.mean == (other.mean and pytest.approx(other.mean, abs=1e-6))
+        assert bool(one.intervals) == bool(other.intervals)
+        for own, known in zip(one.intervals or (), other.intervals or (), strict=True):
+            assert own == pytest.approx(known, abs=1e-6)
 
 
 def test_a_study_without_results_prints_not_run_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from mssts import cli
 from mssts.core.errors import InputError
-from mssts.core.files import write_json
+from mssts.core.files import read_record, write_json, write_record
 from mssts.study import mlflow_mirror as mirror
 from mssts.study.resolve import load_study
 from mssts.training.callbacks import StartedRun, observed
@@ -104,7 +104,7 @@ class Training:
             self.steps(steps)
             if error:
                 raise error
-            write_json(self.directory / "run.json", self.record)
+            write_record(self.directory / "run.json", self.record)
             write_json(self.directory / "cost.json", {"seconds": SECONDS})
 
 
@@ -190,7 +190,7 @@ def test_what_a_server_missed_is_sent_at_the_end_after_one_warning(store, tmp_pa
     training = Training(tmp_path / "run")
     with observed([training.mirror], training.started):
         training.steps(range(1, 41))
-        write_json(tmp_path / "run/run.json", training.record)
+        write_record(tmp_path / "run/run.json", training.record)
         write_json(tmp_path / "run/cost.json", {"seconds": SECONDS})
         monkeypatch.setenv("MLFLOW_TRACKING_URI", home)
     (found,) = runs(store)
@@ -236,10 +236,10 @@ def evaluation(run: Path, ap: float) -> tuple:
         "class_agnostic": {"AP": 0.6},
         "attributes": {"heavy": {"AP": 0.25}},
     }
-    write_json(run / "valid/metrics.json", metrics)
+    write_record(run / "valid/metrics.json", metrics)
     write_json(run / "valid/predictions.json", [])
     (run / "valid/matches.npz").write_bytes(b"matches")
-    return json.loads((run / "run.json").read_text()), run / "valid/metrics.json", run / "valid/predictions.json"
+    return read_record(run / "run.json"), run / "valid/metrics.json", run / "valid/predictions.json"
 
 
 def sync(study):

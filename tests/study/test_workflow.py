@@ -86,10 +86,10 @@ def test_a_run_does_not_depend_on_the_starts_of_other_backbones(changed):
 
 @pytest.mark.parametrize("init", ["none", "imagenet"])
 def test_a_study_that_needs_no_checkpoint_has_no_pretraining(changed, init):
-    study = changed(train=f"init: {init}, ")
+    study = changed(train=f"init: {init}, ", backbones=["resnet50"])
     workflow.check_inputs(study)
     assert not any("pretrain" in path.parts for path in workflow.files_of_runs(study, "run.json"))
-    assert workflow.initial_checkpoint(study, "synthvis", "tiny", "baseline", 5) == []
+    assert workflow.initial_checkpoint(study, "synthvis", "resnet50", "baseline", 5) == []
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_start_that_is_none_is_refused_when_the_study_is_loaded(changed, train
 def test_imagenet_needs_weights_of_the_backbone(changed, root, tmp_path):
     random = "pretrain: {backbone_weights: random, "
     with pytest.raises(InputError, match=r"found imagenet, but pretrain\.backbone_weights is random"):
-        changed(train="init: imagenet, ", replace=("pretrain: {", random))
+        changed(train="init: imagenet, ", replace=("pretrain: {", random), backbones=["resnet50"])
 
 
 @pytest.mark.parametrize(("saved", "model_changes", "complaint"), [

@@ -160,10 +160,10 @@ def signal_at_line(log: Path, lines: int, number: signal.Signals) -> threading.T
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """The files of a run that must not differ, and no other; the commit left out, which may move during the tests."""
+    """The files of a run that must not differ, and no other; without the commit, which may move during the tests."""
     assert {path.name for path in directory.iterdir()} == {*RUN_FILES, "cost.json"}
     files = {name: (directory / name).read_bytes() for name in RUN_FILES}
-    files["run.json"] = re.sub(rb'"commit": "[^"]*"', b"", files["run.json"])
+    files["run.json"] = re.sub(rb'"(commit|record_sha256)": "[^"]*"', b"", files["run.json"])
     return files
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mssts.core.errors import InputError
-from mssts.core.files import read_json, write_json
+from mssts.core.files import read_record, write_record
 from mssts.training import run as stage
 from mssts.training.record import TrainingRun
 from tests.training.conftest import RUN_FILES, VARIANT, contents, pretraining, training
@@ -54,7 +54,8 @@ def other_configuration(data: Path, tmp_path: Path) -> tuple[TrainingRun, Path]:
 
 def other_data(data: Path, tmp_path: Path) -> tuple[TrainingRun, Path]:
     copy = shutil.copytree(data, tmp_path / "other")
-    write_json(copy / "fingerprint.json", read_json(copy / "fingerprint.json") | {"fingerprint": "another"})
+    path = copy / "fingerprint.json"
+    write_record(path, read_record(path) | {"fingerprint": "another"})
     return pretraining(), copy
 
 
@@ -83,7 +84,7 @@ def test_a_finished_run_whose_checkpoint_is_damaged_is_named(data, finished):
     content = bytearray((finished / "checkpoint.pt").read_bytes())
     content[len(content) // 2] ^= 1
     (finished / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(InputError, match=r"checkpoint\.pt: is not the file whose SHA-256 run\.json records.*--again"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt: was changed after its digest was recorded.*--again"):
         stage.train(pretraining(), data, finished)
 
 

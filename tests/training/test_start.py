@@ -129,7 +129,7 @@ def test_a_start_with_modules_that_the_variant_lacks_is_refused(tmp_path):
 def test_a_start_that_does_not_say_what_it_is_is_refused(tmp_path, lost):
     content = content_of(resolve("smoke"))
     del content[lost]
-    with pytest.raises(InputError, match=rf"start\.pt: is no checkpoint of this version of mssts \('{lost}'\)"):
+    with pytest.raises(InputError, match=rf"start\.pt: {lost}: found nothing, expected str"):
         load(tmp_path, content)
 
 

@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from mssts.config import SyntheticSection
 from mssts.core.errors import InputError
-from mssts.core.files import sha256_file, write_json
+from mssts.core.files import read_record, sha256_file, write_record
 from mssts.data.datasets import STILLS, DatasetEntry, entry
-from mssts.data.prepare import FINGERPRINT
+from mssts.data.fingerprints import FINGERPRINT
 from mssts.data.synthvis.attributes import ATTRIBUTES, MIN_VISIBLE_PX, measure_attributes
 from mssts.data.synthvis.render import Scene, render
 from mssts.data.synthvis.scene import draw_length, still_scene, video_scene
@@ -64,21 +64,25 @@ def generate(synthetic_config: SyntheticSection, dataset: str, output: Path) -> 
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:
         root = Path(temporary) / "new"
         summaries = _write_splits(synthetic_config, dataset_entry, dataset_entry.seeds, root)
-        write_json(root / FINGERPRINT, {"dataset": dataset, "fingerprint": fingerprint(root), "splits": summaries})
+        files = file_digests(root)
+        record = {"dataset": dataset, "fingerprint": fingerprint(files), "files": files, "splits": summaries}
+        write_record(root / FINGERPRINT, record)
         if output.exists():
             output.rename(Path(temporary) / "old")
         root.rename(output)
 
 
-def fingerprint(root: Path) -> str:
-    """Return 12 hex digits that identify the content of a generated dataset.
+def file_digests(root: Path) -> dict[str, str]:
+    """SHA-256 of all annotation and image files of a generated dataset, by sorted relative path."""
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    return {name: sha256_file(root / name) for name in names if name != FINGERPRINT}
 
-    They are the beginning of the SHA-256 over the sorted (relative path, SHA-256) of all annotation and image files.
-    """
+
+def fingerprint(files: dict[str, str]) -> str:
+    """Return 12 hex digits that identify the content of a generated dataset: of the SHA-256 over `file_digests`."""
     total = hashlib.sha256()
-    for name in sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()):
-        if name != FINGERPRINT and not Path(name).name.startswith("."):
-            total.update(f"{name}\0{sha256_file(root / name)}\n".encode())
+    for name, digest in files.items():
+        total.update(f"{name}\0{digest}\n".encode())
     return total.hexdigest()[:12]
 
 
@@ -87,8 +91,8 @@ def _check_replaceable(output: Path, dataset: str) -> None:
     if not output.exists() or (output.is_dir() and all(path.name.startswith(".") for path in output.iterdir())):
         return
     try:
-        found = json.loads((output / FINGERPRINT).read_text(encoding="utf-8"))["dataset"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_record(output / FINGERPRINT)["dataset"]
+    except (OSError, ValueError, KeyError):
         found = "other files"
     if found != dataset:
         raise InputError(

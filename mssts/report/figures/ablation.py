@@ -7,62 +7,89 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mssts.core.csv_files import NOT_RUN
+from mssts.report.formats import plural
 from mssts.report.style import PALETTE, TEXT_COLOUR, TEXT_WIDTH, empty_figure
-from mssts.study.differences import Difference, measured, read_differences
-from mssts.study.runs import Benchmark, StudyRuns
+from mssts.study.differences import Difference, Measure, read_differences
+from mssts.study.runs import ALL_INSTANCES, Benchmark, StudyRuns
+
+PANELS = 5  # beside each other
+MAX_HEIGHT = 9.0  # inches: a page with a caption
 
 
 def caption(runs: StudyRuns) -> str:
     """Caption of the figure."""
-    return "Differences to the baseline with 95 % intervals over videos; a filled dot: the interval excludes zero."
+    return (
+        "Differences to the baseline with 95 % intervals over videos: thin lines hold for all panels of a dataset, "
+        "split and backbone at once, thick ones for one row alone. A filled dot: the thin line excludes zero. "
+        "*: a challenge announced before the runs."
+    )
 
 
 def figure(runs: StudyRuns) -> Figure:
-    """A row of panels for each benchmark, a column for each measure, a line for each variant."""
-    found = read_differences(runs)
-    measures = measured(found)
-    if not measures:
+    """Rows of panels for each benchmark, a panel for each measure, in it a line for each variant."""
+    found = [one for one in read_differences(runs) if one.size.instances]
+    panels: dict[tuple[Benchmark, Measure], list[Difference]] = {}
+    for one in found:
+        panels.setdefault((one.benchmark, one.measure), []).append(one)
+    benchmarks = {key: [family for (own, _), family in panels.items() if own == key] for key, _ in panels}
+    rows = [
+        (benchmark if start == 0 else None, families[start : start + PANELS])
+        for benchmark, families in benchmarks.items()
+        for start in range(0, len(families), PANELS)
+    ]
+    if not rows:
         return empty_figure()
-    benchmarks = list(dict.fromkeys(difference.benchmark for difference in found if difference.interval))
-    variants = len({difference.variant for difference in found})
-    shape, height = (len(benchmarks), len(measures)), len(benchmarks) * (0.19 * max(variants, 3) + 0.7)
-    figure, axes = plt.subplots(*shape, figsize=(TEXT_WIDTH, height), squeeze=False, sharex="row", layout="constrained")
-    for row, benchmark in enumerate(benchmarks):
-        for column, measure in enumerate(measures):
-            axis = axes[row, column]
-            family = [one for one in found if (one.benchmark, one.measure) == (benchmark, measure)]
-            if not any(difference.interval for difference in family):
+    columns = max(len(families) for _, families in rows)
+    variants = max(len(family) for family in panels.values())
+    height = min(len(rows) * (0.19 * max(variants, 3) + 1.0), MAX_HEIGHT)
+    size = TEXT_WIDTH, height
+    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, sharex="row", layout="constrained")
+    for (benchmark, families), row_axes in zip(rows, axes, strict=True):
+        for column, axis in enumerate(row_axes):
+            if column >= len(families):
                 axis.set_axis_off()
                 continue
+            family = families[column]
             draw_differences(axis, family, runs.study.titles)
-            axis.set_title(f"\n{measure.title}", loc="left")  # the empty line keeps the height of the heading
+            axis.set_title(_title(family[0], heading=benchmark is not None), loc="left")
+            videos, instances = family[0].size
+            size_text = f"{plural(videos, 'video')}, {plural(instances, 'instance')}"
+            axis.set_xlabel(size_text, loc="left", fontsize=6.5)
             if column:
                 axis.set_yticklabels([])
-                continue
+        if benchmark:
             text, bold = _heading(runs, benchmark), {"fontweight": "bold", "fontsize": 8.5}
-            heading = axis.annotate(text, (0, 1), (0, 18), "axes fraction", "offset points", **bold)
+            heading = row_axes[0].annotate(text, (0, 1), (0, 29), "axes fraction", "offset points", **bold)
             heading.set_in_layout(False)  # it may extend over the panels beside its own
-    figure.supxlabel("difference to the baseline (percentage points), 95 % interval over videos", fontsize=8.5)
+    figure.supxlabel("difference to the baseline (percentage points), 95 % intervals over videos", fontsize=8.5)
     return figure
 
 
+def _title(one: Difference, heading: bool) -> str:
+    """Two lines, and an empty one that keeps the height of a heading above."""
+    mark = "*" if one.announced and one.measure.subset != ALL_INSTANCES else ""
+    title = f"{one.measure.title.replace(' on ', ' on' + chr(10))}{mark}"
+    return "\n" * (1 + heading - title.count("\n")) + title
+
+
 def draw_differences(axis: Axes, family: list[Difference], titles: dict[str, str]) -> Axes:
-    """A dot with its interval for each variant, filled where it excludes zero; or "not run" or "undefined"."""
+    """A dot with its intervals for each variant, filled where the simultaneous one excludes zero; or why not."""
     axis.axvline(0, color=TEXT_COLOUR, linewidth=0.8, zorder=1)
-    for row, difference in enumerate(family):
-        interval = difference.interval
-        if interval is None:
-            text = "undefined" if difference.seeds else NOT_RUN
-            axis.annotate(text, (0, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
+    for row, one in enumerate(family):
+        if one.intervals is None or one.mean is None:
+            text = f"only {plural(one.size.videos, 'video')}" if one.seeds else NOT_RUN
+            axis.annotate(text, (0.05, row), xycoords=("axes fraction", "data"), va="center", fontsize=7)
             continue
-        axis.plot([interval.low, interval.high], [row, row], color=PALETTE[0], linewidth=1.4, zorder=2)
-        face = PALETTE[0] if interval.excludes_zero else "white"
-        axis.plot(interval.mean, row, "o", color=PALETTE[0], mfc=face, markersize=4.5, markeredgewidth=1.1, zorder=3)
-    axis.set_yticks(range(len(family)), [titles[difference.variant] for difference in family])
+        for interval, width in ((one.intervals.simultaneous, 0.8), (one.intervals.pointwise, 2.0)):
+            axis.plot([interval.low, interval.high], [row, row], color=PALETTE[0], linewidth=width, zorder=2)
+        face = PALETTE[0] if one.excludes_zero else "white"
+        axis.plot(one.mean, row, "o", color=PALETTE[0], mfc=face, markersize=4.5, markeredgewidth=1.1, zorder=3)
+    axis.set_yticks(range(len(family)), [titles[one.variant] for one in family])
     axis.set_ylim(len(family) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     axis.grid(axis="y", visible=False)
+    axis.update_datalim([(-0.01, 0), (0.01, 0)])  # a scale that can be read where nothing differs
     axis.margins(x=0.08)
     return axis
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mssts.core.errors import InputError
+from mssts.core.files import verify_digest
 from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure
 from mssts.study.runs import StudyRuns
 
@@ -48,6 +49,8 @@ def read_logs(runs: StudyRuns) -> pd.DataFrame:
         path = run.directory / "log.jsonl"
         if run.variant not in runs.study.variants or not path.is_file():
             continue
+        if run.record is not None:
+            verify_digest(path, str(run.record.get("log_sha256")), "Train the run again.")
         lines = path.read_text(encoding="utf-8").splitlines()
         try:
             frame = pd.DataFrame([json.loads(line) for line in lines if line])

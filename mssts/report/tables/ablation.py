@@ -1,24 +1,28 @@
-"""The ablation: differences to the baseline with intervals, tests over seeds, and what may be concluded."""
+"""The ablation: differences to the baseline with intervals, a test over seeds, and what may be concluded."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import pandas as pd
 
 from mssts.core.csv_files import NO_VALUE, NOT_RUN
+from mssts.evaluation.statistics import MIN_VIDEOS, least_p
 from mssts.report.conclusions import conclusions
-from mssts.report.formats import interval_text
-from mssts.report.parts import KEYS, Sentences, Table
+from mssts.report.formats import interval_text, plural, signed
+from mssts.report.parts import Sentences, Table, benchmark_heading
 from mssts.study import differences as study_differences
-from mssts.study.differences import MEASURES, Difference, Measure, read_differences
-from mssts.study.runs import StudyRuns
+from mssts.study.differences import Difference, read_differences
+from mssts.study.runs import ALL_INSTANCES, StudyRuns
 
+BLOCK = ("Dataset", "Split", "Backbone", "Measure", "Videos", "Instances")
+COLUMNS = ["Variant", "Seeds", "Δ", "95 % interval", "pointwise", "p (least)"]
+TOO_SMALL = "n too small"
 NOTE = (
-    "Mean paired difference to the baseline over training seeds, in percentage points, "
-    "with the 95 % paired bootstrap interval over videos."
+    "Mean paired difference to the baseline over training seeds (Δ), in percentage points, with 95 % bootstrap "
+    "intervals over videos. The interval that decides holds for all variants and measures of a dataset, split and "
+    "backbone at once; the pointwise one holds for its row alone. Videos: those that show an instance that counts. "
+    f"“{TOO_SMALL}”: fewer than {MIN_VIDEOS} videos, so there is no interval, no test and no verdict. p: two-sided "
+    "exact sign-flip test over seeds, descriptive and not corrected, and the least value that so few seeds can give."
 )
-TEST_NOTE = "Two-sided exact sign-flip test over seeds: p, and p after Holm's correction over the variants."
 
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
@@ -27,27 +31,29 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
 
 
 def parts(runs: StudyRuns) -> list[Table | Sentences]:
-    """One row per variant and benchmark, a column per measure, from the file; tests where there are enough seeds."""
+    """A block of variants for each benchmark and measure, from the file, and the conclusions."""
     found = read_differences(runs)
-    shown: list[Table | Sentences] = [Table(_wide(runs, found, _interval_cell), NOTE)]
-    if any(difference.p is not None for difference in found):
-        shown.append(Table(_wide(runs, found, _test_cell), TEST_NOTE))
-    return [*shown, Sentences("Conclusions.", conclusions(runs, found))]
+    table = pd.DataFrame([_row(runs, one) for one in found], columns=[*BLOCK, *COLUMNS])
+    return [Table(table, NOTE, by=BLOCK, heading=_heading), Sentences("Conclusions.", conclusions(runs, found))]
 
 
-def _wide(runs: StudyRuns, found: list[Difference], cell: Callable[[Difference], str]) -> pd.DataFrame:
-    columns = study_differences.measured(found) or [MEASURES[0]]
-    rows: dict[tuple[str, ...], dict[Measure, str]] = {}
-    for one in found:
-        key = (*one.benchmark, runs.study.titles[one.variant], str(one.seeds))
-        rows.setdefault(key, {})[one.measure] = cell(one) if one.seeds else NOT_RUN
-    cells = [[*key, *(values[measure] for measure in columns)] for key, values in rows.items()]
-    return pd.DataFrame(cells, columns=[*KEYS, *(f"Δ{measure.title}" for measure in columns)])
+def _heading(dataset: str, split: str, backbone: str, measure: str, videos: str, instances: str) -> str:
+    size = f"{plural(int(videos), 'video')}, {plural(int(instances), 'instance')}"
+    return f"{measure}: {size}; {benchmark_heading(dataset, split, backbone)}"
 
 
-def _interval_cell(difference: Difference) -> str:
-    return interval_text(difference.interval) if difference.interval else NO_VALUE
+def _row(runs: StudyRuns, one: Difference) -> list[str]:
+    announced = "" if one.measure.subset == ALL_INSTANCES else ", announced" if one.announced else ", not announced"
+    block = [*one.benchmark, f"{one.measure.title}{announced}", *map(str, one.size)]
+    return [*block, runs.study.titles[one.variant], str(one.seeds), *_numbers(one)]
 
 
-def _test_cell(difference: Difference) -> str:
-    return NO_VALUE if difference.p is None else f"{difference.p:.3f}, {difference.p_holm:.3f}"
+def _numbers(one: Difference) -> list[str]:
+    if not one.seeds:
+        return [NOT_RUN] * 4
+    if one.mean is None:
+        return [NO_VALUE] * 4
+    if one.intervals is None:
+        return [signed(one.mean), TOO_SMALL, TOO_SMALL, NO_VALUE]
+    p = NO_VALUE if one.p is None else f"{one.p:.2g} ({least_p(one.seeds):.2g})"
+    return [signed(one.mean), interval_text(one.intervals.simultaneous), interval_text(one.intervals.pointwise), p]
