@@ -44,7 +44,7 @@ def _drawn(stem: str) -> tuple[str, str]:
     return f"{stem}.pdf", f"{stem}.png"
 
 
-_RESULTS = "Results and published results"
+_RESULTS = "Results"
 _ABLATION = "Effect of each contribution"
 CONTENTS = (
     Entry(_RESULTS, "tables", "tables.results", ("table.csv", "table.md", "table.tex")),

@@ -1,4 +1,4 @@
-"""Attention maps of the baseline and of a variant, on the cases that `attention_cases` chooses [poster]."""
+"""Attention maps of the baseline and of a variant, on the cases that `attention_cases` chooses [ours]."""
 
 from __future__ import annotations
 

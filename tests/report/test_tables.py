@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -27,7 +28,7 @@ from mssts.report.conclusions import conclusions
 from mssts.report.formats import escape_latex, latex, markdown, mean_and_deviation, signed
 from mssts.report.registry import files_of_step
 from mssts.report.tables import ablation, provenance, results, write_tables
-from mssts.report.tables.published import read_published
+from mssts.report.tables.published import PUBLISHED, read_published
 from mssts.study import differences as study_differences
 from mssts.study.differences import Difference, Measure, Size, differences, read_differences, restrict_to_subset
 from mssts.study.resolve import load_study
@@ -370,9 +371,9 @@ def test_a_study_without_results_prints_not_run_everywhere(tmp_path: Path, monke
 def test_published_rows_keep_their_numbers_and_unverified_ones_are_left_out() -> None:
     published = read_published()
     poster = published[published["source"] == "poster"]
-    assert len(poster) == 27
+    assert poster["dataset"].value_counts().to_dict() == {"YouTube-VIS 2019": 27, "YouTube-VIS 2021": 7}
     rows = poster[poster["method"] == "MS-STS VIS"]
-    assert list(rows["AP"]) == ["50.1", "51.1", "61.0"]
+    assert list(rows["AP"]) == ["50.1", "51.1", "61.0", "42.2"]
     assert "CAVIS" not in set(published["method"])
     assert not published["note"].str.contains("NOT VERIFIED").any()
     assert published[["method", "backbone", "source"]].ne("").all().all()
@@ -380,7 +381,10 @@ def test_published_rows_keep_their_numbers_and_unverified_ones_are_left_out() ->
 
 def test_conflicts_between_sources_become_notes() -> None:
     published = read_published()
-    poster = published[published["source"] == "poster"].set_index(["method", "backbone"])["note"]
+    poster = published[published["source"] == "poster"].set_index(["dataset", "method", "backbone"])["note"]
+    assert "AP75 39.3" in poster["YouTube-VIS 2021", "IFC", "ResNet-50"]
+    assert poster["YouTube-VIS 2021", "SeqFormer", "ResNet-50"] == ""
+    poster = poster["YouTube-VIS 2019"]
     assert "AP75 66.4" in poster["SeqFormer", "Swin-L"]
     assert "AP 36.2" in poster["VisTR", "ResNet-50"]
     assert "twice" in poster["SipMask-VIS", "ResNet-50"].iloc[0]
@@ -388,6 +392,7 @@ def test_conflicts_between_sources_become_notes() -> None:
 
 
 def test_a_published_value_that_is_no_percentage_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(PUBLISHED, tmp_path, dirs_exist_ok=True)
     (tmp_path / "poster_ytvis2019.csv").write_text(
         "method,venue,backbone,type,AP,AP50,AP75,AR1,AR10\nA,B,C,D,12.0,x,,,\n"
     )

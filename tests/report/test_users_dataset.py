@@ -11,7 +11,7 @@ import yaml
 from mssts import config as configuration
 from mssts.core.errors import InputError
 from mssts.report.document import report_data, write_document
-from mssts.report.tables import attributes, provenance, results, write_tables
+from mssts.report.tables import attributes, provenance, published, results, write_tables
 from mssts.study.complexity import write_complexity
 from mssts.study.complexity_file import FILE
 from mssts.study.resolve import load_study
@@ -41,6 +41,20 @@ def finish(root: Path) -> None:
     for run in runs_of("users").runs:
         splits = {} if run.variant == configuration.PRETRAIN else {"local_valid": 4}
         fake_runs.write_run(run.variant, run.seed, splits, dataset="ytvis2019")
+
+
+def test_a_report_quotes_the_poster_on_its_own_dataset_in_tables_apart(users_study: Path) -> None:
+    for dataset, rows, size in (("ytvis2019", 27, 2), ("ytvis2021", 7, 2)):
+        study = users_study / "ablations/studies/users.yaml"
+        study.write_text(study.read_text().replace("ytvis2019", dataset))
+        poster, sizes = (table.document() for table in published.parts(runs_of("users")))
+        quoted = [row for block in poster["blocks"] for row in block["rows"]]
+        assert len(quoted) == rows and sum(len(block["rows"]) for block in sizes["blocks"]) == size
+        assert f"YouTube-VIS {dataset[-4:]} val, quoted" in poster["blocks"][0]["label"]
+        names = {row[0]["text"] if isinstance(row[0], dict) else row[0] for row in quoted}
+        assert "MS-STS VIS" in names and names.isdisjoint(results.parts(runs_of("users"))[0].frame["Variant"])
+        assert {row[0]["mark"] for row in quoted if isinstance(row[0], dict)} == {m for m, _ in poster["footnotes"]}
+        assert set(published.frame(runs_of("users"))["dataset"]) == {f"YouTube-VIS {dataset[-4:]}"}
 
 
 def test_the_coco_stage_is_a_run_and_no_result(users_study: Path) -> None:

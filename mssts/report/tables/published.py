@@ -1,4 +1,7 @@
-"""Published results, quoted: the poster's table, and what other public sources print."""
+"""Published results, quoted: the tables of the authors' poster, and what other public sources print.
+
+A report quotes only what is about its own datasets.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +11,58 @@ import pandas as pd
 
 from mssts.core.csv_files import NO_VALUE, read_csv
 from mssts.core.errors import InputError
+from mssts.data.datasets import entry
 from mssts.report.parts import Table
 from mssts.study.runs import StudyRuns
 from mssts.study.server_scores import METRICS
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "reports" / "published"
 POSTER_SOURCE = "poster"
+POSTER_DATASETS = ("ytvis2019", "ytvis2021")
 NOT_VERIFIED = "NOT VERIFIED"
+PAPER = "MS-STS VIS: ECCV 2022, LNCS 13689, pp. 666-681, DOI 10.1007/978-3-031-19818-2_38"
 NOTE = (
-    "Published results on the official YouTube-VIS 2019 validation set, quoted from the MS-STS VIS poster, not "
-    "measured here. Another dataset and another split than the table above: no row of one table may be compared with "
-    "a row of the other."
+    "Published results on the official validation set, quoted from the authors' poster, not measured here. The tables "
+    "of this study are about a local split: no row of one table may be compared with a row of the other. " + PAPER + "."
+)
+SIZE_NOTE = (
+    "Size and speed, quoted from the authors' project page, not measured here. The protocol of the FPS is not given."
 )
 _POSTER_COLUMNS = ("method", "venue", "backbone", "type", *METRICS)
 _OTHER_COLUMNS = ("dataset", "backbone", "method", "poster_method", *METRICS, "status", "sources")
+_SIZE_COLUMNS = ("method", "backbone", "parameters_M", "fps", "note")
 
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
-    """Every quoted row."""
-    return read_published().drop(columns="type")
+    """Every quoted row about the study's datasets."""
+    published = read_published().drop(columns="type")
+    return published[published["dataset"].isin([entry(name).title for name in runs.study.spec.datasets])]
 
 
 def parts(runs: StudyRuns) -> list[Table]:
-    """The poster's rows by backbone, conflicts as footnotes."""
+    """The poster's rows about the study's datasets, conflicts as footnotes, and size and speed of the models."""
+    titles = [entry(name).title for name in runs.study.spec.datasets if name in POSTER_DATASETS]
+    return [*map(_poster_table, titles), _size_table()] if titles else []
+
+
+def _poster_table(title: str) -> Table:
     rows = read_published()
-    poster = rows[rows["source"] == POSTER_SOURCE]
-    shown = poster[["backbone", "method", "venue", "type", *METRICS]]
+    poster = rows[(rows["source"] == POSTER_SOURCE) & (rows["dataset"] == title)]
+    # the poster names venue and type in one of its tables only
+    texts = [name for name in ("venue", "type") if poster[name].any()]
+    shown = poster[["backbone", "method", *texts, *METRICS]].replace("", NO_VALUE)
     shown = shown.rename(columns=lambda name: name if name in METRICS else name.capitalize())
-    shown[["Type", *METRICS]] = shown[["Type", *METRICS]].replace("", NO_VALUE)
-    heading = "Published, YouTube-VIS 2019 val, quoted: {}".format
-    return [Table(shown, NOTE, ("Backbone",), heading, list(poster["note"]), text_columns=3, size=8.2, tint="quoted")]
+    heading = f"Published, {title} val, quoted: {{}}".format
+    notes = list(poster["note"])
+    return Table(shown, NOTE, ("Backbone",), heading, notes, text_columns=1 + len(texts), size=8.2, tint="quoted")
+
+
+def _size_table() -> Table:
+    rows = read_csv(PUBLISHED / "size_and_speed.csv", _SIZE_COLUMNS, "Restore it from the repository.")
+    shown = rows[["backbone", "method", "parameters_M", "fps"]]
+    shown = shown.set_axis(["Backbone", "Method", "Parameters, M", "FPS"], axis="columns")
+    heading = "Published size and speed, quoted: {}".format
+    return Table(shown, SIZE_NOTE, ("Backbone",), heading, list(rows["note"]), size=8.2, tint="quoted")
 
 
 def read_published(folder: Path = PUBLISHED) -> pd.DataFrame:
@@ -51,14 +76,17 @@ def read_published(folder: Path = PUBLISHED) -> pd.DataFrame:
     Raises:
         InputError: Missing columns, or a value that is no percentage, with file and line.
     """
-    poster = _read(folder / "poster_ytvis2019.csv", _POSTER_COLUMNS)
+    posters = {name: _read(folder / f"poster_{name}.csv", _POSTER_COLUMNS) for name in POSTER_DATASETS}
     other = _read(folder / "other_sources.csv", _OTHER_COLUMNS)
-    other = other[~other["status"].str.contains(NOT_VERIFIED)]
-    quoted = poster.assign(dataset="YouTube-VIS 2019", source=POSTER_SOURCE, note=_poster_notes(poster, other))
-    rest = other.rename(columns={"sources": "source", "status": "note"})
-    rest = rest.assign(dataset="YouTube-VIS " + rest["dataset"], venue="", type="")
+    other = other[~other["status"].str.contains(NOT_VERIFIED)].assign(dataset="YouTube-VIS " + other["dataset"])
+    quoted = []
+    for name, poster in posters.items():
+        title = entry(name).title
+        notes = _poster_notes(poster, other[other["dataset"] == title])
+        quoted.append(poster.assign(dataset=title, source=POSTER_SOURCE, note=notes))
+    rest = other.rename(columns={"sources": "source", "status": "note"}).assign(venue="", type="")
     columns = ["dataset", "backbone", "method", "type", "venue", *METRICS, "source", "note"]
-    return pd.concat([quoted[columns], rest[columns]], ignore_index=True)
+    return pd.concat([rows[columns] for rows in (*quoted, rest)], ignore_index=True)
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
