@@ -185,6 +185,10 @@ class MsStsSection(Section):
     feedforward_dim: Channels = Field(description="hidden channels of its feed-forward networks")
     intra_scale: bool = Field(description="attention over time within each scale")
     inter_scale: bool = Field(description="attention over time from each scale to the next coarser one")
+    intra_scale_pre_norm: bool = Field(default=False, description="layer norm before the intra-scale attention")
+    inter_scale_form: Literal["pairs", "two_way", "cascade"] = Field(
+        default="pairs", description="finer scale as queries, both, or from coarse to fine (mssts/models/ms_sts.py)"
+    )
     own_frame_only: bool = Field(description="capacity control: attention confined to the token's own frame")
 
     @model_validator(mode="after")

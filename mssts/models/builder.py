@@ -14,10 +14,23 @@ from mssts.models.initialisation import initialise
 from mssts.models.input_projection import InputProjection
 from mssts.models.mask_features import MaskFeatures
 from mssts.models.model import MsStsVis
-from mssts.models.ms_sts import InterScaleAttention, IntraScaleAttention, MsSts, ScaleAttention
+from mssts.models.ms_sts import (
+    CascadedInterScaleAttention,
+    InterScaleAttention,
+    IntraScaleAttention,
+    MsSts,
+    ScaleAttention,
+    TwoWayInterScaleAttention,
+)
 from mssts.models.position import TokenGeometry
 from mssts.models.registry import BLOCKS, BRANCHES
 from mssts.models.temporal import TemporalAttention
+
+INTER_SCALE: dict[str, type[ScaleAttention]] = {
+    "pairs": InterScaleAttention,
+    "two_way": TwoWayInterScaleAttention,
+    "cascade": CascadedInterScaleAttention,
+}
 
 
 def build_model(
@@ -90,7 +103,7 @@ def _ms_sts(model: ModelSection) -> dict[str, nn.Module]:
         return {}
     stages: dict[str, ScaleAttention] = {}
     if config.intra_scale:
-        stages["intra_scale"] = IntraScaleAttention(config, model.dropout)
+        stages["intra_scale"] = IntraScaleAttention(model)
     if config.inter_scale:
-        stages["inter_scale"] = InterScaleAttention(config, model.dropout)
+        stages["inter_scale"] = INTER_SCALE[config.inter_scale_form](model)
     return {"ms_sts": MsSts(model.hidden_dim, config.width, config.own_frame_only, stages)}

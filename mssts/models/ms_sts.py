@@ -1,7 +1,8 @@
 """MS-STS attention module: over time within each scale, then from each scale to the next coarser one [poster] [fig].
 
 Our reading of the figure [ours]: a sine encoding of the frame's position in the clip, scaled to 0..1, is added to the
-tokens; the scales of a layer share their weights; the output projection to C channels starts at zero. Tokens are held
+tokens; the scales of a layer share their weights; the output projection to C channels starts at zero. The figure leaves
+open how the scales of a pair attend; `InterScaleAttention` and its two siblings are three readings. Tokens are held
 as (B, S, T, D): the T tokens of a location are adjacent in memory, and a level is at the same time a channels-last map
 of T*D channels, which is resampled without a copy.
 """
@@ -9,14 +10,14 @@ of T*D channels, which is resampled without a copy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mssts.config import MsStsSection
-from mssts.models.layers import FeedForward, merge_heads, split_heads
+from mssts.config import ModelSection
+from mssts.models.layers import FeedForward, merge_heads, module_list, split_heads
 from mssts.models.observable import ObservableAttention
 from mssts.models.position import Shapes, TokenLayout, frame_encoding
 from mssts.ops.attention import ScaledDotProduct
@@ -28,19 +29,23 @@ class ScaleAttention(nn.Module):
 
     observable: Sequence[ObservableAttention]
 
-    def __init__(self, config: MsStsSection, dropout: float) -> None:
+    def __init__(self, model: ModelSection, pre_norm: bool = True) -> None:
         super().__init__()
+        config = model.encoder.ms_sts
         width, self.heads = config.width, config.heads
-        self.norm1 = nn.LayerNorm(width)
+        self.norm1 = nn.LayerNorm(width) if pre_norm else nn.Identity()
         self.input_projection = nn.Linear(width, 3 * width)
         self.output_projection = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(model.dropout)
         self.norm2 = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width, config.feedforward_dim, dropout)
+        self.feed_forward = FeedForward(width, config.feedforward_dim, model.dropout)
 
     def forward(self, x_BSTD: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
         """(B, S, T, D) -> (B, S, T, D)."""
-        attended = self.attention(self.input_projection(self.norm1(x_BSTD)), shapes, padding_BS)
+        return self.add(x_BSTD, self.attention(self.input_projection(self.norm1(x_BSTD)), shapes, padding_BS))
+
+    def add(self, x_BSTD: Tensor, attended: Tensor) -> Tensor:
+        """Add attended values, in the memory order of x, and then the feed-forward network's output."""
         x_BSTD = x_BSTD + self.dropout(self.output_projection(attended)).view(x_BSTD.shape)
         return x_BSTD + self.feed_forward(self.norm2(x_BSTD))
 
@@ -52,11 +57,12 @@ class ScaleAttention(nn.Module):
 class IntraScaleAttention(ScaleAttention):
     """Attention over the T tokens at each location of one scale.
 
-    A padded location is padded in every frame, so that no valid token ever attends to one.
+    A padded location is padded in every frame, so that no valid token ever attends to one. The figure draws no norm
+    before this attention [fig].
     """
 
-    def __init__(self, config: MsStsSection, dropout: float) -> None:
-        super().__init__(config, dropout)
+    def __init__(self, model: ModelSection) -> None:
+        super().__init__(model, pre_norm=model.encoder.ms_sts.intra_scale_pre_norm)
         self.attend = ScaledDotProduct()
         self.observable = [ObservableAttention(self.attend)]
 
@@ -72,8 +78,8 @@ class InterScaleAttention(ScaleAttention):
     linear, and this order is cheaper. The coarsest scale attends to itself only.
     """
 
-    def __init__(self, config: MsStsSection, dropout: float) -> None:
-        super().__init__(config, dropout)
+    def __init__(self, model: ModelSection) -> None:
+        super().__init__(model)
         self.attend_pair = ScaledDotProduct()
         self.attend_coarsest = ScaledDotProduct()
         self.observable = [
@@ -87,8 +93,8 @@ class InterScaleAttention(ScaleAttention):
         The queries of `attend_pair` are (B*(S - S_coarsest), heads, T, d), with 2T keys, own scale first; those of
         `attend_coarsest` are (B*S_coarsest, heads, T, d), with T keys.
         """
-        clips = projected_BSTE.shape[0]
-        coarser = self._coarser(projected_BSTE, shapes, padding_BS)
+        clips, width = projected_BSTE.shape[0], projected_BSTE.shape[-1] // 3
+        coarser = coarser_on_finer_grid(projected_BSTE[..., width:], shapes, padding_BS)
         fine = coarser.shape[1]
         queries, keys, values = split_heads(projected_BSTE[:, :fine].flatten(0, 1), 3, self.heads)
         coarser_keys, coarser_values = split_heads(coarser.flatten(0, 1), 2, self.heads)
@@ -96,12 +102,63 @@ class InterScaleAttention(ScaleAttention):
         coarsest = self.attend_coarsest(*split_heads(projected_BSTE[:, fine:].flatten(0, 1), 3, self.heads))
         return torch.cat([merge_heads(level).unflatten(0, (clips, -1)) for level in (pair, coarsest)], 1)
 
-    def _coarser(self, projected: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
-        """Keys and values of the next coarser scale at each location of all but the coarsest, (B, S', T, 2D)."""
-        sizes = [height * width for height, width in shapes]
-        levels = projected[..., projected.shape[-1] // 3 :].split(sizes, 1)
-        paddings = [None] * len(sizes) if padding_BS is None else padding_BS.split(sizes, 1)
-        return torch.cat(list(map(resample, levels[1:], shapes[1:], shapes, paddings[1:])), 1)
+
+class TwoWayInterScaleAttention(ScaleAttention):
+    """Attention among the T tokens of a location and those of the next coarser scale there, which are queries as well.
+
+    The coarser tokens are resampled to the finer grid, attend there, and are resampled back. A scale between two others
+    takes part in two pairs and gets the mean of both results.
+    """
+
+    def __init__(self, model: ModelSection) -> None:
+        super().__init__(model)
+        self.attend_pair = ScaledDotProduct()
+        self.attend_back = ScaledDotProduct()
+        self.observable = [ObservableAttention(self.attend_pair, levels=slice(None, -1), next_coarser=True)]
+
+    def attention(self, projected_BSTE: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
+        """As `ScaleAttention.attention`. The queries of both modules are (B*(S - S_coarsest), heads, T, d), 2T keys."""
+        clips = projected_BSTE.shape[0]
+        coarser = coarser_on_finer_grid(projected_BSTE, shapes, padding_BS)
+        own = projected_BSTE[:, : coarser.shape[1]]
+        queries, keys, values = split_heads(own.flatten(0, 1), 3, self.heads)
+        coarser_queries, coarser_keys, coarser_values = split_heads(coarser.flatten(0, 1), 3, self.heads)
+        pairs = torch.cat([keys, coarser_keys], 2), torch.cat([values, coarser_values], 2)
+        finer, back = (
+            split_levels(merge_heads(attended).unflatten(0, (clips, -1)), shapes[:-1])
+            for attended in (self.attend_pair(queries, *pairs), self.attend_back(coarser_queries, *pairs))
+        )
+        paddings = split_levels(padding_BS, shapes)
+        returned = list(map(resample, back, shapes, shapes[1:], paddings))
+        between = [(as_finer + as_coarser) / 2 for as_finer, as_coarser in zip(finer[1:], returned, strict=False)]
+        return torch.cat([finer[0], *between, returned[-1]], 1)
+
+
+class CascadedInterScaleAttention(ScaleAttention):
+    """From coarse to fine: each scale attends to itself and to the result of the next coarser one."""
+
+    def __init__(self, model: ModelSection) -> None:
+        super().__init__(model)
+        self.attend = module_list(ScaledDotProduct() for _ in range(model.levels))
+        self.observable = [
+            ObservableAttention(attend, slice(level, level + 1), next_coarser=level + 1 < model.levels)
+            for level, attend in enumerate(self.attend)
+        ]
+
+    def forward(self, x_BSTD: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
+        """(B, S, T, D) -> (B, S, T, D). The queries of level l are (B*H_l*W_l, heads, T, d), with 2T keys."""
+        levels, paddings = split_levels(x_BSTD, shapes), split_levels(padding_BS, shapes)
+        results: list[Tensor] = []  # coarsest first
+        for level in reversed(range(len(shapes))):
+            projected = self.input_projection(self.norm1(levels[level]))
+            queries, keys, values = split_heads(projected.flatten(0, 1), 3, self.heads)
+            if results:
+                coarser = self.input_projection(self.norm1(results[-1]))[..., projected.shape[-1] // 3 :]
+                coarser = resample(coarser, shapes[level + 1], shapes[level], paddings[level + 1])
+                coarser_keys, coarser_values = split_heads(coarser.flatten(0, 1), 2, self.heads)
+                keys, values = torch.cat([keys, coarser_keys], 2), torch.cat([values, coarser_values], 2)
+            results.append(self.add(levels[level], merge_heads(self.attend[level](queries, keys, values))))
+        return torch.cat(results[::-1], 1)
 
 
 class MsSts(nn.Module):
@@ -146,18 +203,29 @@ class MsSts(nn.Module):
         return [declared for stage in stages for declared in cast(ScaleAttention, stage).observable]
 
 
-def resample(maps_BPTK: Tensor, shape: tuple[int, int], finer: tuple[int, int], padding_BP: Tensor | None) -> Tensor:
-    """Resample maps bilinearly to a finer grid, (B, P, T, K) -> (B, P', T, K); padding has no weight."""
+def split_levels(x_BS: Tensor | None, shapes: Shapes) -> Sequence[Any]:
+    """Levels of tokens (B, S, ...), each (B, H_l*W_l, ...); a None for each level if there is no tensor."""
+    return [None] * len(shapes) if x_BS is None else x_BS.split([height * width for height, width in shapes], 1)
+
+
+def coarser_on_finer_grid(tokens_BSTK: Tensor, shapes: Shapes, padding_BS: Tensor | None) -> Tensor:
+    """Tokens of the next coarser scale at each location of all scales but the coarsest, (B, S - S_coarsest, T, K)."""
+    levels, paddings = split_levels(tokens_BSTK, shapes), split_levels(padding_BS, shapes)
+    return torch.cat(list(map(resample, levels[1:], shapes[1:], shapes, paddings[1:])), 1)
+
+
+def resample(maps_BPTK: Tensor, shape: tuple[int, int], target: tuple[int, int], padding_BP: Tensor | None) -> Tensor:
+    """Resample maps bilinearly to another grid, (B, P, T, K) -> (B, P', T, K); padding has no weight."""
     T, K = maps_BPTK.shape[2:]
     if padding_BP is None:
-        return _bilinear(maps_BPTK.flatten(2), shape, finer).unflatten(-1, (T, K))
+        return _bilinear(maps_BPTK.flatten(2), shape, target).unflatten(-1, (T, K))
     valid_BP1 = in_full_precision((~padding_BP)[..., None].to(maps_BPTK.dtype))
-    weights = _bilinear(valid_BP1, shape, finer).clamp(min=1e-6)
-    resampled = _bilinear(maps_BPTK.flatten(2) * valid_BP1, shape, finer) / weights
+    weights = _bilinear(valid_BP1, shape, target).clamp(min=1e-6)
+    resampled = _bilinear(maps_BPTK.flatten(2) * valid_BP1, shape, target) / weights
     return resampled.unflatten(-1, (T, K)).to(maps_BPTK.dtype)
 
 
-def _bilinear(maps_BPK: Tensor, shape: tuple[int, int], finer: tuple[int, int]) -> Tensor:
+def _bilinear(maps_BPK: Tensor, shape: tuple[int, int], target: tuple[int, int]) -> Tensor:
     maps_BKHW = maps_BPK.unflatten(1, shape).permute(0, 3, 1, 2)
-    resized = F.interpolate(maps_BKHW, size=finer, mode="bilinear", align_corners=False)
+    resized = F.interpolate(maps_BKHW, size=target, mode="bilinear", align_corners=False)
     return resized.permute(0, 2, 3, 1).flatten(1, 2)

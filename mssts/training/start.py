@@ -76,7 +76,7 @@ def architecture(model: ModelSection) -> dict[str, Any]:
     """Values that decide what weights compute, by key: of the baseline's modules, and of those that are added."""
     values = model.model_dump(exclude={"dropout", "encoder", "decoder"})
     values |= {"encoder.layers": model.encoder.layers, "decoder.layers": model.decoder.layers}
-    sizes = {"width", "heads", "feedforward_dim"}
+    sizes = {"width", "heads", "feedforward_dim", "inter_scale_form"}
     for name, section in (("encoder.ms_sts", model.encoder.ms_sts), ("decoder.temporal", model.decoder.temporal)):
         if section.enabled:
             values |= {f"{name}.{key}": value for key, value in section.model_dump(include=sizes).items()}

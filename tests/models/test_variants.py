@@ -15,10 +15,13 @@ def encoded(model, tokens, shapes=((4, 6), (2, 3), (1, 2))):
 
 
 def frame_gradient(variant, target, source):
-    """Gradient at the tokens `source` of the sum of the encoder's output tokens `target`; both index (T, S)."""
+    """Gradient at the tokens `source` of a random projection of the encoder's output tokens `target`, both (T, S).
+
+    The plain sum over channels would not do: behind a layer norm it is constant.
+    """
     model = filled(small_model(variant)).eval()
     tokens = clips(1, 3, 32, 32).requires_grad_()
-    encoded(model, tokens)[0][target].sum().backward()
+    (encoded(model, tokens)[0][target] * clips(32)).sum().backward()
     return tokens.grad[0][source]
 
 
@@ -77,9 +80,18 @@ def test_a_coarse_level_of_one_frame_reaches_a_fine_level_of_another_only_betwee
     assert bool(gradient.any()) == (section.enabled and section.inter_scale and not section.own_frame_only)
 
 
-def test_a_fine_level_of_one_frame_never_reaches_a_coarse_level_of_another(variant):
+def test_a_fine_level_of_one_frame_reaches_a_coarse_level_of_another_only_where_both_are_queries(variant):
+    section = resolve("smoke", variant).model.encoder.ms_sts
     coarsest_of_first, finer_of_last = (0, slice(30, 32)), (2, slice(0, 30))
-    assert not frame_gradient(variant, target=coarsest_of_first, source=finer_of_last).any()
+    gradient = frame_gradient(variant, target=coarsest_of_first, source=finer_of_last)
+    assert bool(gradient.any()) == (section.enabled and section.inter_scale_form == "two_way")
+
+
+def test_the_coarsest_level_of_one_frame_reaches_the_finest_of_another_only_in_a_cascade(variant):
+    section = resolve("smoke", variant).model.encoder.ms_sts
+    finest_of_first, coarsest_of_last = (0, slice(0, 24)), (2, slice(30, 32))
+    gradient = frame_gradient(variant, target=finest_of_first, source=coarsest_of_last)
+    assert bool(gradient.any()) == (section.enabled and section.inter_scale_form == "cascade")
 
 
 def test_clips_of_a_batch_do_not_influence_each_other(variant):
