@@ -478,6 +478,15 @@ def validated(model: type[Model], content: dict[str, Any], path: Path | str) -> 
         raise InputError("\n".join(f"{path}: {_problem(model, problem)}" for problem in problems)) from None
 
 
+def config_of_checkpoint(text: str) -> Config:
+    """The configuration in a checkpoint, where it is JSON text. Raises InputError with the key."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"config: not valid JSON: {short(str(error))}") from None
+    return validated(Config, content, "config")
+
+
 def _problem(model: type[BaseModel], problem: ErrorDetails) -> str:
     """Key, what was found, and what was expected."""
     alternative = re.compile(r"(function-\w+|dict)\[")  # of a type, in which the problem lies

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,19 +77,24 @@ def load_tensors(path: Path, advice: str) -> Any:
                 damaged = archive.testzip()
             if damaged is not None:
                 raise InputError(f"{path}: damaged (the checksum of its part {damaged} is wrong). {advice}")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about kinds of tensors that are refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
     except (*_LOADING_ERRORS, zipfile.BadZipFile, NotImplementedError, zipfile.LargeZipFile) as error:
-        text = _CONTROL.sub("", str(error))
+        text = " ".join(_CONTROL.sub("", str(error)).split())
         foreign = _UNSUPPORTED.search(text)
         if foreign:
             reason = f"it contains a {foreign[1]}, which is neither a tensor nor a plain value"
-        elif isinstance(error, pickle.UnpicklingError):
-            reason = "damaged, or no file of torch.save"
         else:
-            reason = f"damaged, or no file of torch.save: {' '.join(text.split())[:120] or type(error).__name__}"
+            reason = "damaged, or no file of torch.save"
+            reason += f": {text[:120]}" if text and not isinstance(error, pickle.UnpicklingError) else ""
         raise InputError(f"{path}: cannot be loaded ({reason}). {advice}") from None
+
+
+def _stored_numbers(tensor: torch.Tensor) -> torch.Tensor:
+    """The numbers that a tensor is a view of: a small file can hold a view that repeats them beyond all memory."""
+    return torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
 
 
 def check_weights(path: Path, weights: Mapping[Any, Any]) -> None:
@@ -100,9 +106,9 @@ def check_weights(path: Path, weights: Mapping[Any, Any]) -> None:
     for name, weight in weights.items():
         if not isinstance(weight, torch.Tensor):
             found = type(weight).__name__
-        elif weight.is_quantized or weight.layout != torch.strided or weight.is_complex():
-            found = f"a tensor of {weight.dtype}, {weight.layout}"
-        elif not weight.isfinite().all():
+        elif weight.is_quantized or weight.layout != torch.strided or weight.is_complex() or weight.is_meta:
+            found = f"a tensor of {weight.dtype}, {weight.layout}, on device {weight.device}"
+        elif not _stored_numbers(weight).isfinite().all():
             found = "values that are not finite"
         else:
             continue

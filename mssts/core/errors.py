@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST = 100  # characters of a value in a message
+_LONGEST_LINE = 5000  # more than a path and its message have
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -55,8 +56,9 @@ class DeviceError(Failure):
 
 
 def printable(text: str) -> str:
-    """Text of any origin for a terminal: characters that steer it, and broken ones, appear as their escapes."""
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    """Text of any origin for a terminal: characters that steer it, and broken ones, as escapes; no endless line."""
+    text = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return "\n".join(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..." for line in text.split("\n"))
 
 
 def short(text: str) -> str:

@@ -65,7 +65,7 @@ def _is_same_file(first: Path, second: Path) -> bool:
     try:
         return first.samefile(second)
     except FileNotFoundError:
-        return first.resolve() == second.resolve()
+        return os.path.realpath(first) == os.path.realpath(second)  # not Path.resolve, which fails for a loop of links
 
 
 @contextmanager

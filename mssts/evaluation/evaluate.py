@@ -53,7 +53,7 @@ def evaluate(
         InputError: With one line for each problem of the files.
     """
     annotations, predictions, output = Path(annotations), Path(predictions), Path(output)
-    matches = output.with_name(MATCHES)
+    matches = output.parent / MATCHES
     check_outputs([output, matches], [annotations, predictions])
     verify_annotations(annotations)
     expected = expected_categories(dataset) if dataset is not None else None

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from pycocotools import mask as run_length
 from tqdm import tqdm
 
-from mssts.config import Config, PredictSection
+from mssts.config import Config, PredictSection, config_of_checkpoint
 from mssts.core.checkpoint import load_checkpoint
 from mssts.core.distributed import merged_shares, own_share, start_fabric
 from mssts.core.errors import InputError
@@ -44,7 +44,7 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
             "not predict."
         )
     try:
-        config = Config.model_validate_json(content["config"])
+        config = config_of_checkpoint(content["config"])
         categories = [(int(number), str(name)) for number, name in content["categories"]]
         model = build_model(config.model, content["backbone"], len(categories))
         model.load_state_dict(content["model"])
@@ -72,7 +72,7 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
         InputError: An input is missing or damaged, or the categories of checkpoint and dataset differ.
         DeviceError: The process of another device failed.
     """
-    check_outputs([output, output.with_suffix(".zip")], [checkpoint])
+    check_outputs([output, _zip_beside(output)], [checkpoint])
     device = "cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
     with start_fabric(device, "32-true", config.execution.devices) as fabric:
         _predict(fabric, config, checkpoint, data, dataset, split, output)
@@ -110,12 +110,16 @@ def _predict(
         _write_submission(output, [result for video in results for result in video])
 
 
+def _zip_beside(output: Path) -> Path:
+    return output.parent / f"{output.stem}.zip"
+
+
 def _write_submission(output: Path, results: list[dict[str, Any]]) -> None:
     """Write a submission as JSON, and zipped beside it."""
     text = json.dumps(results, separators=(",", ":"))
     with atomic_write(output) as file:
         file.write(text)
-    with atomic_write(output.with_suffix(".zip"), "wb") as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic_write(_zip_beside(output), "wb") as file, zipfile.ZipFile(file, "w") as archive:
         member = zipfile.ZipInfo("results.json", date_time=(1980, 1, 1, 0, 0, 0))
         archive.writestr(member, text, zipfile.ZIP_DEFLATED)
 

@@ -55,9 +55,10 @@ def import_public(state: dict[str, Tensor]) -> dict[str, Tensor]:
     converted: dict[str, Tensor] = {}
     for public, tensor in state.items():
         names = internal_names(public)
-        if len(names) > 1 and tensor.shape[0] % len(names):
+        rows = tensor.shape[0] if tensor.ndim else 0
+        if len(names) > 1 and (not rows or rows % len(names)):
             found = f"found shape {tuple(tensor.shape)}, whose first dimension is not divisible by {len(names)}"
             raise InputError(f"checkpoint: {public}: {found}")
         if names:
-            converted |= dict(zip(names, tensor.chunk(len(names)), strict=True))
+            converted |= dict(zip(names, tensor.chunk(len(names)) if rows else [tensor], strict=True))
     return converted

@@ -33,7 +33,7 @@ from mlflow.entities import Metric, Param, Run
 
 from mssts.config import PRETRAIN, TRAIN, leaves
 from mssts.core.errors import InputError
-from mssts.core.files import read_json, read_record, sha256_file
+from mssts.core.files import read_record, sha256_file, verify_digest
 from mssts.study.matrix import planned_runs
 from mssts.study.paths import report_dir
 from mssts.study.resolve import ResolvedStudy
@@ -247,9 +247,10 @@ def training_content(record: dict[str, Any], directory: Path, started: float, en
 def finished_training_content(directory: Path) -> Content:
     """Content of a finished training: cost.json is its last file, and holds the seconds that it took."""
     cost = directory / "cost.json"
-    seconds = read_json(cost)["seconds"]
+    seconds, record = read_record(cost)["seconds"], read_record(directory / "run.json")
+    verify_digest(directory / "log.jsonl", str(record.get("log_sha256")), "Train the run again.")
     ended = cost.stat().st_mtime
-    return training_content(read_record(directory / "run.json"), directory, ended - seconds, ended)
+    return training_content(record, directory, ended - seconds, ended)
 
 
 def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path) -> Content:

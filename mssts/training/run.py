@@ -19,7 +19,7 @@ from mssts.config import IMAGENET, NO_START, PRETRAIN
 from mssts.core.checkpoint import load_checkpoint, save_checkpoint
 from mssts.core.distributed import on_first_device, start_fabric
 from mssts.core.errors import InputError
-from mssts.core.files import sha256_file, write_json, write_record
+from mssts.core.files import sha256_file, write_record
 from mssts.data.clips import ClipLoader
 from mssts.data.training import pretraining_clips, training_clips
 from mssts.models import BACKBONES, MsStsVis, build_model, count_parameters
@@ -147,7 +147,7 @@ def _train(
             if writes:
                 _write_results(run, model, clips.categories, record, output)
                 peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-                write_json(output / "cost.json", {"seconds": seconds(), "peak_memory_mb": peak_mb})
+                write_record(output / "cost.json", {"seconds": seconds(), "peak_memory_mb": peak_mb})
                 resume_files.clear()
 
 

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from mssts.config import IMAGENET, NO_START, PRETRAIN, Config, ModelSection
+from mssts.config import IMAGENET, NO_START, PRETRAIN, Config, ModelSection, config_of_checkpoint
 from mssts.core.errors import InputError
 from mssts.training.record import TrainingRun
 
@@ -54,8 +52,8 @@ def require_same_architecture(content: Mapping[str, Any], path: Path, backbone: 
         InputError: If backbone or architecture differ, or the checkpoint does not say what it is.
     """
     try:
-        found_backbone, found = content["backbone"], Config.model_validate_json(content["config"]).model
-    except (KeyError, ValidationError) as error:
+        found_backbone, found = content["backbone"], config_of_checkpoint(content["config"]).model
+    except (KeyError, InputError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{path}: is no checkpoint of this version of mssts ({reason}). {advice(config, backbone)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -69,15 +70,20 @@ def test_no_flipped_bit_of_a_checkpoint_without_a_record_changes_a_weight(tmp_pa
         torch.tensor([1j]),
         torch.ones(3).to_sparse(),
         torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+        torch.ones(3, device="meta"),
+        torch.tensor([float("nan")]).expand(2**40),
         [1.0, 2.0],
         None,
     ],
-    ids=["nan", "infinite", "complex", "sparse", "quantised", "list", "none"],
+    ids=["nan", "infinite", "complex", "sparse", "quantised", "meta", "view", "list", "none"],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_weights_that_are_no_finite_real_numbers_are_refused(tmp_path, weight):
     save_checkpoint(tmp_path / "c.pt", CONTENT | {"model": {"head.weight": weight}})
-    with pytest.raises(InputError, match=r"c\.pt: (weight head\.weight: found .*, expected a tensor of finite|cannot)"):
+    with (
+        warnings.catch_warnings(action="error"),
+        pytest.raises(InputError, match=r"c\.pt: (weight head\.weight: found .*, expected a tensor of finite|cannot)"),
+    ):
         load_checkpoint(tmp_path / "c.pt")
 
 

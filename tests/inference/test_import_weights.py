@@ -134,6 +134,15 @@ POISON = {
     ),
     "unknown": (lambda s: s.update({"detr.extra": torch.zeros(1)}), "unknown entry 'detr.extra'"),
     "shape": (lambda s: s.update({"controller.layers.2.bias": torch.zeros(170)}), r"found shape \(170,\).*\(169,\)"),
+    "scalar": (
+        lambda s: s.update({"detr.query_embed.weight": torch.tensor(1.0)}),
+        r"query_embed.weight: found shape \(\)",
+    ),
+    "scalar class head": (lambda s: s.update({"detr.class_embed.0.bias": torch.tensor(1.0)}), "found 1 class logits"),
+    "view": (
+        lambda s: s.update({"detr.query_embed.weight": torch.ones(1).expand(2**40)}),
+        r"found shape \(1099511627776,\)",
+    ),
     "twins differ": (
         lambda s: s.update({"detr.bbox_embed.0.layers.0.bias": torch.ones(256)}),
         "differs from detr.*bbox_embed.0.layers.0.bias",
@@ -171,12 +180,13 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     assert not (tmp_path / "harm").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", {"state": {}}, [1]])
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"\xef\xbb\xbfPK", {"state": {}}, [1]])
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
     path = tmp_path / "public.pth"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-    with pytest.raises(InputError, match=r"public\.pth: (cannot be loaded \(damaged|found)"):
+    with pytest.raises(InputError, match=r"public\.pth: (cannot be loaded \(damaged|found)") as error:
         import_weights(path, tmp_path / "ours.pt")
+    assert "weights_only" not in str(error.value) and "EOFError" not in str(error.value)
 
 
 def test_the_command_says_what_it_dropped(tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mssts import config as configuration
-from mssts.core.files import sha256_file, write_json, write_record
+from mssts.core.files import sha256_file, write_record
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import coco_metrics
 from mssts.evaluation.errors import KINDS
@@ -95,7 +95,7 @@ def write_run(
         "parameters": parameters(config.model, "tiny", dataset),
         "steps": 8,
     }
-    write_json(directory / "cost.json", {"seconds": 12.34, "peak_memory_mb": 456.7})
+    write_record(directory / "cost.json", {"seconds": 12.34, "peak_memory_mb": 456.7})
     if log:
         write_log(directory / "log.jsonl", seed, adversary="fgbg" in variant)
         record["log_sha256"] = sha256_file(directory / "log.jsonl")

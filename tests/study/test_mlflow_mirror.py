@@ -21,7 +21,7 @@ import pytest
 
 from mssts import cli
 from mssts.core.errors import InputError
-from mssts.core.files import read_record, write_json, write_record
+from mssts.core.files import read_record, sha256_file, write_json, write_record
 from mssts.study import mlflow_mirror as mirror
 from mssts.study.resolve import load_study
 from mssts.training.callbacks import StartedRun, observed
@@ -104,8 +104,12 @@ class Training:
             self.steps(steps)
             if error:
                 raise error
-            write_record(self.directory / "run.json", self.record)
-            write_json(self.directory / "cost.json", {"seconds": SECONDS})
+            self.finish()
+
+    def finish(self) -> None:
+        digest = {"log_sha256": sha256_file(self.directory / "log.jsonl")}
+        write_record(self.directory / "run.json", self.record | digest)
+        write_record(self.directory / "cost.json", {"seconds": SECONDS})
 
 
 def test_a_run_carries_tags_parameters_curves_and_artifacts(store, tmp_path):
@@ -190,8 +194,7 @@ def test_what_a_server_missed_is_sent_at_the_end_after_one_warning(store, tmp_pa
     training = Training(tmp_path / "run")
     with observed([training.mirror], training.started):
         training.steps(range(1, 41))
-        write_record(tmp_path / "run/run.json", training.record)
-        write_json(tmp_path / "run/cost.json", {"seconds": SECONDS})
+        training.finish()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", home)
     (found,) = runs(store)
     assert points(store, found) == [(step, 1.0 / step) for step in range(1, 41)]

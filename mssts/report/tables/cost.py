@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mssts.core.csv_files import NOT_RUN
-from mssts.core.files import read_json
+from mssts.core.files import read_record
 from mssts.study.runs import StudyRuns
 
 
@@ -14,7 +14,7 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
     rows = []
     for run in runs.runs:
         path = run.directory / "cost.json"
-        found = read_json(path) if path.is_file() else None
+        found = read_record(path) if path.is_file() else None
         values = [f"{found['seconds']:.1f}", f"{found['peak_memory_mb']:.0f}"] if found else [NOT_RUN, NOT_RUN]
         rows.append([run.name, *values])
     return pd.DataFrame(rows, columns=["run", "seconds", "peak_memory_mb"])
