@@ -19,8 +19,7 @@ from pathlib import Path
 
 from mssts import cli
 from mssts.config import leaves
-from mssts.core.errors import InputError
-from mssts.training.failures import RunFailure
+from mssts.core.errors import Failure, InputError, system_failure
 
 SECONDS = 10
 TRACE = -1
@@ -75,9 +74,12 @@ class Case:
             signal.alarm(SECONDS)  # nothing handles it: it ends the process, which is seen from outside
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 entrance()
-        except (InputError, RunFailure) as error:
+        except (InputError, Failure) as error:
             code = error.exit_code
             err.write(f"error: {error}")
+        except OSError as error:
+            code = 2
+            err.write(f"error: {system_failure(error)}")
         except SystemExit as end:
             code = int(end.code or 0)
         except BaseException as error:
