@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mssts.core.errors import InputError, shown, suggestion
 from mssts.core.files import verify_digest
-from mssts.data.fingerprints import ADVICE, FINGERPRINT, recorded_digests, verify_frames
+from mssts.data.fingerprints import ADVICE, FINGERPRINT, recorded_digests, recorded_frames, verify_frames
 from mssts.ytvis.annotations import STILLS as STILLS_LAYOUT
 from mssts.ytvis.annotations import VIDEOS, Annotations, CheckFrames, Layout, Truth, read_annotations
 from mssts.ytvis.categories import ExpectedCategories
@@ -101,7 +101,7 @@ class DatasetEntry:
         annotations = read_annotations(
             path, layout=layout, truth=truth, expected=expected, image_root=images, check_frames=check_frames
         )
-        part = VideoSplit(annotations, images, layout, recorded)
+        part = VideoSplit(annotations, images, layout, recorded_frames(directory) if recorded else {})
         if check_frames is None:
             verify_frames(directory, split, part.frame_paths())
         return part
@@ -174,7 +174,7 @@ class VideoSplit:
         annotations: Its annotations.
         image_root: Folder of the frames.
         layout: Whether it holds videos or stills, for messages.
-        digests: SHA-256 of files that were recorded, among them the frames of a generated dataset.
+        digests: SHA-256 of the frames, where it is recorded.
     """
 
     annotations: Annotations

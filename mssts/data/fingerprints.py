@@ -1,9 +1,9 @@
 """The fingerprint of a dataset: a record of its files as they were when it was prepared or generated.
 
 fingerprint.json holds `fingerprint` (12 digits that name the state of the dataset in records of runs), `files` (SHA-256
-by name relative to the directory: annotation files, and frames of a generated dataset), `splits` (what each holds) and,
-of a user's dataset, `frames` (SHA-256 over names and sizes of the frames of each split: reading gigabytes of frames to
-hash them would take too long).
+of the annotation files by name relative to the directory) and `splits` (what each holds). The frames of a generated
+dataset are in `frames.sha256`, one line each as sha256sum writes them. Of a user's dataset there is `frames` (SHA-256
+over names and sizes of the frames of each split): reading gigabytes of frames to hash them would take too long.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from mssts.core.errors import InputError
 from mssts.core.files import read_record, verify_digest
 
-FINGERPRINT = "fingerprint.json"
+FINGERPRINT, FRAMES = "fingerprint.json", "frames.sha256"
 ADVICE = "Restore it, or prepare (or generate) the dataset again, which runs what depends on it again."
 
 
@@ -31,6 +31,17 @@ def recorded_digests(directory: Path) -> dict[Path, str]:
     """SHA-256 of the files that the fingerprint records; empty if there is no fingerprint. Raises InputError."""
     path = directory / FINGERPRINT
     return {directory / name: digest for name, digest in read_record(path)["files"].items()} if path.is_file() else {}
+
+
+def recorded_frames(directory: Path) -> dict[Path, str]:
+    """SHA-256 of the frames of a generated dataset; empty for a user's. Raises InputError if the list was changed."""
+    path = directory / FRAMES
+    recorded = recorded_digests(directory).get(path)
+    if recorded is None:
+        return {}
+    verify_digest(path, recorded, ADVICE)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {directory / name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def verify_annotations(path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mssts.core.errors import InputError
+from mssts.core.files import sha256_file
 from mssts.data.datasets import DATASETS, split_annotations
 from mssts.data.synthvis import generate as synthvis
 from mssts.data.synthvis.attributes import ATTRIBUTES
@@ -68,7 +69,9 @@ def test_every_challenge_is_on_fifteen_percent_of_the_validation_instances(objec
 def test_the_summary_counts_what_is_in_the_files(synthvis_dir, valid, objects):
     record = json.loads((synthvis_dir / "fingerprint.json").read_text())
     files = synthvis.file_digests(synthvis_dir)
-    assert record["dataset"] == "synthvis" and record["files"] == files
+    frames = dict(line.split("  ")[::-1] for line in (synthvis_dir / "frames.sha256").read_text().splitlines())
+    assert record["dataset"] == "synthvis"
+    assert record["files"] | frames == files | {"frames.sha256": sha256_file(synthvis_dir / "frames.sha256")}
     assert record["fingerprint"] == synthvis.fingerprint(files)
     found = record["splits"]["valid"]
     assert (found["videos"], found["instances"]) == (240, len(objects))

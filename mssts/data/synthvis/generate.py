@@ -23,7 +23,7 @@ from mssts.config import SyntheticSection
 from mssts.core.errors import InputError
 from mssts.core.files import read_record, sha256_file, write_record
 from mssts.data.datasets import STILLS, DatasetEntry, entry
-from mssts.data.fingerprints import FINGERPRINT
+from mssts.data.fingerprints import FINGERPRINT, FRAMES
 from mssts.data.synthvis.attributes import ATTRIBUTES, MIN_VISIBLE_PX, measure_attributes
 from mssts.data.synthvis.render import Scene, render
 from mssts.data.synthvis.scene import draw_length, still_scene, video_scene
@@ -64,8 +64,11 @@ def generate(synthetic_config: SyntheticSection, dataset: str, output: Path) -> 
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:
         root = Path(temporary) / "new"
         summaries = _write_splits(synthetic_config, dataset_entry, dataset_entry.seeds, root)
-        files = file_digests(root)
-        record = {"dataset": dataset, "fingerprint": fingerprint(files), "files": files, "splits": summaries}
+        digests = file_digests(root)
+        frames = {name: digest for name, digest in digests.items() if "/" in name}
+        (root / FRAMES).write_text("".join(f"{digest}  {name}\n" for name, digest in frames.items()), encoding="utf-8")
+        files = {name: digests[name] for name in digests.keys() - frames.keys()} | {FRAMES: sha256_file(root / FRAMES)}
+        record = {"dataset": dataset, "fingerprint": fingerprint(digests), "files": files, "splits": summaries}
         write_record(root / FINGERPRINT, record)
         if output.exists():
             output.rename(Path(temporary) / "old")
@@ -75,7 +78,7 @@ def generate(synthetic_config: SyntheticSection, dataset: str, output: Path) -> 
 def file_digests(root: Path) -> dict[str, str]:
     """SHA-256 of all annotation and image files of a generated dataset, by sorted relative path."""
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-    return {name: sha256_file(root / name) for name in names if name != FINGERPRINT}
+    return {name: sha256_file(root / name) for name in names if name not in (FINGERPRINT, FRAMES)}
 
 
 def fingerprint(files: dict[str, str]) -> str:
