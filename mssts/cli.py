@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from mssts.config import check_name, load_baseline
+from mssts.config import ABLATIONS, check_name, load_baseline
 from mssts.core.errors import Failure, InputError, printable, shown, system_failure
 from mssts.core.files import check_outputs, read_record
 from mssts.study.paths import RESULTS, TABLE_PDF, report_dir
@@ -131,6 +131,7 @@ def predict(study: Study, checkpoint: Checkpoint, data: Data, dataset: Dataset, 
     """Predict every video of a split. Writes a submission in the official format as JSON, and zipped beside it."""
     from mssts.inference import predict as stage
 
+    check_outputs([output], [ABLATIONS])
     stage.predict(load_study(study).baseline, checkpoint, data, dataset, split, output)
 
 
@@ -144,6 +145,7 @@ def import_weights(
     """Convert a public SeqFormer checkpoint. Every entry is either used or reported as dropped."""
     from mssts.inference import import_weights as stage
 
+    check_outputs([output], [ABLATIONS])
     dropped = stage.import_weights(file, output, class_head, dataset)
     for name in dropped:
         print(f"dropped: {printable(name)}")
@@ -181,11 +183,13 @@ def check_submission(
 ) -> None:
     """Check a submission against every rule of the YouTube-VIS format."""
     from mssts.data.datasets import entry, expected_categories
+    from mssts.data.fingerprints import verify_annotations
     from mssts.ytvis import submission as stage
     from mssts.ytvis.annotations import read_annotations
 
     name = dataset or data.resolve().name
     path, _ = entry(name).files(data, split, need_images=False)
+    verify_annotations(path)
     annotations = read_annotations(path, truth="absent", expected=expected_categories(name))
     problems, notes = stage.check_submission(file, annotations)
     for note in notes:
@@ -213,7 +217,7 @@ def evaluate(
 
     if split is not None:
         check_name(split, "--split")
-    check_outputs([output], [run])
+    check_outputs([output], [run, ABLATIONS])
     record = read_record(run) if run else None
     config = load_study(study).baseline.evaluation if study is not None else None
     metrics = stage.evaluate(annotations, predictions, output, record, split, config, lenient, dataset)
@@ -232,40 +236,55 @@ def complexity(study: Study) -> None:
     from mssts.study import complexity as stage
     from mssts.study.complexity_file import FILE
 
-    stage.write_complexity(load_study(study), report_dir(study) / FILE)
+    output = report_dir(study) / FILE
+    check_outputs([output])
+    stage.write_complexity(load_study(study), output)
 
 
 @app.command()
 def tables(study: Study) -> None:
     """Write the study's tables as CSV, Markdown and LaTeX."""
+    from mssts.report.registry import files_of_step
     from mssts.report.tables import write_tables
 
-    write_tables(read_runs(load_study(study)))
+    runs = read_runs(load_study(study))
+    check_outputs(runs.folder / name for name in files_of_step("tables"))
+    write_tables(runs)
 
 
 @app.command()
 def figures(study: Study) -> None:
     """Draw the study's figures; the tables must have been written."""
     from mssts.report.figures import write_figures
+    from mssts.report.registry import files_of_step
 
-    write_figures(read_runs(load_study(study)))
+    runs = read_runs(load_study(study))
+    check_outputs(runs.folder / name for name in files_of_step("figures"))
+    write_figures(runs)
 
 
 @app.command()
 def attention(study: Study) -> None:
     """Draw the study's attention maps, baseline against MS-STS."""
     from mssts.report.figures.attention import write_attention
+    from mssts.report.registry import files_of_step
     from mssts.study.attention_panels import compare_attention
 
-    write_attention(compare_attention(read_runs(load_study(study))), report_dir(study))
+    runs = read_runs(load_study(study))
+    check_outputs(runs.folder / name for name in files_of_step("attention"))
+    write_attention(compare_attention(runs), report_dir(study))
 
 
 @app.command()
 def document(study: Study, output: Output) -> None:
     """Typeset the study's report as one PDF; the tables must have been written."""
-    from mssts.report.document import write_document
+    from mssts.report.document import TEMPLATE, write_document
+    from mssts.report.registry import CONTENTS
 
-    write_document(read_runs(load_study(study)), output)
+    runs = read_runs(load_study(study))
+    parts = [runs.folder / name for entry in CONTENTS for name in entry.files]
+    check_outputs([output], [ABLATIONS, RESULTS, TEMPLATE, *parts])
+    write_document(runs, output)
     if _mlflow_is_on():
         from mssts.study.mlflow_mirror import deliver_report
 

@@ -7,13 +7,13 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mssts.core.errors import InputError
+from mssts.core.errors import InputError, short, shown
 from mssts.core.files import atomic_write, read_record, verify_digest
 
 RECORD = "run.json"
@@ -57,8 +57,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if not isinstance(content.get(key), kind):
             found = type(content[key]).__name__ if key in content else "nothing"
             raise InputError(f"{path}: {key}: found {found}, expected {kind.__name__}; not a checkpoint of mssts.")
+    wrong = [one for one in content["categories"] if not _is_category(one)]
+    if wrong:
+        raise InputError(f"{path}: categories: found {shown(wrong[0])}, expected a pair of id and name.")
     check_weights(path, content["model"])
     return content
+
+
+def _is_category(value: object) -> bool:
+    return isinstance(value, list | tuple) and [type(part) for part in value] == [int, str]
 
 
 def load_tensors(path: Path, advice: str) -> Any:
@@ -104,15 +111,42 @@ def check_weights(path: Path, weights: Mapping[Any, Any]) -> None:
         InputError: With the first weight that is not.
     """
     for name, weight in weights.items():
-        if not isinstance(weight, torch.Tensor):
+        if not isinstance(name, str):
+            found = "a name that is no text"
+        elif not isinstance(weight, torch.Tensor):
             found = type(weight).__name__
         elif weight.is_quantized or weight.layout != torch.strided or weight.is_complex() or weight.is_meta:
             found = f"a tensor of {weight.dtype}, {weight.layout}, on device {weight.device}"
-        elif not _stored_numbers(weight).isfinite().all():
+        elif not _stored_numbers(weight).float().isfinite().all():
             found = "values that are not finite"
         else:
             continue
         raise InputError(
-            f"{path}: weight {str(name)[:100]}: found {found}, expected a tensor of finite real numbers. Get or make "
+            f"{path}: weight {short(str(name))}: found {found}, expected a tensor of finite real numbers. Get or make "
             "the file again."
         )
+
+
+def misfits(
+    weights: Mapping[str, torch.Tensor], model: Mapping[str, torch.Tensor], initial: Collection[str] = ()
+) -> str:
+    """Compare weights with those of a model.
+
+    Args:
+        weights: Weights of a checkpoint.
+        model: Parameters and buffers of the model, by name.
+        initial: Names that may be missing, because the model keeps its own values.
+
+    Returns:
+        What is wrong, for a message; empty if all weights fit.
+    """
+    shared = sorted(weights.keys() & model.keys())
+    problems = {
+        "missing": sorted(model.keys() - weights.keys() - set(initial)),
+        "not in this model": sorted(weights.keys() - model.keys()),
+        "of another shape": [name for name in shared if weights[name].shape != model[name].shape],
+        "of another type": [
+            name for name in shared if weights[name].is_floating_point() != model[name].is_floating_point()
+        ],
+    }
+    return "; ".join(f"{len(keys)} {what}, such as {keys[0]}" for what, keys in problems.items() if keys)

@@ -39,8 +39,8 @@ class NoSpace(Failure):
 
 def system_failure(error: OSError) -> InputError | NoSpace:
     """The error to raise instead of one of the system, with the file and what to do."""
-    file = error.filename if error.filename is not None else "a file"
-    reason = error.strerror or type(error).__name__
+    file = "a file" if error.filename is None else error.filename
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     if error.errno in NO_SPACE:
         advice = "Free space or raise the quota, then run the same command again."
         return NoSpace(f"{file}: no space left to write ({reason}). {advice}")

@@ -35,7 +35,7 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None] = ()) -
 
     Args:
         outputs: Files that the command writes.
-        inputs: Files that it reads; None for one that is not given.
+        inputs: Files that it reads, or folders for all that lies in them; None for one that is not given.
 
     Raises:
         InputError: If an output exists and is no ordinary file, is an input (under any name), or equals another output.
@@ -43,10 +43,12 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None] = ()) -
     outputs, given = list(outputs), [path for path in inputs if path is not None]
     for position, output in enumerate(outputs):
         _check_replaceable(output)
-        if any(_is_same_file(output, path) for path in given):
-            raise InputError(
-                f"{output}: is an input of this command; the output would replace it. Choose another name."
-            )
+        for path in given:
+            if _is_same_file(output, path) or (path.is_dir() and path.resolve() in output.resolve().parents):
+                found = "is" if _is_same_file(output, path) else f"lies in {path}, which is"
+                raise InputError(
+                    f"{output}: {found} an input of this command; the output would change it. Choose another name."
+                )
         if any(_is_same_file(output, other) for other in outputs[:position]):
             raise InputError(f"{output}: two outputs of this command have this name. Choose another name.")
 
@@ -66,6 +68,11 @@ def _is_same_file(first: Path, second: Path) -> bool:
         return first.samefile(second)
     except FileNotFoundError:
         return os.path.realpath(first) == os.path.realpath(second)  # not Path.resolve, which fails for a loop of links
+
+
+def record_beside(path: Path) -> Path:
+    """The record that describes a file, such as predictions.record.json beside predictions.json and its zip."""
+    return path.parent / f"{path.stem}.record.json"
 
 
 @contextmanager
@@ -98,7 +105,7 @@ def atomic_write(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]
     except BaseException as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, temporary):
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, temporary):
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 

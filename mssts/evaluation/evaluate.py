@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mssts.core.files import check_outputs, sha256_file, write_record
+from mssts.core.errors import InputError
+from mssts.core.files import check_outputs, read_record, record_beside, sha256_file, verify_digest, write_record
 from mssts.data.datasets import expected_categories
-from mssts.data.fingerprints import verify_annotations
+from mssts.data.fingerprints import FINGERPRINT, verify_annotations
 from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
 from mssts.evaluation.average_precision import coco_metrics, coco_values, mean_coco_metrics
 from mssts.evaluation.errors import error_gains
@@ -36,7 +37,8 @@ def evaluate(
         annotations: Annotation file.
         predictions: Submission file: JSON, or a zip with it.
         output: Where metrics.json is written; `matches.npz` is written beside it.
-        run: Content of the run's run.json, which is recorded without its `config`; None for an external method.
+        run: Content of the run's run.json, which is recorded without its `config`; None for an external method. The
+            record beside the predictions must say that they are of this run.
         split: Name of the split, for the record.
         evaluation_config: Section of the configuration, for the record.
         lenient: Accept what the reference evaluator silently accepts, treat it as it does, and count each case in
@@ -54,8 +56,10 @@ def evaluate(
     """
     annotations, predictions, output = Path(annotations), Path(predictions), Path(output)
     matches = output.parent / MATCHES
-    check_outputs([output, matches], [annotations, predictions])
+    recorded = [record_beside(predictions), *(folder / FINGERPRINT for folder in annotations.parents[:2])]
+    check_outputs([output, matches], [annotations, predictions, *recorded])
     verify_annotations(annotations)
+    _verify_predictions(predictions, run)
     expected = expected_categories(dataset) if dataset is not None else None
     truth = read_annotations(annotations, lenient=lenient, expected=expected)
     found = read_submission(predictions, truth, lenient)
@@ -88,3 +92,15 @@ def evaluate(
     }
     write_record(output, metrics)
     return metrics
+
+
+def _verify_predictions(predictions: Path, run: dict[str, Any] | None) -> None:
+    """Compare predictions with the record that `mssts predict` wrote beside them; only those of a run must have one."""
+    path = record_beside(predictions)
+    if run is None and not path.is_file():
+        return
+    record = read_record(path)
+    if predictions.name in record["files"]:
+        verify_digest(predictions, record["files"][predictions.name], "Predict again.")
+    if run is not None and record["checkpoint_sha256"] != run["checkpoint_sha256"]:
+        raise InputError(f"{predictions}: was predicted from another checkpoint than that of the run. Predict again.")

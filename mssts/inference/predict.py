@@ -15,11 +15,12 @@ from pycocotools import mask as run_length
 from tqdm import tqdm
 
 from mssts.config import Config, PredictSection, config_of_checkpoint
-from mssts.core.checkpoint import load_checkpoint
+from mssts.core.checkpoint import RECORD, load_checkpoint, misfits
 from mssts.core.distributed import merged_shares, own_share, start_fabric
 from mssts.core.errors import InputError
-from mssts.core.files import atomic_write, check_outputs
-from mssts.data.datasets import split_annotations
+from mssts.core.files import atomic_write, check_outputs, record_beside, sha256_file, write_record
+from mssts.data.datasets import entry, split_annotations
+from mssts.data.fingerprints import FINGERPRINT, read_fingerprint
 from mssts.data.videos import read_video
 from mssts.models import MsStsVis, Output, build_model
 
@@ -47,6 +48,8 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
         config = config_of_checkpoint(content["config"])
         categories = [(int(number), str(name)) for number, name in content["categories"]]
         model = build_model(config.model, content["backbone"], len(categories))
+        if problems := misfits(content["model"], model.state_dict()):
+            raise InputError(f"weights do not fit: {problems}")
         model.load_state_dict(content["model"])
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -66,13 +69,16 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
         data: Directory of the dataset.
         dataset: Name of the dataset.
         split: Name of the split.
-        output: JSON file to write; the submission zip is written beside it.
+        output: JSON file to write. Beside it are written the submission zip and a record of what predicted, with the
+            digests of both files.
 
     Raises:
         InputError: An input is missing or damaged, or the categories of checkpoint and dataset differ.
         DeviceError: The process of another device failed.
     """
-    check_outputs([output, _zip_beside(output)], [checkpoint])
+    annotations, images = entry(dataset).files(data, split)
+    inputs = [checkpoint, checkpoint.with_name(RECORD), annotations, images, data / FINGERPRINT]
+    check_outputs([output, _zip_beside(output), record_beside(output)], inputs)
     device = "cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
     with start_fabric(device, "32-true", config.execution.devices) as fabric:
         _predict(fabric, config, checkpoint, data, dataset, split, output)
@@ -98,30 +104,31 @@ def _predict(
         frames_T3HW, size = read_video(annotations, video, config.predict.short_side, trained.data)
         with torch.inference_mode():
             prediction = model(frames_T3HW[None].to(fabric.device))
-            if not prediction.logits.isfinite().all():
-                raise InputError(
-                    f"{checkpoint}: predicts scores that are not finite on video {video.id} of {split}. "
-                    "Train the run again, with a lower learning rate."
-                )
             input_size = (frames_T3HW.shape[-2], frames_T3HW.shape[-1])
             results.append(video_results(prediction, video.id, input_size, size, categories, config.predict))
     results = merged_shares(fabric, results, len(annotations.videos))
     if fabric.is_global_zero:
-        _write_submission(output, [result for video in results for result in video])
+        fingerprint = read_fingerprint(data) if (data / FINGERPRINT).is_file() else None
+        record = {"dataset": dataset, "split": split, "data_fingerprint": fingerprint}
+        record["checkpoint_sha256"] = sha256_file(checkpoint)
+        _write_submission(output, [result for video in results for result in video], record)
 
 
 def _zip_beside(output: Path) -> Path:
     return output.parent / f"{output.stem}.zip"
 
 
-def _write_submission(output: Path, results: list[dict[str, Any]]) -> None:
-    """Write a submission as JSON, and zipped beside it."""
+def _write_submission(output: Path, results: list[dict[str, Any]], record: dict[str, Any]) -> None:
+    """Write a submission as JSON, zipped beside it, and its record with the digests of both files."""
+    submission = _zip_beside(output)
     text = json.dumps(results, separators=(",", ":"))
     with atomic_write(output) as file:
         file.write(text)
-    with atomic_write(_zip_beside(output), "wb") as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic_write(submission, "wb") as file, zipfile.ZipFile(file, "w") as archive:
         member = zipfile.ZipInfo("results.json", date_time=(1980, 1, 1, 0, 0, 0))
         archive.writestr(member, text, zipfile.ZIP_DEFLATED)
+    files = {path.name: sha256_file(path) for path in (output, submission)}
+    write_record(record_beside(output), record | {"files": files})
 
 
 def video_results(
@@ -141,7 +148,16 @@ def video_results(
         original_size: (height, width) of the video in pixels.
         categories: (id, name) of each logit; an empty name where a logit stands for no category.
         config: Section `predict`.
+
+    Raises:
+        InputError: If the scores or masks of the video are not finite.
     """
+    parts = (prediction.logits, prediction.layers[-1].mask_parameters_BNP, prediction.mask_features_BTCHW)
+    if not all(part.isfinite().all() for part in parts):
+        raise InputError(
+            f"video {video_id}: the scores or masks that the model predicts are not finite. Train the run again, with "
+            "a lower learning rate."
+        )
     classes = len(categories)
     # Differs: public SeqFormer also emits 0 and 41, which are no categories, if their logits are among the best.
     no_category_K = torch.tensor([not name for _, name in categories], device=prediction.logits.device)

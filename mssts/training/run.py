@@ -16,16 +16,16 @@ from torch import nn
 
 from mssts import config as configuration
 from mssts.config import IMAGENET, NO_START, PRETRAIN
-from mssts.core.checkpoint import load_checkpoint, save_checkpoint
+from mssts.core.checkpoint import load_checkpoint, misfits, save_checkpoint
 from mssts.core.distributed import on_first_device, start_fabric
 from mssts.core.errors import InputError
-from mssts.core.files import sha256_file, write_record
+from mssts.core.files import check_outputs, sha256_file, write_record
 from mssts.data.clips import ClipLoader
 from mssts.data.training import pretraining_clips, training_clips
 from mssts.models import BACKBONES, MsStsVis, build_model, count_parameters
 from mssts.training.callbacks import Callback, StartedRun, observed
 from mssts.training.failures import TrainingProgress, reraise_with_advice
-from mssts.training.finished import is_finished, remove_finished, require_no_checkpoint
+from mssts.training.finished import FILES, is_finished, remove_finished, require_no_checkpoint
 from mssts.training.log import TrainingLog
 from mssts.training.record import TrainingRun, identity, resumed_commit, run_record
 from mssts.training.resume import ResumeFiles, stop_requests
@@ -66,6 +66,7 @@ def train(
         DeviceError: If it ends early on another device.
     """
     init = initial_checkpoint(run, init)
+    check_outputs((output / name for name in FILES), [init])
     record = run_record(run, data, init)
     if not again and is_finished(output, record):
         print(f"{output}: this run is finished, nothing to do. The option --again trains it once more.")
@@ -183,13 +184,8 @@ def load_start(model: MsStsVis, init: Path, run: TrainingRun, categories: Catego
     if theirs != list(categories):
         weights = {name: weight for name, weight in weights.items() if name not in heads}
     initial = names_of(model.additions()) | (heads if heads.isdisjoint(weights) else set())
-    problems = {
-        "missing": sorted(own.keys() - weights.keys() - initial),
-        "not in this model": sorted(weights.keys() - own.keys()),
-        "of another shape": sorted(n for n, w in weights.items() if n in own and own[n].shape != w.shape),
-    }
-    if found := [f"{len(keys)} {what}, such as {keys[0]}" for what, keys in problems.items() if keys]:
-        raise InputError(f"{init}: weights do not fit: {'; '.join(found)}. {advice(run.config, run.backbone)}")
+    if problems := misfits(weights, own, initial):
+        raise InputError(f"{init}: weights do not fit: {problems}. {advice(run.config, run.backbone)}")
     model.load_state_dict(weights, strict=False)
 
 

@@ -24,7 +24,7 @@ files = {
     "generate": [output / f"{name}.json" for name in ("fingerprint", "train", "valid", "control", "stills")],
     "pretrain": [output / name for name in ("checkpoint.pt", "run.json", "log.jsonl", "cost.json")],
     "train": [output / name for name in ("checkpoint.pt", "run.json", "log.jsonl", "cost.json")],
-    "predict": [output, output.with_suffix(".zip")],
+    "predict": [output, output.with_suffix(".zip"), output.with_suffix(".record.json")],
     "evaluate": [output, output.with_name("matches.npz")],
     "document": [output],
 }

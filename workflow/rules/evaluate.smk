@@ -5,6 +5,7 @@ rule predict:
     output:
         predictions=SPLIT_DIR / "predictions.json",
         submission=SPLIT_DIR / "predictions.zip",
+        record=SPLIT_DIR / "predictions.record.json",
     log:
         f"{LOGS}/{{variant}}_seed{{seed}}_{{split}}_predict.log",
     conda:
@@ -26,6 +27,7 @@ rule evaluate:
     input:
         annotations=annotations,
         predictions=SPLIT_DIR / "predictions.json",
+        predicted_by=SPLIT_DIR / "predictions.record.json",
         run=RUN_DIR / "run.json",
         modules=modules("mssts/evaluation/*.py", "mssts/ytvis/*.py", "mssts/ytvis/*.c"),
     output:

@@ -91,10 +91,13 @@ def fingerprint(files: dict[str, str]) -> str:
 
 def _check_replaceable(output: Path, dataset: str) -> None:
     """Raise InputError unless `output` is missing, empty but for hidden files, or an earlier version of `dataset`."""
-    if not output.exists() or (output.is_dir() and all(path.name.startswith(".") for path in output.iterdir())):
+    is_link = output.is_symlink()
+    if not is_link and not output.exists():
+        return
+    if not is_link and output.is_dir() and all(path.name.startswith(".") for path in output.iterdir()):
         return
     try:
-        found = read_record(output / FINGERPRINT)["dataset"]
+        found = "a link" if is_link else read_record(output / FINGERPRINT)["dataset"]
     except (OSError, ValueError, KeyError):
         found = "other files"
     if found != dataset:

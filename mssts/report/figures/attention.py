@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from mssts.core.files import read_json, write_json
+from mssts.core.files import read_record, write_record
 from mssts.report.formats import NOT_RUN
 from mssts.report.style import TEXT_WIDTH, empty_figure, paper_style, save
 from mssts.study.attention_cases import CHALLENGES, FRAMES_SHOWN, AttentionComparison, Case, Panel
@@ -25,7 +25,7 @@ _RIGHT = FRAMES_SHOWN + 1  # first column of the right half
 def caption(runs: StudyRuns) -> str:
     """The caption that was written beside the figure."""
     cases = runs.folder / "attention/cases.json"
-    return read_json(cases)["caption"] if cases.is_file() else "Attention maps."
+    return read_record(cases)["caption"] if cases.is_file() else "Attention maps."
 
 
 def write_attention(comparison: AttentionComparison | None, output_dir: Path) -> None:
@@ -40,7 +40,7 @@ def write_attention(comparison: AttentionComparison | None, output_dir: Path) ->
         save(attention_figure(comparison), folder / "attention")
     text = _caption(comparison) if comparison else f"Attention maps: {NOT_RUN}."
     cases = [_record(panel) for panel in comparison.panels] if comparison else []
-    write_json(folder / "cases.json", {"caption": text, "cases": cases})
+    write_record(folder / "cases.json", {"caption": text, "cases": cases})
 
 
 def attention_figure(comparison: AttentionComparison | None) -> Figure:
