@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -8,21 +9,30 @@ import pytest
 
 from mssts.config import EvaluationSection
 from mssts.core.errors import InputError
-from mssts.core.files import read_record
+from mssts.core.files import read_record, record_beside, sha256_file, write_record
 from mssts.evaluation.average_precision import METRICS, coco_metrics
 from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.records_file import read_records, write_records
 
 DATA = Path(__file__).parent / "data"
 ANNOTATIONS, PREDICTIONS = DATA / "evaluation_small.gt.json", DATA / "evaluation_small.predictions.json"
+RUN = {"variant": "baseline", "seed": 1, "checkpoint_sha256": "c0" * 32, "config": {"large": "thing"}}
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     output = tmp_path_factory.mktemp("run") / "valid" / "metrics.json"
-    run = {"variant": "baseline", "seed": 1, "config": {"large": "thing"}}
     settings = EvaluationSection(bootstrap_replicates=50, bootstrap_seed=3)
-    return output, evaluate(ANNOTATIONS, PREDICTIONS, output, run, "valid", settings)
+    return output, evaluate(ANNOTATIONS, predicted(output.parent), output, RUN, "valid", settings)
+
+
+def predicted(directory: Path) -> Path:
+    """The predictions with the record that `mssts predict` writes beside them."""
+    directory.mkdir(exist_ok=True)
+    path = Path(shutil.copy(PREDICTIONS, directory / "predictions.json"))
+    files = {path.name: sha256_file(path)}
+    write_record(record_beside(path), {"checkpoint_sha256": RUN["checkpoint_sha256"], "files": files})
+    return path
 
 
 def test_the_file_holds_what_is_returned(done):
@@ -60,8 +70,28 @@ def test_the_file_says_what_produced_it(done):
         "videos": 20,
         "lenient": False,
         "settings": {"bootstrap_replicates": 50, "bootstrap_seed": 3},
-        "run": {"variant": "baseline", "seed": 1},
+        "run": {key: value for key, value in RUN.items() if key != "config"},
     }
+
+
+def test_predictions_that_changed_since_they_were_made_are_refused(tmp_path):
+    path = predicted(tmp_path)
+    path.write_text(path.read_text().replace('"score": 0.9', '"score": 0.8', 1))
+    assert sha256_file(path) != sha256_file(PREDICTIONS)
+    for run in (RUN, None):
+        with pytest.raises(InputError, match=r"predictions\.json: was changed after its digest was recorded"):
+            evaluate(ANNOTATIONS, path, tmp_path / "metrics.json", run)
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_the_predictions_of_a_run_are_of_its_checkpoint(tmp_path):
+    path = predicted(tmp_path)
+    with pytest.raises(InputError, match="was predicted from another checkpoint than that of the run"):
+        evaluate(ANNOTATIONS, path, tmp_path / "metrics.json", RUN | {"checkpoint_sha256": "d0" * 32})
+    record_beside(path).unlink()
+    with pytest.raises(InputError, match=r"predictions\.record\.json: no such file"):
+        evaluate(ANNOTATIONS, path, tmp_path / "metrics.json", RUN)
+    assert evaluate(ANNOTATIONS, path, tmp_path / "metrics.json")["produced_by"]["run"] is None
 
 
 def test_a_second_evaluation_gives_the_same_bytes(done, tmp_path):

@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mssts.config import ABLATIONS
-from mssts.core.files import read_json, write_json
+from mssts.core.files import read_record, write_json
 from mssts.data.categories import coco_names
 from mssts.data.datasets import entry
 from mssts.data.synthvis import generate as synthvis
@@ -123,7 +123,7 @@ def _write_run() -> None:
     train(study.pretraining("synthvis", "tiny", 1), SYNTHVIS, RUN)
     predict(study.baseline, CHECKPOINT, SYNTHVIS, "synthvis", "valid", RUN / "valid/predictions.json")
     files = (SYNTHVIS / "valid.json", RUN / "valid/predictions.json", RUN / "valid/metrics.json")
-    evaluate(*files, read_json(RUN / "run.json"), "valid", study.baseline.evaluation)
+    evaluate(*files, read_record(RUN / "run.json"), "valid", study.baseline.evaluation)
     row: dict[str, Any] = dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 1.0)
     row |= {"study": STUDY, "dataset": "synthvis", "split": "valid", "backbone": "tiny", "variant": "baseline"}
     SCORES.write_text(yaml.safe_dump({"scores": [row | {"seed": 1, "server": "a server", "date": "2026-01-31"}]}))

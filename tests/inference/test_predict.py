@@ -6,10 +6,23 @@ import pytest
 import torch
 
 from mssts.config import resolve
+from mssts.core.errors import InputError
 from mssts.inference.predict import masks_at_video_size, video_results
 from tests.models.small_model import clips, small_model
 
 CATEGORIES = [(n, str(n)) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("part", ["class_heads.1.bias", "mask_parameter_head.layers.2.weight", "backbone"])
+def test_scores_and_masks_that_are_not_finite_are_an_error(part):
+    model = small_model("baseline").eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.startswith(part):
+                weight.fill_(torch.nan)
+        prediction = model(clips(1, 2, 3, 64, 96))
+    with pytest.raises(InputError, match="video 7: the scores or masks that the model predicts are not finite"):
+        video_results(prediction, 7, (64, 96), (64, 96), CATEGORIES, resolve("smoke").predict)
 
 
 @pytest.mark.parametrize(("bias", "visible"), [(-50.0, False), (50.0, True)])

@@ -39,6 +39,28 @@ def test_touched_and_commented_yamls_rerun_nothing(clone, rerun):
     assert rerun(clone) == {}
 
 
+def test_touched_and_copied_files_of_any_size_rerun_nothing(clone, rerun):
+    """Content decides, for inputs that are newer than what was made of them, as after a copy."""
+    later = time.time() + 600
+    runs = "results/smoke/synthvis/tiny"
+    for pattern in ("data/**/*", f"{runs}/pretrain/*/*.*", f"{runs}/[!p]*/*/*.*", f"{runs}/**/pred*", f"{runs}/**/m*"):
+        later -= 60
+        for path in clone.glob(pattern):
+            os.utime(path, (later, later))
+    assert rerun(clone) == {}
+
+
+def test_a_changed_checkpoint_of_equal_size_reruns_what_depends_on_it(clone, rerun):
+    changed = clone / "results/smoke/synthvis/tiny/baseline/seed1/checkpoint.pt"
+    assert changed.stat().st_size > 10**6
+    with changed.open("r+b") as file:
+        file.write(b"D")
+    os.utime(changed, (time.time() + 60, time.time() + 60))
+    jobs = rerun(clone)
+    assert all("/baseline/seed1/" in output for output in jobs["predict"])
+    assert not {"generate", "pretrain", "train"} & set(jobs)
+
+
 def test_evaluation_settings_rerun_evaluation_and_report_only(clone, rerun):
     replace(clone / "ablations/scales/smoke.yaml", "bootstrap_replicates: 50", "bootstrap_replicates: 60")
     assert set(rerun(clone)) == REPORT | {"evaluate"}
