@@ -236,9 +236,9 @@ def complexity(study: Study) -> None:
     from mssts.study import complexity as stage
     from mssts.study.complexity_file import FILE
 
-    output = report_dir(study) / FILE
+    resolved, output = load_study(study), report_dir(study) / FILE
     check_outputs([output])
-    stage.write_complexity(load_study(study), output)
+    stage.write_complexity(resolved, output)
 
 
 @app.command()

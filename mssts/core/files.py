@@ -58,6 +58,8 @@ def _check_replaceable(path: Path) -> None:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another output.") from None
     if kind := _KINDS.get(stat.S_IFMT(mode)):
         raise InputError(f"{path}: is {kind}; expected a new name or an ordinary file. Choose another output.")
 
@@ -87,7 +89,7 @@ def atomic_write(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]
         The file object to write to.
 
     Raises:
-        InputError: If `path` exists and is no ordinary file.
+        InputError: If `path` exists and is no ordinary file, or cannot exist.
         OSError: Naming `path`, if the system cannot write it.
     """
     _check_replaceable(path)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from pycocotools import mask as run_length
 
-from mssts.core.files import read_json
+from mssts.core.files import read_record
 from mssts.report.figures.attention import attention_figure, write_attention
 from mssts.study.attention_cases import (
     AttentionComparison,
@@ -92,7 +92,10 @@ def test_the_complete_variant_is_preferred(fake_study: Path) -> None:
 def test_missing_checkpoints_print_not_run(fake_study: Path) -> None:
     write_attention(compare_attention(runs_of()), fake_study / "first")
     write_attention(compare_attention(runs_of()), fake_study / "second")
-    assert read_json(fake_study / "first/attention/cases.json") == {"caption": "Attention maps: not run.", "cases": []}
+    assert read_record(fake_study / "first/attention/cases.json") == {
+        "caption": "Attention maps: not run.",
+        "cases": [],
+    }
     for name in ("attention.pdf", "attention.png", "cases.json"):
         first, second = (fake_study / folder / "attention" / name for folder in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
@@ -130,7 +133,7 @@ def test_parts_without_declared_attention_are_said_to_have_nothing_to_show(tmp_p
     assert "Encoder of {Own}: nothing to show" in texts(figure)
     plt.close(figure)
     write_attention(comparison, tmp_path)
-    caption = read_json(tmp_path / "attention/cases.json")["caption"]
+    caption = read_record(tmp_path / "attention/cases.json")["caption"]
     assert "have nothing to show: own, block (Other)." in caption
 
 
