@@ -111,10 +111,8 @@ def check_weights(path: Path, weights: Mapping[Any, Any]) -> None:
         InputError: With the first weight that is not.
     """
     for name, weight in weights.items():
-        if not isinstance(name, str):
-            found = "a name that is no text"
-        elif not isinstance(weight, torch.Tensor):
-            found = type(weight).__name__
+        if not isinstance(name, str) or not isinstance(weight, torch.Tensor):
+            found = f"{type(weight).__name__} under a name of {type(name).__name__}"
         elif weight.is_quantized or weight.layout != torch.strided or weight.is_complex() or weight.is_meta:
             found = f"a tensor of {weight.dtype}, {weight.layout}, on device {weight.device}"
         elif not _stored_numbers(weight).float().isfinite().all():

@@ -87,6 +87,12 @@ def test_weights_that_are_no_finite_real_numbers_are_refused(tmp_path, weight):
         load_checkpoint(tmp_path / "c.pt")
 
 
+def test_names_of_weights_are_text(tmp_path):
+    save_checkpoint(tmp_path / "c.pt", CONTENT | {"model": {3: torch.ones(3)}})
+    with pytest.raises(InputError, match=r"c\.pt: weight 3: found Tensor under a name of int, expected"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
 @pytest.mark.parametrize("key", ["model", "backbone", "categories", "config"])
 @pytest.mark.parametrize("value", [None, 3, "missing"])
 def test_a_checkpoint_without_one_of_its_values_is_refused(tmp_path, key, value):

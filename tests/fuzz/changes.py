@@ -120,7 +120,9 @@ def _near(value: Any) -> list[Any]:
         return [*texts, f" {value}", f"{value}\0", f"{value}\n"]
     if isinstance(value, list):
         return [value[1:], value + value, [value], value[::-1], [*value, None], [None] * len(value), [-1] * len(value)]
-    return [{**value, "a": 1}, list(value), list(value.values()), {}] if value else []
+    if isinstance(value, dict) and value:
+        return [{**value, "a": 1}, list(value), list(value.values()), {}]
+    return []
 
 
 class Change(NamedTuple):

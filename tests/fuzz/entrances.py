@@ -17,6 +17,7 @@ from mssts.data.stills import StillClipDataset
 from mssts.data.training import training_clips
 from mssts.models import build_model
 from mssts.report import tables  # noqa: F401  (imported once, and not by the process of each input)
+from mssts.study.mlflow_mirror import finished_training_content
 from mssts.study.resolve import load_study
 from mssts.study.workflow import check_inputs, missing_data, report_content
 from tests.fuzz import changes, ranges
@@ -26,6 +27,7 @@ from tests.fuzz.project import (
     COCO,
     PREDICTIONS,
     PUBLIC_WEIGHTS,
+    RUN,
     STILLS,
     STUDY,
     SYNTHVIS,
@@ -203,6 +205,7 @@ def record(case: Case) -> None:
     """Records and metrics of runs, and scores entered by hand: the tables of the report."""
     changes.change_record(case)
     case.command("tables", "--study", STUDY)
+    case.read("content for MLflow", lambda: finished_training_content(RUN))
 
 
 def arguments(case: Case) -> None:
