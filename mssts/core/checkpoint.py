@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mssts.core.errors import InputError
+from mssts.core.errors import InputError, shown
 from mssts.core.files import atomic_write, read_record, verify_digest
 
 RECORD = "run.json"
@@ -57,6 +57,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if not isinstance(content.get(key), kind):
             found = type(content[key]).__name__ if key in content else "nothing"
             raise InputError(f"{path}: {key}: found {found}, expected {kind.__name__}; not a checkpoint of mssts.")
+    for category in content["categories"]:
+        if not isinstance(category, list | tuple) or [type(value) for value in category] != [int, str]:
+            raise InputError(f"{path}: categories: found {shown(category)}, expected an id and a name.")
     check_weights(path, content["model"])
     return content
 
