@@ -57,15 +57,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if not isinstance(content.get(key), kind):
             found = type(content[key]).__name__ if key in content else "nothing"
             raise InputError(f"{path}: {key}: found {found}, expected {kind.__name__}; not a checkpoint of mssts.")
-    wrong = [one for one in content["categories"] if not _is_category(one)]
-    if wrong:
-        raise InputError(f"{path}: categories: found {shown(wrong[0])}, expected a pair of id and name.")
+    for category in content["categories"]:
+        if not isinstance(category, list | tuple) or [type(value) for value in category] != [int, str]:
+            raise InputError(f"{path}: categories: found {shown(category)}, expected an id and a name.")
     check_weights(path, content["model"])
     return content
-
-
-def _is_category(value: object) -> bool:
-    return isinstance(value, list | tuple) and [type(part) for part in value] == [int, str]
 
 
 def load_tensors(path: Path, advice: str) -> Any:

@@ -87,6 +87,13 @@ def test_weights_that_are_no_finite_real_numbers_are_refused(tmp_path, weight):
         load_checkpoint(tmp_path / "c.pt")
 
 
+@pytest.mark.parametrize("category", [None, "person", [1], [1, 2], [True, "person"], [1, "person", 3], {1: "person"}])
+def test_categories_of_a_checkpoint_are_ids_with_names(tmp_path, category):
+    save_checkpoint(tmp_path / "c.pt", CONTENT | {"categories": [(1, "thing"), category]})
+    with pytest.raises(InputError, match=r"c\.pt: categories: found .*, expected an id and a name"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
 def test_names_of_weights_are_text(tmp_path):
     save_checkpoint(tmp_path / "c.pt", CONTENT | {"model": {3: torch.ones(3)}})
     with pytest.raises(InputError, match=r"c\.pt: weight 3: found Tensor under a name of int, expected"):
