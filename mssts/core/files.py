@@ -112,6 +112,15 @@ def atomic_write(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]
         raise
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in place, in a folder that nobody reads yet. Raises OSError, which names the file."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        error.filename = str(path)  # the error of a full disk has none
+        raise
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with sorted keys.
 

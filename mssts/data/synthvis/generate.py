@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from mssts.config import SyntheticSection
 from mssts.core.errors import InputError
-from mssts.core.files import read_record, sha256_file, write_record
+from mssts.core.files import read_record, sha256_file, write_bytes, write_record
 from mssts.data.datasets import STILLS, DatasetEntry, entry
 from mssts.data.fingerprints import FINGERPRINT, FRAMES
 from mssts.data.synthvis.attributes import ATTRIBUTES, MIN_VISIBLE_PX, measure_attributes
@@ -66,7 +66,7 @@ def generate(synthetic_config: SyntheticSection, dataset: str, output: Path) -> 
         summaries = _write_splits(synthetic_config, dataset_entry, dataset_entry.seeds, root)
         digests = file_digests(root)
         frames = {name: digest for name, digest in digests.items() if "/" in name}
-        (root / FRAMES).write_text("".join(f"{digest}  {name}\n" for name, digest in frames.items()), encoding="utf-8")
+        write_bytes(root / FRAMES, "".join(f"{digest}  {name}\n" for name, digest in frames.items()).encode())
         files = {name: digests[name] for name in digests.keys() - frames.keys()} | {FRAMES: sha256_file(root / FRAMES)}
         record = {"dataset": dataset, "fingerprint": fingerprint(digests), "files": files, "splits": summaries}
         write_record(root / FINGERPRINT, record)
@@ -127,7 +127,7 @@ def _write_splits(
                 for name, encoded in video.files:
                     path = root / image_root / name
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(encoded)
+                    write_bytes(path, encoded)
                 records.append(video.record)
                 annotations += video.annotations
                 progress.update()
@@ -137,7 +137,7 @@ def _write_splits(
                 "categories": [{"id": n, "name": name} for n, name in dataset_entry.categories],
                 "info": {"description": f"{title}, split {split}", "attributes": ATTRIBUTES},
             }
-            (root / annotation_file).write_text(json.dumps(content, sort_keys=True) + "\n", encoding="utf-8")
+            write_bytes(root / annotation_file, json.dumps(content, sort_keys=True).encode() + b"\n")
             summaries[split] = _summary(content)
     return summaries
 
