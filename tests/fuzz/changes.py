@@ -22,7 +22,7 @@ import yaml
 from PIL import Image
 
 from mssts.config import ABLATIONS
-from mssts.core.files import read_json, sha256_file, write_json
+from mssts.core.files import read_record, sha256_file, write_record
 from tests.fuzz.case import Case
 from tests.fuzz.project import FRAME, HEIGHT, PICTURE, PREDICTIONS, RUN, SCORES, STUDY, WIDTH, ZIP
 
@@ -435,7 +435,7 @@ def change_checkpoint(case: Case, path: Path) -> None:
     case.note("change", "saved again")
     torch.save(content, path, _use_new_zipfile_serialization=rng.random() < 0.8)
     if record.is_file():
-        known = read_json(record) | {"checkpoint_sha256": sha256_file(path)}
+        known = read_record(record) | {"checkpoint_sha256": sha256_file(path)}
         record.unlink()
         if rng.random() < 0.5:
-            write_json(record, known)
+            write_record(record, known)

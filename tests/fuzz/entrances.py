@@ -19,6 +19,7 @@ from mssts.models import build_model
 from mssts.report import tables  # noqa: F401  (imported once, and not by the process of each input)
 from mssts.study.mlflow_mirror import finished_training_content
 from mssts.study.resolve import load_study
+from mssts.study.runs import read_runs
 from mssts.study.workflow import check_inputs, missing_data, report_content
 from tests.fuzz import changes, ranges
 from tests.fuzz.case import Case
@@ -39,11 +40,14 @@ from tests.fuzz.project import (
 
 NAMED = ("--dataset", "ytvis2019")
 PREPARE = ("prepare", *NAMED, "--data", YTVIS)
+PREPARE_COCO = ("prepare", "--dataset", "coco", "--data", COCO)
+TABLES = ("tables", "--study", STUDY)
 DATA = ("--study", STUDY, "--dataset", "synthvis", "--data", SYNTHVIS)
 PREDICTED = Path("predicted/predictions.json")
 PREDICT = ("predict", *DATA, "--split", "valid", "--checkpoint", CHECKPOINT, "--output", PREDICTED)
 PRETRAIN = ("pretrain", *DATA, "--backbone", "tiny", "--seed", "1", "--output", "pretrained")
-TRAIN = ("train", *DATA, "--backbone", "tiny", "--seed", "1", "--variant", "baseline", "--init", CHECKPOINT)
+START = ("--variant", "baseline", "--init", CHECKPOINT, "--output", "trained")
+TRAIN = ("train", *DATA, "--backbone", "tiny", "--seed", "1", *START)
 LARGEST_TRAINED = 4096
 
 
@@ -100,15 +104,14 @@ def zipped_submission(case: Case) -> None:
 def stills(case: Case) -> None:
     """COCO-style stills: preparation, pre-training."""
     changes.change_json(case, STILLS)
-    prepared = case.command("prepare", "--dataset", "coco", "--data", COCO)
-    config = load_study(STUDY).baseline
+    prepared = case.command(*PREPARE_COCO)
+    case.agree(prepare=prepared, pretraining=case.read("still clips", _read_stills))
 
-    def pretrain() -> None:
-        clips = StillClipDataset(read_coco(COCO.parent), 2, config.data)
-        for index in range(len(clips)):
-            clips.clip(index, np.random.default_rng(index))
 
-    case.agree(prepare=prepared, pretraining=case.read("still clips", pretrain))
+def _read_stills() -> None:
+    clips = StillClipDataset(read_coco(COCO.parent), 2, load_study(STUDY).baseline.data)
+    for index in range(len(clips)):
+        clips.clip(index, np.random.default_rng(index))
 
 
 def configuration(case: Case) -> None:
@@ -170,7 +173,9 @@ def checkpoint(case: Case) -> None:
         case.agree(predict=None, evaluate=case.evaluate(SYNTHVIS / "valid.json", PREDICTED))
         weights = torch.load(CHECKPOINT, weights_only=True)["model"].values()
         case.expect(all(bool(weight.isfinite().all()) for weight in weights), "accepted weights that are not finite")
-    case.agree(predict=predicted, train=case.command(*TRAIN, "--output", "trained"))
+    trained = case.command(*TRAIN)
+    if "class_heads" not in (predicted or ""):  # a start does not use the class heads of other categories
+        case.agree(predict=predicted, train=trained)
 
 
 def public_weights(case: Case) -> None:
@@ -181,30 +186,48 @@ def public_weights(case: Case) -> None:
 
 
 def digest(case: Case) -> None:
-    """Files that differ from their recorded digest: prediction, training."""
+    """Files that differ from their recorded digest: whatever reads them."""
     case.command(*PREPARE)
-    train = (*TRAIN, "--output", "trained")
-    readers: dict[Path, Callable[[], str | None]] = {
-        CHECKPOINT: lambda: case.command(*case.rng.choice([PREDICT, train])),
-        SYNTHVIS / "valid.json": lambda: case.command(*PREDICT),
-        SYNTHVIS / "valid/JPEGImages": lambda: case.command(*PREDICT),
-        SYNTHVIS / "train.json": lambda: case.command(*train),
-        SYNTHVIS / "train/JPEGImages": lambda: case.read("clips", lambda: _read_clips("synthvis", SYNTHVIS)),
-        YTVIS / "local_train.json": lambda: case.read("clips", lambda: _read_clips("ytvis2019", YTVIS)),
+    case.command(*PREPARE_COCO)
+    evaluate = ("evaluate", "--predictions", PREDICTIONS, "--output", "evaluated/metrics.json", "--annotations")
+
+    def read_matches() -> None:
+        for result in read_runs(load_study(STUDY)).results:
+            if result.metrics is not None:
+                result.read_matches()
+
+    readers: dict[Path, tuple[object, ...] | Callable[[], object]] = {
+        CHECKPOINT: case.rng.choice([PREDICT, TRAIN]),
+        RUN / "run.json": case.rng.choice([PREDICT, TABLES]),
+        RUN / "log.jsonl": lambda: finished_training_content(RUN),
+        RUN / "cost.json": TABLES,
+        RUN / "valid/metrics.json": TABLES,
+        RUN / "valid/matches.npz": read_matches,
+        SYNTHVIS / "fingerprint.json": case.rng.choice([PREDICT, TRAIN]),
+        SYNTHVIS / "frames.sha256": PREDICT,
+        SYNTHVIS / "valid.json": PREDICT,
+        SYNTHVIS / "valid/JPEGImages": PREDICT,
+        SYNTHVIS / "train.json": TRAIN,
+        SYNTHVIS / "train/JPEGImages": lambda: _read_clips("synthvis", SYNTHVIS),
+        SYNTHVIS / "stills.json": PRETRAIN,
+        YTVIS / "local_train.json": lambda: _read_clips("ytvis2019", YTVIS),
+        YTVIS / "local_valid.json": (*evaluate, YTVIS / "local_valid.json"),
+        TRUTH: (*evaluate, TRUTH),
+        STILLS: _read_stills,
     }
     place = case.rng.choice(list(readers))
-    files = sorted(path for path in place.rglob("*") if path.is_file())
-    path = case.rng.choice(files or [place])
+    path = case.rng.choice(sorted(path for path in place.rglob("*") if path.is_file()) or [place])
     if case.number:
         changes.flip_bit(case, path)
-    refused = readers[place]()
+    reader = readers[place]
+    refused = case.read(f"reader of {place}", reader) if callable(reader) else case.command(*reader)
     case.expect(refused or case.number == 0, f"{path}: a changed file is used")
 
 
 def record(case: Case) -> None:
     """Records and metrics of runs, and scores entered by hand: the tables of the report."""
     changes.change_record(case)
-    case.command("tables", "--study", STUDY)
+    case.command(*TABLES)
     case.read("content for MLflow", lambda: finished_training_content(RUN))
 
 
@@ -212,15 +235,15 @@ def arguments(case: Case) -> None:
     """Arguments of commands: names, inputs and outputs."""
     for name, kind in changes.KINDS_OF_FILE.items():
         kind(Path(name.replace(" ", "_")), PREDICTIONS)
-    commands = (
+    commands: list[tuple[object, ...]] = [
         ("evaluate", *NAMED, "--annotations", TRUTH, "--predictions", PREDICTIONS, "--output", "metrics.json"),
         ("check-submission", PREDICTIONS, "--data", YTVIS, *NAMED, "--split", "train"),
-        (*TRAIN, "--output", "trained"),
+        TRAIN,
         ("import-weights", PUBLIC_WEIGHTS, "--output", "imported.pt", "--class-head", "drop"),
-        ("tables", "--study", STUDY),
+        TABLES,
         PREDICT,
         PREPARE,
-    )
+    ]
     command = list(case.rng.choice(commands) if case.number else commands[0])
     if case.number:
         values = [str(value) for value in command[1:] if not str(value).startswith("--")]
