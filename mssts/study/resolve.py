@@ -81,8 +81,13 @@ class ResolvedStudy:
         return TrainingRun(PRETRAIN, self.spec.scale, dataset, backbone, PRETRAIN, seed, seed, self.baseline)
 
     def training(self, dataset: str, backbone: str, variant: str, seed: int) -> TrainingRun:
-        """The training of a variant from the pre-training of its seed. Raises InputError for an unknown name."""
+        """The training of a variant, also on a backbone that the study does not list.
+
+        Raises:
+            InputError: For an unknown name, or a backbone for which `train.init` has no start.
+        """
         check_backbone(backbone)
+        _check_starts(self.config(variant), [backbone], f"study {self.name}: variant {variant}: train.init")
         config = self.run_config(variant, backbone)
         start = configuration.pretrain_seed(config, seed)
         return TrainingRun(TRAIN, self.spec.scale, dataset, backbone, variant, seed, start, config)

@@ -107,6 +107,13 @@ def test_a_start_that_is_none_is_refused_when_the_study_is_loaded(changed, train
         changed(train=train)
 
 
+@pytest.mark.parametrize("backbone", ["resnet50", "swin_l"])
+def test_a_training_on_a_backbone_that_the_study_does_not_list_needs_a_start_too(changed, backbone):
+    study = changed(train="init: {tiny: none}, ")
+    with pytest.raises(InputError, match=rf"variant baseline: train\.init: found no start for {backbone}"):
+        study.training("synthvis", backbone, "baseline", 1)
+
+
 def test_imagenet_needs_weights_of_the_backbone(changed, root, tmp_path):
     random = "pretrain: {backbone_weights: random, "
     with pytest.raises(InputError, match=r"found imagenet, but pretrain\.backbone_weights is random"):
