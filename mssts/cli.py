@@ -20,7 +20,7 @@ from mssts.core.errors import Failure, InputError, printable, shown, system_fail
 from mssts.core.files import check_outputs, read_record
 from mssts.study.paths import RESULTS, TABLE_PDF, report_dir
 from mssts.study.resolve import load_study
-from mssts.study.runs import read_runs
+from mssts.study.runs import StudyRuns, read_runs
 
 if TYPE_CHECKING:
     from mssts.training.callbacks import Callback
@@ -241,38 +241,38 @@ def complexity(study: Study) -> None:
     stage.write_complexity(resolved, output)
 
 
+def _runs_for(step: str, study: str) -> StudyRuns:
+    """The runs of a study, after a check of the files that a step of its report will write."""
+    from mssts.report.registry import files_of_step
+
+    runs = read_runs(load_study(study))
+    check_outputs(runs.folder / name for name in files_of_step(step))
+    return runs
+
+
 @app.command()
 def tables(study: Study) -> None:
     """Write the study's tables as CSV, Markdown and LaTeX."""
-    from mssts.report.registry import files_of_step
     from mssts.report.tables import write_tables
 
-    runs = read_runs(load_study(study))
-    check_outputs(runs.folder / name for name in files_of_step("tables"))
-    write_tables(runs)
+    write_tables(_runs_for("tables", study))
 
 
 @app.command()
 def figures(study: Study) -> None:
     """Draw the study's figures; the tables must have been written."""
     from mssts.report.figures import write_figures
-    from mssts.report.registry import files_of_step
 
-    runs = read_runs(load_study(study))
-    check_outputs(runs.folder / name for name in files_of_step("figures"))
-    write_figures(runs)
+    write_figures(_runs_for("figures", study))
 
 
 @app.command()
 def attention(study: Study) -> None:
     """Draw the study's attention maps, baseline against MS-STS."""
     from mssts.report.figures.attention import write_attention
-    from mssts.report.registry import files_of_step
     from mssts.study.attention_panels import compare_attention
 
-    runs = read_runs(load_study(study))
-    check_outputs(runs.folder / name for name in files_of_step("attention"))
-    write_attention(compare_attention(runs), report_dir(study))
+    write_attention(compare_attention(_runs_for("attention", study)), report_dir(study))
 
 
 @app.command()

@@ -44,11 +44,15 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None] = ()) -
     for position, output in enumerate(outputs):
         _check_replaceable(output)
         for path in given:
-            if _is_same_file(output, path) or (path.is_dir() and path.resolve() in output.resolve().parents):
-                found = "is" if _is_same_file(output, path) else f"lies in {path}, which is"
-                raise InputError(
-                    f"{output}: {found} an input of this command; the output would change it. Choose another name."
-                )
+            if _is_same_file(output, path):
+                found = "is"
+            elif path.is_dir() and path.resolve() in output.resolve().parents:
+                found = f"lies in {path}, which is"
+            else:
+                continue
+            raise InputError(
+                f"{output}: {found} an input of this command; the output would change it. Choose another name."
+            )
         if any(_is_same_file(output, other) for other in outputs[:position]):
             raise InputError(f"{output}: two outputs of this command have this name. Choose another name.")
 

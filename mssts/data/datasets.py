@@ -101,7 +101,7 @@ class DatasetEntry:
         annotations = read_annotations(
             path, layout=layout, truth=truth, expected=expected, image_root=images, check_frames=check_frames
         )
-        part = VideoSplit(annotations, images, layout, recorded_frames(directory) if recorded else {})
+        part = VideoSplit(annotations, images, layout, recorded_frames(directory, recorded))
         if check_frames is None:
             verify_frames(directory, split, part.frame_paths())
         return part

@@ -33,13 +33,20 @@ def recorded_digests(directory: Path) -> dict[Path, str]:
     return {directory / name: digest for name, digest in read_record(path)["files"].items()} if path.is_file() else {}
 
 
-def recorded_frames(directory: Path) -> dict[Path, str]:
-    """SHA-256 of the frames of a generated dataset; empty for a user's. Raises InputError if the list was changed."""
+def recorded_frames(directory: Path, digests: dict[Path, str]) -> dict[Path, str]:
+    """SHA-256 of the frames of a generated dataset; empty for a user's.
+
+    Args:
+        directory: Directory of the dataset.
+        digests: Its `recorded_digests`.
+
+    Raises:
+        InputError: If the list of the frames was changed.
+    """
     path = directory / FRAMES
-    recorded = recorded_digests(directory).get(path)
-    if recorded is None:
+    if path not in digests:
         return {}
-    verify_digest(path, recorded, ADVICE)
+    verify_digest(path, digests[path], ADVICE)
     lines = path.read_text(encoding="utf-8").splitlines()
     return {directory / name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 

@@ -42,11 +42,13 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
 def parts(runs: StudyRuns) -> list[Table]:
     """The poster's rows about the study's datasets, conflicts as footnotes, and size and speed of the models."""
     titles = [entry(name).title for name in runs.study.spec.datasets if name in POSTER_DATASETS]
-    return [*map(_poster_table, titles), _size_table()] if titles else []
-
-
-def _poster_table(title: str) -> Table:
+    if not titles:
+        return []
     rows = read_published()
+    return [*(_poster_table(rows, title) for title in titles), _size_table()]
+
+
+def _poster_table(rows: pd.DataFrame, title: str) -> Table:
     poster = rows[(rows["source"] == POSTER_SOURCE) & (rows["dataset"] == title)]
     # the poster names venue and type in one of its tables only
     texts = [name for name in ("venue", "type") if poster[name].any()]
