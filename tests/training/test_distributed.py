@@ -13,6 +13,7 @@ import torch
 from mssts.config import ExecutionSection, resolve
 from mssts.core.distributed import interleave, start_fabric
 from mssts.core.errors import InputError
+from mssts.core.files import read_record, sha256_file, write_record
 from mssts.data.clips import ClipDataset, ClipLoader
 from mssts.data.datasets import split_annotations
 from mssts.inference import predict as prediction
@@ -83,7 +84,10 @@ def test_two_processes_predict_every_video_once_and_write_what_one_writes(data, 
     split = json.loads((data / "valid.json").read_text())
     split["videos"] = split["videos"][:5]
     shutil.copytree(data, workplace / "data")
-    (workplace / "data/valid.json").write_text(json.dumps(split))
+    annotations, record = workplace / "data/valid.json", workplace / "data/fingerprint.json"
+    annotations.write_text(json.dumps(split))
+    known = read_record(record)
+    write_record(record, known | {"files": known["files"] | {annotations.name: sha256_file(annotations)}})
     where = {"checkpoint": pretrained, "data": workplace / "data", "dataset": "synthvis", "split": "valid"}
     alone, together = workplace / "alone/predictions.json", workplace / "together/predictions.json"
     prediction.predict(resolve("smoke"), **where, output=alone)

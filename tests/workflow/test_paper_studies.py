@@ -29,7 +29,7 @@ loss: {foreground_background: {warmup_steps: 2, channels: 8}}
 pretrain: {steps: 4, batch_clips: 2, frames: 2, log_every: 2}
 train: {init: pretrain, steps: 4, batch_clips: 2, frames: 3, log_every: 2}
 predict: {short_side: 64}
-evaluation: {bootstrap_replicates: 20}
+evaluation: {bootstrap_replicates: 40}
 runtime: {device: cpu, threads: 1}
 """
 
