@@ -1,7 +1,7 @@
 """Measure what the discriminator of the foreground-background loss learns from different games.
 
-    python benchmarks/foreground_background.py CHECKPOINT --data data/embedded/synthvis [--arms hard "hard + foreign" ...]
-        [--steps 600] [--trainings 1 2 3]
+    python benchmarks/foreground_background.py CHECKPOINT --data data/embedded/synthvis
+        [--arms hard "hard + foreign"] [--steps 600] [--trainings 1 2 3 [--warmup-steps 100]]
 
 Each game trains a new discriminator with the frozen model of CHECKPOINT, on training clips. Its probability that a mask
 is the foreground, averaged over the patches of a frame, is then compared on validation clips between true masks, true
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -192,7 +192,9 @@ def learned(discriminator: Discriminator, held_out: list[Scene]) -> dict[str, fl
             overlaps[kind].append((both.sum(1) / either.sum(1))[shown])
     of = {kind: torch.cat(parts) for kind, parts in verdicts.items()}
     mean = {f"D {kind}": values.mean().item() for kind, values in of.items()}
-    fakes = (torch.cat([found[kind] for kind in FAKES]) for found in (of, {k: torch.cat(v) for k, v in overlaps.items()}))
+    fakes = (
+        torch.cat([found[kind] for kind in FAKES]) for found in (of, {k: torch.cat(v) for k, v in overlaps.items()})
+    )
     return {
         "AUROC foreign": auroc(of["true"], of["foreign"]),
         "AUROC shifted": auroc(of["true"], of["shifted"]),
@@ -204,7 +206,11 @@ def learned(discriminator: Discriminator, held_out: list[Scene]) -> dict[str, fl
 
 
 def gradients(
-    arms: dict[str, tuple[Game, Discriminator]], model: MsStsVis, criterion: Criterion, weight: float, loader: ClipLoader
+    arms: dict[str, tuple[Game, Discriminator]],
+    model: MsStsVis,
+    criterion: Criterion,
+    weight: float,
+    loader: ClipLoader,
 ) -> dict[str, dict[str, float]]:
     """Mean gradients in the encoder through masks and through features: size and cosine relative to the criterion's."""
     parameters = list(model.encoder.parameters())
@@ -239,7 +245,9 @@ def gradients(
     }
 
 
-def train(checkpoint: Path, config: Config, data: Path, seed: int, warmup_steps: int | None) -> tuple[MsStsVis, Discriminator]:
+def train(
+    checkpoint: Path, config: Config, data: Path, seed: int, warmup_steps: int | None
+) -> tuple[MsStsVis, Discriminator]:
     """Train variant `fgbg`; the model sees the loss from a step on, or None: from the score of the configuration on."""
     loader = batches(config, data, "train", config.train.steps, config.train.batch_clips, seed)
     model = load_model(checkpoint, config).train()
@@ -267,12 +275,12 @@ def train(checkpoint: Path, config: Config, data: Path, seed: int, warmup_steps:
         optimizer.step()
         seconds[0] += time.perf_counter() - started
         scores.append(adversary.score)
-    least = section.min_score
-    reached = [step for step, score in enumerate(scores) if score >= least]
+    reached = [step for step, score in enumerate(scores) if score >= section.min_score]
+    whole, adversarial = (1000 * part / len(scores) for part in seconds)
     print(
-        f"  score >= {least} in {len(reached)} of {len(scores)} steps, first {reached[0] if reached else None}; every "
-        f"100 steps: {', '.join(f'{score:.2f}' for score in scores[99::100])}; {1000 * seconds[0] / len(scores):.0f} ms "
-        f"a step, {1000 * seconds[1] / len(scores):.1f} of them the adversary's forward passes and its own step",
+        f"  score >= {section.min_score} after {len(reached)} of {len(scores)} steps, first {reached[:1]}; every 100 "
+        f"steps: {', '.join(f'{score:.2f}' for score in scores[99::100])}; {whole:.0f} ms a step, {adversarial:.1f} of "
+        "them in the adversary without its share of the backward pass",
         flush=True,
     )
     return model.eval(), adversary.discriminator

@@ -95,16 +95,17 @@ class ClipDataset:
         """The clip around reference frame `index`; all random numbers come from `rng`.
 
         Raises:
-            InputError: If an image is unreadable, or if 100 reference frames give no instance. The same for the
-                foreign foreground, also if there is no other video.
+            InputError: If an image is unreadable, or if 100 reference frames give no instance, or, for the foreign
+                foreground, those of the other videos.
         """
         for _ in range(MAX_DRAWS):
             clip = self._draw(*self._references[index], rng)
             if clip is not None:
                 if not self.with_foreign_foreground:
                     return clip
+                height, width = clip.frames_T3HW.shape[-2:]
                 (child,) = rng.spawn(1)  # does not change what `rng` draws
-                return replace(clip, foreign_foreground_THW=self._foreign_foreground(index, clip, child))
+                return replace(clip, foreign_foreground_THW=self._foreign_foreground(index, (height, width), child))
             index = int(rng.integers(len(self)))
         raise InputError(
             f"{self.split.annotations.path}: {MAX_DRAWS} consecutive clips contain no instance; expected objects "
@@ -129,35 +130,30 @@ class ClipDataset:
         instances = Instances(labels[seen], boxes_of_masks(masks_NTHW), masks_NTHW)
         return Clip(video.id, tuple(indices), normalise(frames_T3HW, self.data_config), instances)
 
-    def _foreign_foreground(self, index: int, clip: Clip, rng: np.random.Generator) -> torch.Tensor:
-        """Foreground of a clip of another video, drawn and augmented like any clip and resized to the size of `clip`.
-
-        Args:
-            index: Index of the reference frame of `clip`.
-            clip: The clip that it belongs to.
-            rng: Source of the random numbers.
+    def _foreign_foreground(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
+        """Foreground of a clip of another video than that of reference frame `index`, drawn and augmented like any.
 
         Returns:
-            (T, H, W) bool, with a pixel of foreground in some frame.
+            (T, H, W) bool, resized to `size`, (H, W) pixels; some frame shows foreground.
         """
         video, t = self._references[index]
         others = len(self) - video.length
         for _ in range(MAX_DRAWS if others else 0):
             other = int(rng.integers(others))
             other += video.length if other >= index - t else 0  # the frames of a video have consecutive indices
-            other_video, reference = self._references[other]
-            indices, chosen = self._choose(other_video, reference, rng)
-            if chosen:
-                masks_1THW = self._store.masks(other_video, indices)[chosen].any(0, keepdim=True)
-                no_frames_T1HW = torch.zeros_like(masks_1THW[0, :, None], dtype=torch.uint8)
-                masks_1THW = augment(no_frames_T1HW, masks_1THW, self.data_config, rng)[1]
-                foreground_THW = resize_masks(masks_1THW, tuple(clip.frames_T3HW.shape[-2:]))[0]
-                if foreground_THW.any():
-                    return foreground_THW
+            indices, chosen = self._choose(*self._references[other], rng)
+            if not chosen:
+                continue
+            masks_1THW = self._store.masks(self._references[other][0], indices)[chosen].any(0, keepdim=True)
+            no_frames_T1HW = torch.zeros_like(masks_1THW[0, :, None], dtype=torch.uint8)
+            _, masks_1THW = augment(no_frames_T1HW, masks_1THW, self.data_config, rng)
+            foreground_THW = resize_masks(masks_1THW, size)[0].as_subclass(torch.Tensor)
+            if foreground_THW.any():
+                return foreground_THW
         raise InputError(
-            f"{self.split.annotations.path}: found no foreground in another video than {video.id} ({len(self.split.videos)} "
-            f"videos, {MAX_DRAWS} draws); expected objects other than crowds in several videos. The foreground-background "
-            "loss needs them: check the annotations."
+            f"{self.split.annotations.path}: found no object in the videos other than {video.id} "
+            f"({others} frames, {MAX_DRAWS} draws); expected objects other than crowds in several videos. The "
+            "foreground-background loss compares with them: check the annotations."
         )
 
     def _choose(self, video: Video, reference: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:

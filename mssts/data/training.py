@@ -50,6 +50,4 @@ def training_clips(dataset: str, directory: Path, config: Config) -> ClipDataset
 def pretraining_clips(dataset: str, directory: Path, config: Config) -> StillClipDataset:
     """Pseudo-clips of still images: those of a generated dataset; COCO with all its categories otherwise [code]."""
     stills = split_annotations(dataset, directory, STILLS) if is_generated(dataset) else read_coco(directory.parent)
-    return StillClipDataset(
-        stills, config.pretrain.frames, config.data, config.loss.foreground_background.enabled
-    )
+    return StillClipDataset(stills, config.pretrain.frames, config.data, config.loss.foreground_background.enabled)

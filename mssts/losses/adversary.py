@@ -1,9 +1,9 @@
 """Foreground-background loss: a discriminator that knows the foreground of a clip from any other mask [poster] [fig].
 
-The discriminator sees frames and encoder features together with one hard foreground mask [fig]. Of the same frames it is
-shown three: the true mask, the predicted one, and the true mask of another video. [ours] The last one is what makes it
-look at the frames: without it, how a mask is drawn tells true from predicted. The model is trained to make it accept
-the predicted mask. The discriminator exists in training only and owns none of the model's weights.
+The discriminator sees frames and encoder features together with one hard foreground mask [fig]. For each clip it gets
+three: the true one, the predicted one, and the true one of another video. [ours] The last one makes it look at the
+frames: without it, how a mask is drawn tells true from predicted. The model is trained to make it accept the predicted
+mask. The discriminator exists in training only and owns none of the model's weights.
 Shape letters: B clips, T frames, C feature channels; h, w: size of a map at its own stride.
 """
 
@@ -63,7 +63,7 @@ class ForegroundBackgroundAdversary:
         return self
 
     def discriminator_backward(self, batch: Batch, output: Output, matches: Matches, share: float = 1.0) -> Tensor:
-        """Add the gradients of share * (BCE(true, 1) + BCE(predicted, 0) / 2 + BCE(foreign, 0) / 2), means over patches.
+        """Add the gradients of share * (BCE(true, 1) + (BCE(predicted, 0) + BCE(foreign, 0)) / 2), mean over patches.
 
         The gradients of the model are left unchanged.
 

@@ -62,7 +62,7 @@ def test_activation_checkpointing_of_the_encoder_changes_no_number(spread):
 
 def test_all_devices_together_see_each_clip_once(data):
     annotations = split_annotations("synthvis", data, "train")
-    clips = ClipDataset(annotations, 3, resolve("smoke").data)
+    clips = ClipDataset(annotations, 3, resolve("smoke").data, with_foreign_foreground=True)
     whole = list(ClipLoader(clips, 4, 3, 7, 32))
     execution = ExecutionSection(devices=2, clips_per_device=1)
     seen = {}
@@ -77,6 +77,7 @@ def test_all_devices_together_see_each_clip_once(data):
         frames = part.frames_BT3HW[0, ..., :height, :width]
         assert torch.equal(frames, whole[step].frames_BT3HW[first, ..., :height, :width])
         assert torch.equal(part.instances[0].masks_NTHW, whole[step].instances[first].masks_NTHW)
+        assert torch.equal(part.foreign_foregrounds_THW[0], whole[step].foreign_foregrounds_THW[first])
 
 
 @pytest.mark.long
