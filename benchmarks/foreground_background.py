@@ -247,8 +247,13 @@ def gradients(
 
 def train(
     checkpoint: Path, config: Config, data: Path, seed: int, warmup_steps: int | None
-) -> tuple[MsStsVis, Discriminator]:
-    """Train variant `fgbg`; the model sees the loss from a step on, or None: from the score of the configuration on."""
+) -> tuple[MsStsVis, Discriminator, dict[str, float]]:
+    """Train variant `fgbg`; the model sees the loss from a step on, or None: from the score of the configuration on.
+
+    Returns:
+        The model, its discriminator, and the course of the score and the time of a step. The adversary's share of the
+        backward pass of the model is not in its time.
+    """
     loader = batches(config, data, "train", config.train.steps, config.train.batch_clips, seed)
     model = load_model(checkpoint, config).train()
     section = config.loss.foreground_background
@@ -275,19 +280,18 @@ def train(
         optimizer.step()
         seconds[0] += time.perf_counter() - started
         scores.append(adversary.score)
-    reached = [step for step, score in enumerate(scores) if score >= section.min_score]
     whole, adversarial = (1000 * part / len(scores) for part in seconds)
-    print(
-        f"  score >= {section.min_score} after {len(reached)} of {len(scores)} steps, first {reached[:1]}; every 100 "
-        f"steps: {', '.join(f'{score:.2f}' for score in scores[99::100])}; {whole:.0f} ms a step, {adversarial:.1f} of "
-        "them in the adversary without its share of the backward pass",
-        flush=True,
-    )
-    return model.eval(), adversary.discriminator
+    reached = [step for step, score in enumerate(scores, 1) if score >= section.min_score]
+    course = {"score reached at": reached[0] if reached else np.nan, "held for": len(reached)}
+    course |= {f"score {step}": scores[step - 1] for step in (100, 200, 400, len(scores)) if step <= len(scores)}
+    return model.eval(), adversary.discriminator, course | {"ms a step": whole, "ms adversary": adversarial}
 
 
-def show(name: str, values: dict[str, float]) -> None:
-    print(f"{name}: {', '.join(f'{key} {value:.2f}' for key, value in values.items())}", flush=True)
+def print_table(rows: dict[str, dict[str, float]]) -> None:
+    columns = list(next(iter(rows.values())))
+    print(f"| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    for name, values in rows.items():
+        print(f"| {name} | {' | '.join(f'{values[column]:.2f}' for column in columns)} |", flush=True)
 
 
 def games(options: argparse.Namespace, config: Config, held_out: Callable[[], ClipLoader]) -> None:
@@ -295,24 +299,29 @@ def games(options: argparse.Namespace, config: Config, held_out: Callable[[], Cl
     model, criterion = load_model(options.checkpoint, config).eval(), Criterion(config.loss)
     training = scenes(model, criterion, batches(config, options.data, "train", options.steps, 4, 1), held_out=False)
     valid = scenes(model, criterion, held_out(), held_out=True)
-    arms = {}
+    arms, rows = {}, {}
     for name in options.arms:
         for seed in options.seeds:
             discriminator = new_discriminator(config, ARMS[name], seed)
             milliseconds = play(ARMS[name], discriminator, config, training)
-            arms[f"{name} (seed {seed})"] = ARMS[name], discriminator
-            show(f"{name} (seed {seed})", learned(discriminator, valid) | {"ms a step": milliseconds})
-    for name, values in gradients(arms, model, criterion, config.loss.foreground_background.weight, held_out()).items():
-        show(name, values)
+            row = f"{name}, seed {seed}"
+            arms[row] = ARMS[name], discriminator
+            rows[row] = learned(discriminator, valid) | {"ms a step": milliseconds}
+    received = gradients(arms, model, criterion, config.loss.foreground_background.weight, held_out())
+    print_table({row: values | received[row] for row, values in rows.items()})
 
 
 def trainings(options: argparse.Namespace, config: Config, held_out: Callable[[], ClipLoader]) -> None:
     """Print what the discriminators of real trainings have learned at the end."""
+    rows = {}
     for seed in options.trainings:
         for warmup_steps in options.warmup_steps or [None]:
-            print(f"seed {seed}, warm-up {'by score' if warmup_steps is None else f'of {warmup_steps} steps'}")
-            model, discriminator = train(options.checkpoint, config, options.data, seed, warmup_steps)
-            show("  ", learned(discriminator, scenes(model, Criterion(config.loss), held_out(), held_out=True)))
+            model, discriminator, course = train(options.checkpoint, config, options.data, seed, warmup_steps)
+            row = f"seed {seed}, warm-up {'by score' if warmup_steps is None else f'of {warmup_steps} steps'}"
+            rows[row] = course | learned(
+                discriminator, scenes(model, Criterion(config.loss), held_out(), held_out=True)
+            )
+    print_table(rows)
 
 
 def main() -> None:

@@ -63,9 +63,9 @@ class ForegroundBackgroundAdversary:
         return self
 
     def discriminator_backward(self, batch: Batch, output: Output, matches: Matches, share: float = 1.0) -> Tensor:
-        """Add the gradients of share * (BCE(true, 1) + (BCE(predicted, 0) + BCE(foreign, 0)) / 2), mean over patches.
+        """Add the gradients of share * (BCE(true, 1) + BCE(predicted and foreign, 0)), mean over patches.
 
-        The gradients of the model are left unchanged.
+        Both sides have the same weight [ours]. The gradients of the model are left unchanged.
 
         Args:
             batch: The clips, their ground truth and their foreign foregrounds.
@@ -81,11 +81,11 @@ class ForegroundBackgroundAdversary:
             masks = (true_foreground(batch), predicted_foreground(batch, output, matches), foreign_foreground(batch))
         with torch.enable_grad():
             logits = self.discriminator(frames, features, torch.stack([mask.to(frames) for mask in masks]))
-            true, predicted, foreign = logits
-            loss = share * (_bce(true, 1) + (_bce(predicted, 0) + _bce(foreign, 0)) / 2)
+            loss = share * (_bce(logits[:1], 1) + _bce(logits[1:], 0))
             loss.backward()
-        verdicts_MB = logits.detach().sigmoid().unflatten(1, batch.padding_mask_BTHW.shape[:2]).flatten(2).mean(2)
-        self._preferred.append(verdicts_MB[0] > verdicts_MB[2])
+        clips = len(batch.sizes)
+        true_B, _, foreign_B = logits.detach().sigmoid().view(len(masks), clips, -1).mean(2)
+        self._preferred.append(true_B > foreign_B)
         return loss.detach()
 
     def step(self) -> None:
@@ -122,9 +122,10 @@ class ForegroundBackgroundAdversary:
             return output.layers[-1].logits_BNK.new_zeros(())
         frames, features = self._conditions(batch, output)
         predicted = predicted_foreground(batch, output, matches).to(frames)
-        frozen = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
-        logits = torch.func.functional_call(self.discriminator, frozen, (frames, features, predicted[None]))
-        return self.weight * _bce(logits, 1)
+        self.discriminator.requires_grad_(False)
+        loss = self.weight * _bce(self.discriminator(frames, features, predicted[None]), 1)
+        self.discriminator.requires_grad_(True)
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Weights of the discriminator, state of its optimizer, and score."""
