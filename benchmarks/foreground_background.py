@@ -28,15 +28,15 @@ import torch.nn.functional as F
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor, nn
 
-from mssts.config import Config, resolve
-from mssts.core.checkpoint import load_checkpoint
+from mssts.config import Config
 from mssts.core.records import Batch
 from mssts.data.clips import ClipDataset, ClipLoader
 from mssts.data.datasets import split_annotations
+from mssts.inference.predict import load_run_model
 from mssts.losses import Criterion, ForegroundBackgroundAdversary, Matches
 from mssts.losses.adversary import BETAS, foreign_foreground, predicted_foreground, true_foreground
 from mssts.losses.discriminator import LEVELS, SLOPE, STRIDE, Discriminator
-from mssts.models import MsStsVis, Output, build_model
+from mssts.models import MsStsVis, Output
 from mssts.training.optimizer import build_optimizer, rate_factor
 
 FAKES = ("predicted", "eroded", "dilated", "shifted")  # of which the rank correlation with the IoU is taken
@@ -74,14 +74,6 @@ class Scene:
     frames: Tensor
     features: tuple[Tensor, ...]
     masks: dict[str, Tensor]
-
-
-def load_model(checkpoint: Path, config: Config) -> MsStsVis:
-    """A model without the parts of other variants."""
-    content = load_checkpoint(checkpoint)
-    model = build_model(config.model, content["backbone"], len(content["categories"]))
-    model.load_state_dict(content["model"])
-    return model
 
 
 def batches(config: Config, data: Path, split: str, steps: int, clips: int, seed: int) -> ClipLoader:
@@ -255,7 +247,7 @@ def train(
         backward pass of the model is not in its time.
     """
     loader = batches(config, data, "train", config.train.steps, config.train.batch_clips, seed)
-    model = load_model(checkpoint, config).train()
+    model = load_run_model(checkpoint)[0].train()
     section = config.loss.foreground_background
     adversary = ForegroundBackgroundAdversary(section, config.model.hidden_dim, torch.Generator().manual_seed(seed))
     criterion, optimizer = Criterion(config.loss), build_optimizer(model, config.train)
@@ -296,7 +288,8 @@ def print_table(rows: dict[str, dict[str, float]]) -> None:
 
 def games(options: argparse.Namespace, config: Config, held_out: Callable[[], ClipLoader]) -> None:
     """Print what the discriminators of the arms learn with the frozen model, and the gradients they give."""
-    model, criterion = load_model(options.checkpoint, config).eval(), Criterion(config.loss)
+    model, _, _ = load_run_model(options.checkpoint)
+    criterion = Criterion(config.loss)
     training = scenes(model, criterion, batches(config, options.data, "train", options.steps, 4, 1), held_out=False)
     valid = scenes(model, criterion, held_out(), held_out=True)
     arms, rows = {}, {}
@@ -328,7 +321,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="directory of a generated dataset")
-    parser.add_argument("--scale", default="embedded")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the discriminators' first weights")
     parser.add_argument("--steps", type=int, default=600)
@@ -336,7 +328,7 @@ def main() -> None:
     parser.add_argument("--warmup-steps", type=int, nargs="+", help="of the trainings; by default by the score")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    config = resolve(options.scale, "fgbg")
+    _, config, _ = load_run_model(options.checkpoint)
     (trainings if options.trainings else games)(
         options, config, lambda: batches(config, options.data, "valid", VALID_BATCHES, 4, 2)
     )
