@@ -1,9 +1,9 @@
-"""Foreground-background loss: a discriminator that knows the foreground of a clip from any other mask [poster] [fig].
+"""Foreground-background loss: a discriminator that tells true from predicted foreground masks [poster] [fig].
 
-The discriminator sees frames and encoder features together with one hard foreground mask [fig]. For each clip it gets
-three: the true one, the predicted one, and the true one of another video. [ours] The last one makes it look at the
-frames: without it, how a mask is drawn tells true from predicted. The model is trained to make it accept the predicted
-mask. The discriminator exists in training only and owns none of the model's weights.
+The discriminator sees frames and encoder features together with one hard foreground mask [fig]. [ours] Besides a clip's
+true and predicted masks it gets a foreign one, the true mask of another video, which makes it look at the frames:
+without it, how a mask is drawn tells true from predicted. The model is trained to make it accept the predicted mask.
+The discriminator exists in training only and owns none of the model's weights.
 Shape letters: B clips, T frames, C feature channels; h, w: size of a map at its own stride.
 """
 
@@ -163,8 +163,8 @@ def foreign_foreground(batch: Batch) -> Tensor:
 def predicted_foreground(batch: Batch, output: Output, matches: Matches) -> Tensor:
     """Union of the masks of the matched instances of the last layer at stride 4: (BT, 1, h, w), exactly 0 or 1.
 
-    A pixel belongs to a mask if its probability p exceeds 0.5 [fig]. [ours] The gradient is that of the soft union
-    1 - prod(1 - p) (straight-through). Both are zero in the padding, as the ground truth.
+    It is hard, as drawn in the figure [fig]. [ours] A pixel belongs to a mask if its probability p exceeds 0.5, and the
+    gradient is that of the soft union 1 - prod(1 - p) (straight-through). Both are zero in the padding, as the truth.
     """
     last = len(output.layers) - 1
     inside_BThw = ~batch.padding_mask_BTHW[..., SAMPLES, SAMPLES]
@@ -182,9 +182,9 @@ def predicted_foreground(batch: Batch, output: Output, matches: Matches) -> Tens
 def _sampled(batch: Batch, masks_THW: Iterable[Tensor]) -> Tensor:
     """One mask per clip, padded as the frames are, every fourth pixel from offset 2: (BT, 1, h, w) bool."""
     sampled_BThw = torch.zeros_like(batch.padding_mask_BTHW[..., SAMPLES, SAMPLES])
-    for clip, mask_THW in enumerate(masks_THW):
+    for sampled_Thw, mask_THW in zip(sampled_BThw, masks_THW, strict=True):
         mask_Thw = mask_THW[..., SAMPLES, SAMPLES]
-        sampled_BThw[clip, :, : mask_Thw.shape[1], : mask_Thw.shape[2]] = mask_Thw
+        sampled_Thw[:, : mask_Thw.shape[1], : mask_Thw.shape[2]] = mask_Thw
     return sampled_BThw.flatten(0, 1)[:, None]
 
 
