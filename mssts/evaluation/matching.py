@@ -13,10 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from mssts.evaluation.video_iou import video_iou
+from mssts.evaluation.video_iou import video_iou, video_iou_of_boxes
 from mssts.ytvis.annotations import Annotations
+from mssts.ytvis.masks import TrackMasks
 from mssts.ytvis.submission import MAX_DETECTIONS, Prediction
-from mssts.ytvis.tracks import Track
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 MIN_OVERLAP = 0.1
@@ -192,9 +192,9 @@ def _unmatched(predictions: Sequence[Prediction], truth: Annotations, outside_AN
     )
 
 
-def _outside(records: Sequence[Prediction] | Sequence[Track]) -> np.ndarray:
-    """(area ranges, records) bool, whether a record is outside of a range."""
-    area_N = np.array([record.area for record in records], dtype=np.float64)
+def _outside(areas: Sequence[float]) -> np.ndarray:
+    """(area ranges, areas) bool, whether an area is outside of a range."""
+    area_N = np.array(areas, dtype=np.float64)
     return np.array([(area_N < low) | (area_N > high) for low, high in AREA_RANGES.values()])
 
 
@@ -211,10 +211,24 @@ def _followed(iou_DGT: np.ndarray, position_G: np.ndarray) -> np.ndarray:
     return np.where(iou_DGT.max(axis=1) >= MIN_FOLLOWED_IOU, position_G[iou_DGT.argmax(axis=1)], -1)
 
 
+def _video_iou_of_boxes(predicted: list[np.ndarray], annotated: list[TrackMasks]) -> tuple[np.ndarray, np.ndarray]:
+    """`video_iou_of_boxes` for the boxes around annotated masks."""
+    if not predicted or not annotated:
+        return np.zeros((len(predicted), len(annotated))), np.zeros((len(predicted), len(annotated), 0))
+    return video_iou_of_boxes(np.array(predicted), np.array([track.boxes(len(predicted[0])) for track in annotated]))
+
+
+def _mean_area(boxes_T4: np.ndarray) -> float:
+    """Mean of the areas that are not 0, as that of masks."""
+    areas_T = boxes_T4[:, 2] * boxes_T4[:, 3]
+    return float(areas_T.sum() / max(np.count_nonzero(areas_T), 1))
+
+
 def match(
     truth: Annotations,
     predictions: Sequence[Prediction],
     attributes: Mapping[int, Mapping[str, bool]] | None = None,
+    boxes: Sequence[np.ndarray] | None = None,
 ) -> MatchRecords:
     """Match predictions to the ground truth, per video and category and with categories pooled.
 
@@ -226,6 +240,9 @@ def match(
         predictions: Predictions that were checked against it, in the order of their file.
         attributes: {annotation id: {challenge attribute: whether the instance has it}}. Each attribute becomes a view
             in which the instances without it are ignored. None: area ranges only.
+        boxes: (T, 4) x, y, width, height in pixels of each prediction. They are then matched in place of its masks, to
+            the boxes around the annotated masks, and decide which area range it is in; an instance keeps its area, as
+            in COCO's evaluation of boxes.
 
     Returns:
         Records with the views "all", "small", "medium", "large" and "attribute:<name>" for each name.
@@ -238,8 +255,9 @@ def match(
     video_I = np.searchsorted(sorted(truth.videos), [track.video_id for track in truth.tracks])
     category_I = np.searchsorted(category_ids, [track.category_id for track in truth.tracks])
     lacking_AI = [[not attributes[track.id].get(name, False) for track in truth.tracks] for name in names]
-    ignored_AI = crowd_I | np.array([*_outside(truth.tracks), *lacking_AI], dtype=bool)
-    outside_4P = _outside(predictions)  # the views of attributes are of any area, as the view "all"
+    ignored_AI = crowd_I | np.array([*_outside([track.area for track in truth.tracks]), *lacking_AI], dtype=bool)
+    areas = [prediction.area for prediction in predictions] if boxes is None else list(map(_mean_area, boxes))
+    outside_4P = _outside(areas)  # the views of attributes are of any area, as the view "all"
     unmatched = _unmatched(predictions, truth, np.concatenate([outside_4P, *[outside_4P[:1]] * len(names)]))
     category_P = np.searchsorted(category_ids, [prediction.category_id for prediction in predictions])
 
@@ -259,9 +277,11 @@ def match(
     slices = [_slices_of_videos(video_N, len(truth.videos)) for video_N in sorted_videos]
     for detections, pooled_detections, instances, pooled_instances in zip(*slices, strict=True):
         index_D, position_G = per_category.prediction_N[detections].astype(np.int64), order_I[instances]
-        iou_DG, iou_DGT = video_iou(
-            [predictions[p].masks for p in position_N[detections]], [truth.tracks[i].masks for i in position_G]
-        )
+        tracks = [truth.tracks[i].masks for i in position_G]
+        if boxes is None:
+            iou_DG, iou_DGT = video_iou([predictions[p].masks for p in position_N[detections]], tracks)
+        else:
+            iou_DG, iou_DGT = _video_iou_of_boxes([boxes[p] for p in position_N[detections]], tracks)
         same_DG = category_N[detections, None] == category_I[position_G]
         truth_G = crowd_I[position_G], id_I[position_G], ignored_AI[:, position_G]
         _match_video(per_category, detections, iou_DG * same_DG, *truth_G)
