@@ -70,7 +70,7 @@ def evaluate(
     records = match(truth, found.predictions, attributes)
     write_records(matches, records)
     values = [coco_values(records, group) for group in records.categories]
-    metrics = {
+    metrics: dict[str, Any] = {
         "overall": mean_coco_metrics(values),
         "class_agnostic": coco_metrics(records, [records.pooled]),
         "per_category": {
