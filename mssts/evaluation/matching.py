@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mssts.evaluation.video_iou import video_iou, video_iou_of_boxes
 from mssts.ytvis.annotations import Annotations
-from mssts.ytvis.masks import TrackMasks
 from mssts.ytvis.submission import MAX_DETECTIONS, Prediction
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -192,7 +192,7 @@ def _unmatched(predictions: Sequence[Prediction], truth: Annotations, outside_AN
     )
 
 
-def _outside(areas: Sequence[float]) -> np.ndarray:
+def _outside(areas: ArrayLike) -> np.ndarray:
     """(area ranges, areas) bool, whether an area is outside of a range."""
     area_N = np.array(areas, dtype=np.float64)
     return np.array([(area_N < low) | (area_N > high) for low, high in AREA_RANGES.values()])
@@ -211,24 +211,17 @@ def _followed(iou_DGT: np.ndarray, position_G: np.ndarray) -> np.ndarray:
     return np.where(iou_DGT.max(axis=1) >= MIN_FOLLOWED_IOU, position_G[iou_DGT.argmax(axis=1)], -1)
 
 
-def _video_iou_of_boxes(predicted: list[np.ndarray], annotated: list[TrackMasks]) -> tuple[np.ndarray, np.ndarray]:
-    """`video_iou_of_boxes` for the boxes around annotated masks."""
-    if not predicted or not annotated:
-        return np.zeros((len(predicted), len(annotated))), np.zeros((len(predicted), len(annotated), 0))
-    return video_iou_of_boxes(np.array(predicted), np.array([track.boxes(len(predicted[0])) for track in annotated]))
-
-
-def _mean_area(boxes_T4: np.ndarray) -> float:
-    """Mean of the areas that are not 0, as that of masks."""
-    areas_T = boxes_T4[:, 2] * boxes_T4[:, 3]
-    return float(areas_T.sum() / max(np.count_nonzero(areas_T), 1))
+def _mean_areas(boxes_PT4: np.ndarray) -> np.ndarray:
+    """Mean of the areas of each track that are not 0, (P,), as of masks."""
+    areas_PT = boxes_PT4[..., 2] * boxes_PT4[..., 3]
+    return areas_PT.sum(axis=1) / np.maximum(np.count_nonzero(areas_PT, axis=1), 1)
 
 
 def match(
     truth: Annotations,
     predictions: Sequence[Prediction],
     attributes: Mapping[int, Mapping[str, bool]] | None = None,
-    boxes: Sequence[np.ndarray] | None = None,
+    boxes_PT4: np.ndarray | None = None,
 ) -> MatchRecords:
     """Match predictions to the ground truth, per video and category and with categories pooled.
 
@@ -240,9 +233,9 @@ def match(
         predictions: Predictions that were checked against it, in the order of their file.
         attributes: {annotation id: {challenge attribute: whether the instance has it}}. Each attribute becomes a view
             in which the instances without it are ignored. None: area ranges only.
-        boxes: (T, 4) x, y, width, height in pixels of each prediction. They are then matched in place of its masks, to
-            the boxes around the annotated masks, and decide which area range it is in; an instance keeps its area, as
-            in COCO's evaluation of boxes.
+        boxes_PT4: Boxes of the predictions, as of `read_boxes`. If given, they are matched in place of the masks, to
+            the boxes around the annotated masks, and decide which area range a prediction is in; an instance keeps its
+            area, as in COCO's evaluation of boxes.
 
     Returns:
         Records with the views "all", "small", "medium", "large" and "attribute:<name>" for each name.
@@ -256,7 +249,7 @@ def match(
     category_I = np.searchsorted(category_ids, [track.category_id for track in truth.tracks])
     lacking_AI = [[not attributes[track.id].get(name, False) for track in truth.tracks] for name in names]
     ignored_AI = crowd_I | np.array([*_outside([track.area for track in truth.tracks]), *lacking_AI], dtype=bool)
-    areas = [prediction.area for prediction in predictions] if boxes is None else list(map(_mean_area, boxes))
+    areas = [prediction.area for prediction in predictions] if boxes_PT4 is None else _mean_areas(boxes_PT4)
     outside_4P = _outside(areas)  # the views of attributes are of any area, as the view "all"
     unmatched = _unmatched(predictions, truth, np.concatenate([outside_4P, *[outside_4P[:1]] * len(names)]))
     category_P = np.searchsorted(category_ids, [prediction.category_id for prediction in predictions])
@@ -278,10 +271,12 @@ def match(
     for detections, pooled_detections, instances, pooled_instances in zip(*slices, strict=True):
         index_D, position_G = per_category.prediction_N[detections].astype(np.int64), order_I[instances]
         tracks = [truth.tracks[i].masks for i in position_G]
-        if boxes is None:
+        if boxes_PT4 is None:
             iou_DG, iou_DGT = video_iou([predictions[p].masks for p in position_N[detections]], tracks)
         else:
-            iou_DG, iou_DGT = _video_iou_of_boxes([boxes[p] for p in position_N[detections]], tracks)
+            boxes_DT4, T = boxes_PT4[position_N[detections]], boxes_PT4.shape[1]
+            boxes_GT4 = np.reshape([track.boxes(T) for track in tracks], (len(tracks), T, 4))
+            iou_DG, iou_DGT = video_iou_of_boxes(boxes_DT4, boxes_GT4)
         same_DG = category_N[detections, None] == category_I[position_G]
         truth_G = crowd_I[position_G], id_I[position_G], ignored_AI[:, position_G]
         _match_video(per_category, detections, iou_DG * same_DG, *truth_G)

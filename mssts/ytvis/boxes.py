@@ -13,7 +13,7 @@ import numpy as np
 
 from mssts.core.errors import InputError
 from mssts.ytvis.annotations import Annotations
-from mssts.ytvis.json_input import is_finite_number, parse_json, read_bytes, shown
+from mssts.ytvis.json_input import garbage_collection_disabled, is_finite_number, parse_json, read_bytes, shown
 from mssts.ytvis.problems import Problems
 from mssts.ytvis.submission import Submission
 
@@ -25,7 +25,7 @@ def boxes_beside(submission: Path) -> Path:
     return submission.parent / f"{submission.stem}.boxes.json"
 
 
-def read_boxes(path: Path, submission: Submission, annotations: Annotations) -> list[np.ndarray]:
+def read_boxes(path: Path, submission: Submission, annotations: Annotations) -> np.ndarray:
     """Read and check the boxes of the predictions of a submission.
 
     Args:
@@ -34,12 +34,14 @@ def read_boxes(path: Path, submission: Submission, annotations: Annotations) -> 
         annotations: What the predictions are for.
 
     Returns:
-        For each of `submission.predictions` (T, 4) float64 x, y, width, height in pixels, with a box in every frame.
+        (P, T, 4) float64 x, y, width, height in pixels of each of `submission.predictions`, T for the longest video;
+        zeros after the end of a shorter one.
 
     Raises:
         InputError: With one line for each problem.
     """
-    content = parse_json(read_bytes(path, WHAT), path, WHAT)
+    with garbage_collection_disabled():
+        content = parse_json(read_bytes(path, WHAT), path, WHAT)
     if not isinstance(content, list):
         raise InputError(f"{path}: found {type(content).__name__} at the top, expected the {WHAT}. Predict again.")
     if len(content) != submission.entries:
@@ -48,12 +50,17 @@ def read_boxes(path: Path, submission: Submission, annotations: Annotations) -> 
             "has predictions. Predict again."
         )
     problems = Problems(str(path))
-    for prediction in submission.predictions:
-        frames = annotations.videos[prediction.video_id].length
+    lengths = [annotations.videos[prediction.video_id].length for prediction in submission.predictions]
+    for prediction, frames in zip(submission.predictions, lengths, strict=True):
         if problem := _problem(content[prediction.index], frames):
             problems.add(f"[{prediction.index}]", f"{problem}. Predict again.")
     problems.raise_if_any()
-    return [np.array(content[prediction.index], dtype=np.float64) for prediction in submission.predictions]
+    longest = max(video.length for video in annotations.videos.values())
+    in_video_PT = np.arange(longest) < np.reshape(lengths, (-1, 1))
+    boxes_PT4 = np.zeros((*in_video_PT.shape, 4))
+    boxes = [box for prediction in submission.predictions for box in content[prediction.index]]
+    boxes_PT4[in_video_PT] = np.reshape(boxes, (-1, 4))
+    return boxes_PT4
 
 
 def _problem(boxes: Any, frames: int) -> str | None:

@@ -77,14 +77,16 @@ def test_iou_of_whole_boxes_is_that_of_their_masks(new_case, seed):
     boxes_T4 = np.concatenate([predicted[:, :2], predicted[:, 2:] - predicted[:, :2]], axis=1).astype(float)
     truth = parse_annotations(case.content)
     predictions = parse_submission(case.predictions, truth).predictions
-    masks, boxes = match(truth, predictions).overlaps, match(truth, predictions, boxes=[boxes_T4]).overlaps
+    masks, boxes = match(truth, predictions).overlaps, match(truth, predictions, boxes_PT4=boxes_T4[None]).overlaps
     assert masks.iou_P.size == 1 and boxes.iou_P.tolist() == pytest.approx(masks.iou_P.tolist())
 
 
 def numbers(case, boxes, attributes=None):
     truth = parse_annotations(case.content)
     predictions = parse_submission(case.predictions, truth).predictions
-    records = match(truth, predictions, attributes, [np.array(one, dtype=float) for one in boxes])
+    longest = max(video.length for video in truth.videos.values())
+    padded = [one + [[0, 0, 0, 0]] * (longest - len(one)) for one in boxes]
+    records = match(truth, predictions, attributes, np.array(padded, dtype=float))
     return coco_metrics(records, records.categories), records
 
 
@@ -241,4 +243,19 @@ def test_boxes_stay_with_their_prediction_where_others_are_ignored(new_case, tmp
     found = parse_submission(case.predictions, truth, lenient=True)
     path = tmp_path / "p.boxes.json"
     path.write_text("[[[6, 6, 3, 3]], [[0, 0, 4, 4.5]]]")
-    assert [boxes.tolist() for boxes in read_boxes(path, found, truth)] == [[[0, 0, 4, 4.5]]]
+    assert read_boxes(path, found, truth).tolist() == [[[0, 0, 4, 4.5]]]
+
+
+def test_boxes_of_shorter_videos_are_followed_by_zeros(new_case, tmp_path):
+    case = new_case().video(1, 1).video(2, 2).video(3, 3).instance((0, 0, 4, 4), (0, 0, 4, 4), video=2)
+    case.predict((0, 0, 4, 4), video=1).predict(None, None, video=2)
+    truth = parse_annotations(case.content)
+    path = tmp_path / "p.boxes.json"
+    path.write_text("[[[1, 2, 3, 4]], [[5, 6, 7, 8], [-1, 0, 1, 2.5]]]")
+    found = read_boxes(path, parse_submission(case.predictions, truth), truth)
+    none = [0, 0, 0, 0]
+    assert found.tolist() == [[[1, 2, 3, 4], none, none], [[5, 6, 7, 8], [-1, 0, 1, 2.5], none]]
+    path.write_text("[]")
+    empty = read_boxes(path, parse_submission([], truth), truth)
+    records = match(truth, (), None, empty)
+    assert coco_metrics(records, records.categories)["AP"] == 0
