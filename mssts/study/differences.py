@@ -26,7 +26,7 @@ from mssts.evaluation.statistics import (
     resamples_of_videos,
 )
 from mssts.study.resolve import BASELINE
-from mssts.study.runs import ALL_INSTANCES, Benchmark, Result, StudyRuns
+from mssts.study.runs import ALL_INSTANCES, BOX_AP, Benchmark, Result, StudyRuns
 
 FILE = "ablation.csv"
 _TOLERANCE = 1e-4  # percentage points between a metrics.json and its match records
@@ -45,7 +45,7 @@ class Measure(NamedTuple):
     @property
     def title(self) -> str:
         """The measure as figures and sentences name it."""
-        metric = self.metric.replace("AP_agnostic", "class-agnostic AP")
+        metric = self.metric.replace("AP_agnostic", "class-agnostic AP").replace(BOX_AP, "box AP")
         return metric if self.subset == ALL_INSTANCES else f"{metric} on {self.subset.replace('_', ' ')}"
 
 
@@ -61,7 +61,7 @@ class Size(NamedTuple):
         return self.videos >= MIN_VIDEOS
 
 
-OVERALL = tuple(Measure(ALL_INSTANCES, metric) for metric in AP_METRICS)
+OVERALL = tuple(Measure(ALL_INSTANCES, metric) for metric in (*AP_METRICS, BOX_AP))
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class Difference:
 def differences(runs: StudyRuns) -> list[Difference]:
     """Differences of every variant but the baseline, for each benchmark and measure.
 
-    The measures are AP, AP75 and class-agnostic AP, and AP on each challenge that an instance of the benchmark shows,
-    those announced first. The family of the simultaneous intervals is all variants and measures of a benchmark.
+    The measures are AP, AP75, class-agnostic AP and box AP, and AP on each challenge that an instance of the benchmark
+    shows, those announced first. The family of the simultaneous intervals is all variants and measures of a benchmark.
 
     Returns:
         Grouped by benchmark, then by measure; empty if the study has no baseline.
@@ -169,13 +169,17 @@ def _resampled(
             kept_V, part = restrict_to_subset(records, subset)
             for metric, value_R in resampled_metrics(part, weights_RV[:, kept_V], metrics).items():
                 values[path, Measure(subset, metric)] = 100 * value_R
+        box_ap = resampled_metrics(result.read_box_matches(), weights_RV, ("AP",))["AP"]
+        values[path, Measure(ALL_INSTANCES, BOX_AP)] = 100 * box_ap
     return sizes, values
 
 
 def _metrics_by_subset(measures: Iterable[Measure]) -> dict[str, list[str]]:
+    """The metrics of masks for each subset."""
     metrics: dict[str, list[str]] = {}
     for measure in measures:
-        metrics.setdefault(measure.subset, []).append(measure.metric)
+        if measure.metric != BOX_AP:
+            metrics.setdefault(measure.subset, []).append(measure.metric)
     return metrics
 
 
@@ -242,7 +246,7 @@ def _sign_flip(pairs: list[tuple[Result, Result]], measure: Measure, mean: float
     if compared is None or abs(compared.mean_difference - mean) > _TOLERANCE:
         files = ", ".join(str(result.directory) for pair in pairs for result in pair)
         raise InputError(
-            f"{' '.join(measure)}: matches.npz and metrics.json give different values in one of {files}. "
+            f"{' '.join(measure)}: match records and metrics.json give different values in one of {files}. "
             "Evaluate these runs again."
         )
     return compared.p_value

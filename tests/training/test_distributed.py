@@ -101,7 +101,8 @@ def test_two_processes_predict_every_video_once_and_write_what_one_writes(data, 
     videos = [entry["video_id"] for entry in json.loads(together.read_text())]
     assert list(dict.fromkeys(videos)) == [video["id"] for video in split["videos"]]
     assert together.read_bytes() == alone.read_bytes()
-    assert together.with_suffix(".zip").read_bytes() == alone.with_suffix(".zip").read_bytes()
+    for suffix in (".zip", ".boxes.json"):
+        assert together.with_suffix(suffix).read_bytes() == alone.with_suffix(suffix).read_bytes()
 
 
 def test_a_result_that_is_lost_or_doubled_is_noticed():
