@@ -27,9 +27,7 @@ def design(runs: StudyRuns) -> str:
         combined = f"{len(found.variants)} variants combine {_listed(found.factors)} in a full factorial design."
         return combined + further
     if len(found.varied) < 2:
-        return (
-            "No main effects and interactions, as the study does not vary two contributions: single differences only."
-        )
+        return "Single differences only: the study varies fewer than two contributions."
     return (
         f"Single differences only: for main effects and interactions of {_listed(found.varied)} the study would also "
         f"need variants with: {missing}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from mssts.report.figures.ablation import LEGEND, draw_panels
+from mssts.report.style import empty_figure
 from mssts.study.contrasts import factorial
 from mssts.study.runs import StudyRuns
 
@@ -16,4 +17,6 @@ def caption(runs: StudyRuns) -> str:
 
 def figure(runs: StudyRuns) -> Figure:
     """Rows of panels for each benchmark, a panel for each measure, in it a line for each effect."""
+    if not factorial(runs.study).factors:
+        return empty_figure("no full factorial design")
     return draw_panels(runs, "effect", "effect")
