@@ -128,7 +128,7 @@ def _callbacks(study: str) -> list[Callback]:
 
 @app.command()
 def predict(study: Study, checkpoint: Checkpoint, data: Data, dataset: Dataset, split: Split, output: Output) -> None:
-    """Predict every video of a split. Writes a submission in the official format as JSON, and zipped beside it."""
+    """Predict every video of a split. Writes a submission in the official format: JSON, beside it the zip and boxes."""
     from mssts.inference import predict as stage
 
     check_outputs([output], [ABLATIONS])
@@ -212,7 +212,7 @@ def evaluate(
         bool, typer.Option("--lenient", help="Accept what the reference evaluator silently accepts; count each case.")
     ] = False,
 ) -> None:
-    """Evaluate a submission: AP, AR and AP per challenge. Writes metrics.json, and matches.npz beside it."""
+    """Evaluate a submission: AP, AR and AP per challenge. Writes metrics.json, and match records beside it."""
     from mssts.evaluation import evaluate as stage
 
     if split is not None:

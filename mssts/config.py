@@ -276,7 +276,10 @@ class ForegroundBackgroundSection(Section):
 
     enabled: bool = Field(description="train with the adversarial loss")
     weight: PositiveFloat = Field(description="of the adversarial term in the model's loss")
-    warmup_steps: Natural = Field(description="training steps before the model sees the loss")
+    min_score: Probability = Field(
+        description="running share of clips whose true mask the discriminator prefers to a foreign one, from which on "
+        "the model sees the loss; 0: from the first step"
+    )
     learning_rate: Rate = Field(description="of the discriminator")
     channels: Channels = Field(description="of the discriminator")
 
@@ -405,10 +408,6 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
-        adversary, steps = self.loss.foreground_background, self.train.steps
-        key, warmup = "loss.foreground_background.warmup_steps", adversary.warmup_steps
-        late = adversary.enabled and warmup >= steps
-        _require(not late, key, warmup, f"expected less than train.steps, {steps}: the loss would never act")
         execution = self.execution
         devices = execution.devices * execution.nodes
         for name in (PRETRAIN, TRAIN) if PRETRAIN in self.train.starts else (TRAIN,):

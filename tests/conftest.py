@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.snakemake_process import run_snakemake
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = (
@@ -52,10 +53,7 @@ def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
     """A function that runs snakemake in a directory; its standard output and error come back as one text."""
 
     def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", "--scheduler", "greedy", "--nocolor", *arguments]
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("MSSTS_", "MLFLOW_"))}
-        return subprocess.run(
-            command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        return run_snakemake(directory, ["--scheduler", "greedy", "--nocolor", *arguments], environment)
 
     return run

@@ -15,6 +15,7 @@ import pytest
 from mssts import cli
 from mssts.core.files import read_record, record_beside, sha256_file
 from mssts.report.registry import CONTENTS, files_of_step
+from mssts.ytvis.boxes import boxes_beside
 from tests.fuzz.project import (
     CHECKPOINT,
     PREDICTIONS,
@@ -29,6 +30,7 @@ from tests.fuzz.project import (
 
 OUTPUT = "OUTPUT"
 PREDICTED = RUN / "valid/predictions.json"
+OF_PREDICTIONS = (PREDICTED, boxes_beside(PREDICTED), record_beside(PREDICTED))
 GENERATED = ("--study", STUDY, "--dataset", "synthvis", "--data", SYNTHVIS)
 OF_RUN = ("--run", RUN / "run.json")
 TRAINED = ("--backbone", "tiny", "--seed", "1", "--output", OUTPUT)
@@ -54,12 +56,12 @@ WRITTEN = {  # by commands that name their outputs themselves
     ],
 } | {step: [REPORT / name for name in files_of_step(step)] for step in ("complexity", "tables", "figures", "attention")}
 SIBLINGS: dict[str, tuple[str, ...]] = {  # written beside --output
-    "predict": ("new.zip", "new.record.json"),
-    "evaluate": ("matches.npz",),
+    "predict": ("new.zip", "new.boxes.json", "new.record.json"),
+    "evaluate": ("matches.npz", "box_matches.npz"),
 }
 INPUTS = {
     "predict": [CHECKPOINT, RUN / "run.json", VALID, SYNTHVIS / "fingerprint.json", FRAME],
-    "evaluate": [VALID, SYNTHVIS / "fingerprint.json", RUN / "run.json", PREDICTED, record_beside(PREDICTED)],
+    "evaluate": [VALID, SYNTHVIS / "fingerprint.json", RUN / "run.json", *OF_PREDICTIONS],
     "import-weights": [PUBLIC_WEIGHTS],
     "document": [REPORT / CONTENTS[0].files[0], RUN / "run.json", RUN / "valid/metrics.json"],
 }
@@ -102,7 +104,7 @@ def command(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
 RECORDED = {
     "predict": [CHECKPOINT, RUN / "run.json", VALID, FRAME, SYNTHVIS / "fingerprint.json"],
     "train": [CHECKPOINT, RUN / "run.json", SYNTHVIS / "train.json", SYNTHVIS / "fingerprint.json"],
-    "evaluate": [VALID, SYNTHVIS / "fingerprint.json", RUN / "run.json", PREDICTED, record_beside(PREDICTED)],
+    "evaluate": [VALID, SYNTHVIS / "fingerprint.json", RUN / "run.json", *OF_PREDICTIONS],
     "tables": [RUN / "run.json", RUN / "cost.json", RUN / "valid/metrics.json"],
 }
 
@@ -123,7 +125,7 @@ def test_predictions_are_recorded_with_what_they_were_made_of(project, command):
     assert command("predict", "new.json")[0] == 0
     record = read_record(Path("new.record.json"))
     assert record.pop("data_fingerprint") == read_record(SYNTHVIS / "fingerprint.json")["fingerprint"]
-    files = {name: sha256_file(Path(name)) for name in ("new.json", "new.zip")}
+    files = {name: sha256_file(Path(name)) for name in ("new.json", "new.zip", "new.boxes.json")}
     assert record == {
         "checkpoint_sha256": sha256_file(CHECKPOINT),
         "dataset": "synthvis",
@@ -131,7 +133,8 @@ def test_predictions_are_recorded_with_what_they_were_made_of(project, command):
         "files": files,
     }
     assert command("evaluate", "metrics.json")[0] == 0
-    assert read_record(Path("metrics.json"))["overall"] == read_record(RUN / "valid/metrics.json")["overall"]
+    for section in ("overall", "boxes"):
+        assert read_record(Path("metrics.json"))[section] == read_record(RUN / "valid/metrics.json")[section]
 
 
 def as_itself(path: Path) -> Path:

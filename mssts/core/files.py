@@ -202,8 +202,10 @@ def verify_digest(path: Path, recorded: str, advice: str) -> None:
         advice: What to do if they differ.
 
     Raises:
-        InputError: If the file was changed after its digest was recorded.
+        InputError: If the file is missing, or was changed after its digest was recorded.
     """
+    if problem := not_regular(path):
+        raise InputError(f"{path}: {problem}. {advice}")
     found = sha256_file(path)
     if found != recorded:
         raise InputError(

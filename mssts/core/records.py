@@ -36,12 +36,14 @@ class Clip:
         frame_indices: (T,) sorted positions of the frames in the video.
         frames_T3HW: (T, 3, H, W) float32, normalised by the mean and standard deviation of the config.
         instances: Ground truth.
+        foreign_foreground_THW: (T, H, W) bool, union of the true masks of another video, if the clip was drawn with it.
     """
 
     video_id: int
     frame_indices: tuple[int, ...]
     frames_T3HW: torch.Tensor
     instances: Instances
+    foreign_foreground_THW: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Batch:
         sizes: Unpadded (height, width) of each clip in pixels.
         instances: Ground truth of each clip; its masks are not padded.
         video_ids: Video of each clip, for messages.
+        foreign_foregrounds_THW: Foreign foreground of each clip that was drawn with one; not padded.
     """
 
     frames_BT3HW: torch.Tensor
@@ -61,6 +64,7 @@ class Batch:
     sizes: tuple[tuple[int, int], ...]
     instances: tuple[Instances, ...]
     video_ids: tuple[int, ...] = ()
+    foreign_foregrounds_THW: tuple[torch.Tensor, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on another device."""
@@ -69,4 +73,5 @@ class Batch:
             frames_BT3HW=self.frames_BT3HW.to(device),
             padding_mask_BTHW=self.padding_mask_BTHW.to(device),
             instances=tuple(instances.to(device) for instances in self.instances),
+            foreign_foregrounds_THW=tuple(mask_THW.to(device) for mask_THW in self.foreign_foregrounds_THW),
         )

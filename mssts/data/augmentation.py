@@ -87,12 +87,17 @@ def resize(frames_T3HW: torch.Tensor, masks_NTHW: torch.Tensor, short_side: int,
     """Resize frames (antialiased) and masks (nearest); both are returned unchanged if the size is right already."""
     height, width = frames_T3HW.shape[-2:]
     size = resized_size(height, width, short_side, max_long_side)
-    return resize_frames(frames_T3HW, size), F.resize(tv_tensors.Mask(masks_NTHW), list(size))
+    return resize_frames(frames_T3HW, size), resize_masks(masks_NTHW, size)
 
 
 def resize_frames(frames_T3HW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Resize frames to (height, width) pixels, bilinear and antialiased; frames of that size are returned unchanged."""
     return F.resize(frames_T3HW, list(size), antialias=True)
+
+
+def resize_masks(masks_NTHW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Resize masks to (height, width) pixels, to the nearest pixel; masks of that size are returned unchanged."""
+    return F.resize(tv_tensors.Mask(masks_NTHW), list(size))
 
 
 def normalise(frames_T3HW: torch.Tensor, data_config: DataSection) -> torch.Tensor:

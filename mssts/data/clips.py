@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from mssts.config import DataSection
 from mssts.core.errors import InputError
 from mssts.core.records import Batch, Clip, Instances
-from mssts.data.augmentation import View, augment, normalise, photometric_distortion
+from mssts.data.augmentation import View, augment, normalise, photometric_distortion, resize_masks
 from mssts.data.datasets import VideoSplit
 from mssts.data.frames import FrameStore
 from mssts.ytvis.tracks import Video
@@ -70,12 +70,16 @@ class ClipDataset:
         split: The videos.
         frames: Number of frames T of a clip.
         data_config: Section of the configuration.
+        with_foreign_foreground: Draw with each clip the foreground of another video [ours]. All else stays the same.
     """
 
-    def __init__(self, split: VideoSplit, frames: int, data_config: DataSection) -> None:
+    def __init__(
+        self, split: VideoSplit, frames: int, data_config: DataSection, with_foreign_foreground: bool = False
+    ) -> None:
         self.split = split
         self.frames = frames
         self.data_config = data_config
+        self.with_foreign_foreground = with_foreign_foreground
         self._store = FrameStore(split)
         self._references = [(video, t) for video in split.videos for t in range(video.length)]
 
@@ -91,12 +95,17 @@ class ClipDataset:
         """The clip around reference frame `index`; all random numbers come from `rng`.
 
         Raises:
-            InputError: If an image is unreadable, or if 100 reference frames give no instance.
+            InputError: If an image is unreadable, or if 100 reference frames give no instance, or, for the foreign
+                foreground, those of the other videos.
         """
         for _ in range(MAX_DRAWS):
             clip = self._draw(*self._references[index], rng)
             if clip is not None:
-                return clip
+                if not self.with_foreign_foreground:
+                    return clip
+                height, width = clip.frames_T3HW.shape[-2:]
+                (child,) = rng.spawn(1)  # does not change what `rng` draws
+                return replace(clip, foreign_foreground_THW=self._foreign_foreground(index, (height, width), child))
             index = int(rng.integers(len(self)))
         raise InputError(
             f"{self.split.annotations.path}: {MAX_DRAWS} consecutive clips contain no instance; expected objects "
@@ -120,6 +129,32 @@ class ClipDataset:
         labels = torch.tensor([self.split.labels[objects[n].category_id] for n in chosen])
         instances = Instances(labels[seen], boxes_of_masks(masks_NTHW), masks_NTHW)
         return Clip(video.id, tuple(indices), normalise(frames_T3HW, self.data_config), instances)
+
+    def _foreign_foreground(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
+        """Foreground of a clip of another video than that of reference frame `index`, drawn and augmented like any.
+
+        Returns:
+            (T, H, W) bool, resized to `size`, (H, W) pixels; some frame shows foreground.
+        """
+        video, t = self._references[index]
+        others = len(self) - video.length
+        for _ in range(MAX_DRAWS if others else 0):
+            other = int(rng.integers(others))
+            other += video.length if other >= index - t else 0  # the frames of a video have consecutive indices
+            indices, chosen = self._choose(*self._references[other], rng)
+            if not chosen:
+                continue
+            masks_1THW = self._store.masks(self._references[other][0], indices)[chosen].any(0, keepdim=True)
+            no_frames_T1HW = torch.zeros_like(masks_1THW[0, :, None], dtype=torch.uint8)
+            _, masks_1THW = augment(no_frames_T1HW, masks_1THW, self.data_config, rng)
+            foreground_THW = resize_masks(masks_1THW, size)[0].as_subclass(torch.Tensor)
+            if foreground_THW.any():
+                return foreground_THW
+        raise InputError(
+            f"{self.split.annotations.path}: found no object in the videos other than {video.id} "
+            f"({others} frames, {MAX_DRAWS} draws); expected objects other than crowds in several videos. The "
+            "foreground-background loss compares with them: check the annotations."
+        )
 
     def _choose(self, video: Video, reference: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
         """Positions of the clip's frames in the video, and of its instances among the video's objects."""
@@ -170,6 +205,9 @@ def collate(clips: list[Clip], pad_multiple: int) -> Batch:
         sizes=sizes,
         instances=tuple(clip.instances for clip in clips),
         video_ids=tuple(clip.video_id for clip in clips),
+        foreign_foregrounds_THW=tuple(
+            clip.foreign_foreground_THW for clip in clips if clip.foreign_foreground_THW is not None
+        ),
     )
 
 

@@ -84,7 +84,10 @@ class FrameStore:
         frames_T3HW, masks_NTHW = self._decoded[video.id]
         return frames_T3HW[indices], masks_NTHW[:, indices]
 
+    def masks(self, video: Video, indices: Sequence[int]) -> torch.Tensor:
+        """The masks that `clip` returns, without reading frames."""
+        return torch.from_numpy(np.stack([track.masks.decode(indices) for track in self.objects(video)]))
+
     def _decode(self, video: Video, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         frames = {frame: read_frame(self.split, video, frame) for frame in dict.fromkeys(indices)}
-        masks_NTHW = np.stack([track.masks.decode(indices) for track in self.objects(video)])
-        return torch.stack([frames[frame] for frame in indices]), torch.from_numpy(masks_NTHW)
+        return torch.stack([frames[frame] for frame in indices]), self.masks(video, indices)

@@ -39,14 +39,15 @@ def training_clips(dataset: str, directory: Path, config: Config) -> ClipDataset
     The videos are those of the local part of a user's dataset, unless the protocol is official.
     """
     split = "train" if is_generated(dataset) or config.data.protocol == "official" else f"{LOCAL}train"
-    videos = ClipDataset(split_annotations(dataset, directory, split), config.train.frames, config.data)
+    foreign = config.loss.foreground_background.enabled
+    videos = ClipDataset(split_annotations(dataset, directory, split), config.train.frames, config.data, foreign)
     if not config.data.joint:
         return videos
     stills = read_coco(directory.parent, dataset, config.data.coco_map)
-    return JointClips(videos, StillClipDataset(stills, config.train.frames, config.data))
+    return JointClips(videos, StillClipDataset(stills, config.train.frames, config.data, foreign))
 
 
 def pretraining_clips(dataset: str, directory: Path, config: Config) -> StillClipDataset:
     """Pseudo-clips of still images: those of a generated dataset; COCO with all its categories otherwise [code]."""
     stills = split_annotations(dataset, directory, STILLS) if is_generated(dataset) else read_coco(directory.parent)
-    return StillClipDataset(stills, config.pretrain.frames, config.data)
+    return StillClipDataset(stills, config.pretrain.frames, config.data, config.loss.foreground_background.enabled)

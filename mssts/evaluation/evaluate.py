@@ -13,8 +13,9 @@ from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
 from mssts.evaluation.average_precision import coco_metrics, coco_values, mean_coco_metrics
 from mssts.evaluation.errors import error_gains
 from mssts.evaluation.matching import match
-from mssts.evaluation.records_file import MATCHES, write_records
+from mssts.evaluation.records_file import BOX_MATCHES, MATCHES, write_records
 from mssts.ytvis.annotations import read_annotations
+from mssts.ytvis.boxes import boxes_beside, read_boxes
 from mssts.ytvis.submission import read_submission
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def evaluate(
     Args:
         annotations: Annotation file.
         predictions: Submission file: JSON, or a zip with it.
-        output: Where metrics.json is written; `matches.npz` is written beside it.
+        output: Where metrics.json is written; `matches.npz`, and with boxes `box_matches.npz`, are written beside it.
         run: Content of the run's run.json, which is recorded without its `config`; None for an external method. The
             record beside the predictions must say that they are of this run.
         split: Name of the split, for the record.
@@ -48,25 +49,28 @@ def evaluate(
     Returns:
         The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the COCO metrics in 0..1, None
         where undefined), `attributes`, `errors` (AP gained by the repair of each kind), `warnings` (what was accepted
-        although it is unusual: file, what, count, first occurrence), and `produced_by` with the digests of
-        both inputs and of the match records.
+        although it is unusual: file, what, count, first occurrence), and `produced_by` with the digests of the inputs
+        and of the match records. With boxes also `boxes`: `overall`, `class_agnostic` and `attributes` of the decoder's
+        boxes.
 
     Raises:
         InputError: With one line for each problem of the files.
     """
     annotations, predictions, output = Path(annotations), Path(predictions), Path(output)
-    matches = output.parent / MATCHES
+    matches, boxes_file, box_matches = output.parent / MATCHES, boxes_beside(predictions), output.parent / BOX_MATCHES
     recorded = [record_beside(predictions), *(folder / FINGERPRINT for folder in annotations.parents[:2])]
-    check_outputs([output, matches], [annotations, predictions, *recorded])
+    check_outputs([output, matches, box_matches], [annotations, predictions, boxes_file, *recorded])
     verify_annotations(annotations)
-    _verify_predictions(predictions, run)
+    has_boxes = _verify_predictions(predictions, run)
     expected = expected_categories(dataset) if dataset is not None else None
     truth = read_annotations(annotations, lenient=lenient, expected=expected)
     found = read_submission(predictions, truth, lenient)
-    records = match(truth, found.predictions, challenge_attributes(truth))
+    boxes = read_boxes(boxes_file, found, truth) if has_boxes else None
+    attributes = challenge_attributes(truth)
+    records = match(truth, found.predictions, attributes)
     write_records(matches, records)
     values = [coco_values(records, group) for group in records.categories]
-    metrics = {
+    metrics: dict[str, Any] = {
         "overall": mean_coco_metrics(values),
         "class_agnostic": coco_metrics(records, [records.pooled]),
         "per_category": {
@@ -90,17 +94,34 @@ def evaluate(
             "run": {key: value for key, value in run.items() if key != "config"} if run is not None else None,
         },
     }
+    if boxes is not None:
+        box_records = match(truth, found.predictions, attributes, boxes)
+        write_records(box_matches, box_records)
+        metrics["boxes"] = {
+            "overall": coco_metrics(box_records, box_records.categories),
+            "class_agnostic": coco_metrics(box_records, [box_records.pooled]),
+            "attributes": attribute_metrics(box_records),
+        }
+        digests = {"boxes_sha256": sha256_file(boxes_file), "box_matches_sha256": sha256_file(box_matches)}
+        metrics["produced_by"] |= digests
     write_record(output, metrics)
     return metrics
 
 
-def _verify_predictions(predictions: Path, run: dict[str, Any] | None) -> None:
-    """Compare predictions with the record that `mssts predict` wrote beside them; only those of a run must have one."""
-    path = record_beside(predictions)
+def _verify_predictions(predictions: Path, run: dict[str, Any] | None) -> bool:
+    """Compare predictions and their boxes with the record that `mssts predict` wrote beside them.
+
+    Only predictions of a run must have a record, and in it boxes. Returns whether there are boxes.
+    """
+    path, boxes = record_beside(predictions), boxes_beside(predictions)
     if run is None and not path.is_file():
-        return
+        return False
     record = read_record(path)
-    if predictions.name in record["files"]:
-        verify_digest(predictions, record["files"][predictions.name], "Predict again.")
+    for file in (predictions, boxes):
+        if file.name in record["files"]:
+            verify_digest(file, record["files"][file.name], "Predict again.")
     if run is not None and record["checkpoint_sha256"] != run["checkpoint_sha256"]:
         raise InputError(f"{predictions}: was predicted from another checkpoint than that of the run. Predict again.")
+    if run is not None and boxes.name not in record["files"]:
+        raise InputError(f"{path}: has no digest of {boxes.name}, which earlier versions did not write. Predict again.")
+    return boxes.name in record["files"]

@@ -12,11 +12,11 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from mssts.evaluation.video_iou import video_iou
+from mssts.evaluation.video_iou import video_iou, video_iou_of_boxes
 from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.submission import MAX_DETECTIONS, Prediction
-from mssts.ytvis.tracks import Track
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 MIN_OVERLAP = 0.1
@@ -192,9 +192,9 @@ def _unmatched(predictions: Sequence[Prediction], truth: Annotations, outside_AN
     )
 
 
-def _outside(records: Sequence[Prediction] | Sequence[Track]) -> np.ndarray:
-    """(area ranges, records) bool, whether a record is outside of a range."""
-    area_N = np.array([record.area for record in records], dtype=np.float64)
+def _outside(areas: ArrayLike) -> np.ndarray:
+    """(area ranges, areas) bool, whether an area is outside of a range."""
+    area_N = np.array(areas, dtype=np.float64)
     return np.array([(area_N < low) | (area_N > high) for low, high in AREA_RANGES.values()])
 
 
@@ -211,10 +211,17 @@ def _followed(iou_DGT: np.ndarray, position_G: np.ndarray) -> np.ndarray:
     return np.where(iou_DGT.max(axis=1) >= MIN_FOLLOWED_IOU, position_G[iou_DGT.argmax(axis=1)], -1)
 
 
+def _mean_areas(boxes_PT4: np.ndarray) -> np.ndarray:
+    """Mean of the areas of each track that are not 0, (P,), as of masks."""
+    areas_PT = boxes_PT4[..., 2] * boxes_PT4[..., 3]
+    return areas_PT.sum(axis=1) / np.maximum(np.count_nonzero(areas_PT, axis=1), 1)
+
+
 def match(
     truth: Annotations,
     predictions: Sequence[Prediction],
     attributes: Mapping[int, Mapping[str, bool]] | None = None,
+    boxes_PT4: np.ndarray | None = None,
 ) -> MatchRecords:
     """Match predictions to the ground truth, per video and category and with categories pooled.
 
@@ -226,6 +233,9 @@ def match(
         predictions: Predictions that were checked against it, in the order of their file.
         attributes: {annotation id: {challenge attribute: whether the instance has it}}. Each attribute becomes a view
             in which the instances without it are ignored. None: area ranges only.
+        boxes_PT4: Boxes of the predictions, as of `read_boxes`. If given, they are matched in place of the masks, to
+            the boxes around the annotated masks, and decide which area range a prediction is in; an instance keeps its
+            area, as in COCO's evaluation of boxes.
 
     Returns:
         Records with the views "all", "small", "medium", "large" and "attribute:<name>" for each name.
@@ -238,8 +248,9 @@ def match(
     video_I = np.searchsorted(sorted(truth.videos), [track.video_id for track in truth.tracks])
     category_I = np.searchsorted(category_ids, [track.category_id for track in truth.tracks])
     lacking_AI = [[not attributes[track.id].get(name, False) for track in truth.tracks] for name in names]
-    ignored_AI = crowd_I | np.array([*_outside(truth.tracks), *lacking_AI], dtype=bool)
-    outside_4P = _outside(predictions)  # the views of attributes are of any area, as the view "all"
+    ignored_AI = crowd_I | np.array([*_outside([track.area for track in truth.tracks]), *lacking_AI], dtype=bool)
+    areas = [prediction.area for prediction in predictions] if boxes_PT4 is None else _mean_areas(boxes_PT4)
+    outside_4P = _outside(areas)  # the views of attributes are of any area, as the view "all"
     unmatched = _unmatched(predictions, truth, np.concatenate([outside_4P, *[outside_4P[:1]] * len(names)]))
     category_P = np.searchsorted(category_ids, [prediction.category_id for prediction in predictions])
 
@@ -259,9 +270,13 @@ def match(
     slices = [_slices_of_videos(video_N, len(truth.videos)) for video_N in sorted_videos]
     for detections, pooled_detections, instances, pooled_instances in zip(*slices, strict=True):
         index_D, position_G = per_category.prediction_N[detections].astype(np.int64), order_I[instances]
-        iou_DG, iou_DGT = video_iou(
-            [predictions[p].masks for p in position_N[detections]], [truth.tracks[i].masks for i in position_G]
-        )
+        tracks = [truth.tracks[i].masks for i in position_G]
+        if boxes_PT4 is None:
+            iou_DG, iou_DGT = video_iou([predictions[p].masks for p in position_N[detections]], tracks)
+        else:
+            boxes_DT4, T = boxes_PT4[position_N[detections]], boxes_PT4.shape[1]
+            boxes_GT4 = np.reshape([track.boxes(T) for track in tracks], (len(tracks), T, 4))
+            iou_DG, iou_DGT = video_iou_of_boxes(boxes_DT4, boxes_GT4)
         same_DG = category_N[detections, None] == category_I[position_G]
         truth_G = crowd_I[position_G], id_I[position_G], ignored_AI[:, position_G]
         _match_video(per_category, detections, iou_DG * same_DG, *truth_G)

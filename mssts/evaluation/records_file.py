@@ -11,7 +11,7 @@ from mssts.core.errors import InputError
 from mssts.core.files import atomic_write, verify_digest
 from mssts.evaluation.matching import PER_DETECTION, GroupRecords, MatchRecords, joined
 
-MATCHES = "matches.npz"
+MATCHES, BOX_MATCHES = "matches.npz", "box_matches.npz"
 
 
 def write_records(path: Path, records: MatchRecords) -> None:

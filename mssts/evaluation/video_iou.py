@@ -1,4 +1,4 @@
-"""IoU of spatio-temporal masks: intersections and unions summed over the frames of a video before dividing."""
+"""IoU of tracks of masks or boxes: intersections and unions summed over the frames of a video before dividing."""
 
 from __future__ import annotations
 
@@ -37,6 +37,35 @@ def video_iou(predicted: Sequence[TrackMasks], annotated: Sequence[TrackMasks]) 
                 for t, masks in enumerate(zip(first.run_lengths(), second.run_lengths(), strict=False)):
                     intersections_PGT[p, g, t], unions_PGT[p, g, t] = _irregular_pixels(*masks)
     return _iou(intersections_PGT.sum(axis=2), unions_PGT.sum(axis=2)), _iou(intersections_PGT, unions_PGT)
+
+
+def video_iou_of_boxes(predicted_PT4: np.ndarray, annotated_GT4: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """IoU of each predicted and each annotated track of boxes of one video [ours]: that of masks, with areas of boxes.
+
+    Args:
+        predicted_PT4: x, y, width, height in pixels.
+        annotated_GT4: The same, NaN in a frame from which the object is absent. There the predicted box adds its area
+            to the union, as a mask does: the decoder learns to predict a box without extent.
+
+    Returns:
+        As for `video_iou`.
+    """
+    predicted, annotated = (_corners(boxes)[:, None] for boxes in (predicted_PT4, annotated_GT4))
+    annotated = annotated.swapaxes(0, 1)
+    shared = np.concatenate([np.maximum(predicted, annotated)[..., :2], np.minimum(predicted, annotated)[..., 2:]], -1)
+    shared_PGT = _areas(shared)
+    united_PGT = _areas(predicted) + _areas(annotated) - shared_PGT
+    return _iou(shared_PGT.sum(axis=2), united_PGT.sum(axis=2)), _iou(shared_PGT, united_PGT)
+
+
+def _corners(boxes: np.ndarray) -> np.ndarray:
+    """left, top, right, bottom of boxes x, y, width, height, (..., 4)."""
+    return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
+
+
+def _areas(corners: np.ndarray) -> np.ndarray:
+    """Areas of left, top, right, bottom, (..., 4); 0 where a side is negative or NaN."""
+    return np.fmax(corners[..., 2:] - corners[..., :2], 0).prod(axis=-1)
 
 
 def _iou(shared: np.ndarray, united: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Inference on whole videos: a submission in the format of YouTube-VIS, as JSON and zipped."""
+"""Inference on whole videos: a submission in the format of YouTube-VIS, as JSON and zipped, and boxes beside it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from mssts.data.datasets import entry, split_annotations
 from mssts.data.fingerprints import FINGERPRINT, read_fingerprint
 from mssts.data.videos import read_video
 from mssts.models import MsStsVis, Output, build_model
+from mssts.ytvis.boxes import boxes_beside
 
 
 def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, str]]]:
@@ -69,8 +70,8 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
         data: Directory of the dataset.
         dataset: Name of the dataset.
         split: Name of the split.
-        output: JSON file to write. Beside it are written the submission zip and a record of what predicted, with the
-            digests of both files.
+        output: JSON file to write. Beside it are written the submission zip, the boxes of the predictions, and a record
+            of what predicted, with the digests of these files.
 
     Raises:
         InputError: An input is missing or damaged, or the categories of checkpoint and dataset differ.
@@ -78,7 +79,7 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
     """
     annotations, images = entry(dataset).files(data, split)
     inputs = [checkpoint, checkpoint.with_name(RECORD), annotations, images, data / FINGERPRINT]
-    check_outputs([output, _zip_beside(output), record_beside(output)], inputs)
+    check_outputs([output, _zip_beside(output), boxes_beside(output), record_beside(output)], inputs)
     device = "cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
     with start_fabric(device, "32-true", config.execution.devices) as fabric:
         _predict(fabric, config, checkpoint, data, dataset, split, output)
@@ -111,23 +112,25 @@ def _predict(
         fingerprint = read_fingerprint(data) if (data / FINGERPRINT).is_file() else None
         record = {"dataset": dataset, "split": split, "data_fingerprint": fingerprint}
         record["checkpoint_sha256"] = sha256_file(checkpoint)
-        _write_submission(output, [result for video in results for result in video], record)
+        entries, boxes = ([one for video in part for one in video] for part in zip(*results, strict=True))
+        _write_submission(output, entries, boxes, record)
 
 
 def _zip_beside(output: Path) -> Path:
     return output.parent / f"{output.stem}.zip"
 
 
-def _write_submission(output: Path, results: list[dict[str, Any]], record: dict[str, Any]) -> None:
-    """Write a submission as JSON, zipped beside it, and its record with the digests of both files."""
-    submission = _zip_beside(output)
-    text = json.dumps(results, separators=(",", ":"))
-    with atomic_write(output) as file:
-        file.write(text)
+def _write_submission(output: Path, entries: list[dict[str, Any]], boxes: list[Any], record: dict[str, Any]) -> None:
+    """Write a submission as JSON, zipped beside it, its boxes, and its record with the digests of these files."""
+    submission, boxes_file = _zip_beside(output), boxes_beside(output)
+    text = json.dumps(entries, separators=(",", ":"))
+    for path, content in ((output, text), (boxes_file, json.dumps(boxes, separators=(",", ":")))):
+        with atomic_write(path) as file:
+            file.write(content)
     with atomic_write(submission, "wb") as file, zipfile.ZipFile(file, "w") as archive:
         member = zipfile.ZipInfo("results.json", date_time=(1980, 1, 1, 0, 0, 0))
         archive.writestr(member, text, zipfile.ZIP_DEFLATED)
-    files = {path.name: sha256_file(path) for path in (output, submission)}
+    files = {path.name: sha256_file(path) for path in (output, submission, boxes_file)}
     write_record(record_beside(output), record | {"files": files})
 
 
@@ -138,8 +141,8 @@ def video_results(
     original_size: tuple[int, int],
     categories: list[tuple[int, str]],
     config: PredictSection,
-) -> list[dict[str, Any]]:
-    """Submission entries of the `top_k` best (query, class) pairs of one video, best first.
+) -> tuple[list[dict[str, Any]], list[list[list[float]]]]:
+    """Submission entries and boxes of the `top_k` best (query, class) pairs of one video, best first.
 
     Args:
         prediction: Output of the model for the video.
@@ -149,14 +152,18 @@ def video_results(
         categories: (id, name) of each logit; an empty name where a logit stands for no category.
         config: Section `predict`.
 
+    Returns:
+        The entries of the submission, and for each one the boxes of its query as in `mssts.ytvis.boxes`.
+
     Raises:
-        InputError: If the scores or masks of the video are not finite.
+        InputError: If the scores, masks or boxes of the video are not finite.
     """
-    parts = (prediction.logits, prediction.layers[-1].mask_parameters_BNP, prediction.mask_features_BTCHW)
+    masks = (prediction.layers[-1].mask_parameters_BNP, prediction.mask_features_BTCHW)
+    parts = (prediction.logits, prediction.boxes, *masks)
     if not all(part.isfinite().all() for part in parts):
         raise InputError(
-            f"video {video_id}: the scores or masks that the model predicts are not finite. Train the run again, with "
-            "a lower learning rate."
+            f"video {video_id}: the scores, masks or boxes that the model predicts are not finite. Train the run "
+            "again, with a lower learning rate."
         )
     classes = len(categories)
     # Differs: public SeqFormer also emits 0 and 41, which are no categories, if their logits are among the best.
@@ -167,9 +174,10 @@ def video_results(
     # Differs: public SeqFormer computes the masks of all queries after every layer; here only those of the chosen ones.
     queries, inverse = torch.unique(best // classes, return_inverse=True)
     logits = prediction.mask_logits(-1, 0, queries)
+    boxes_NT4 = boxes_at_video_size(prediction.boxes[0, :, queries].transpose(0, 1), original_size)
     encoded = [encode_track(m) for m in masks_at_video_size(logits, input_size, original_size, config.mask_threshold)]
     # Differs: public SeqFormer omits results without any mask, and the masks of scores below 0.001.
-    return [
+    entries = [
         {
             "video_id": video_id,
             "category_id": categories[int(pair) % classes][0],
@@ -178,6 +186,23 @@ def video_results(
         }
         for pair, position in zip(best, inverse, strict=True)
     ]
+    return entries, boxes_NT4[inverse.cpu().numpy()].tolist()
+
+
+def boxes_at_video_size(boxes_NT4: torch.Tensor, original_size: tuple[int, int]) -> np.ndarray:
+    """Boxes in pixels of the video, not clipped to its frame.
+
+    Args:
+        boxes_NT4: cx, cy, width, height relative to the unpadded frame.
+        original_size: (height, width) of the video in pixels.
+
+    Returns:
+        (N, T, 4) float64 x, y, width, height of the upper left corner and the size, rounded to hundredths of a pixel.
+    """
+    centre, extent = np.split(boxes_NT4.double().cpu().numpy(), 2, axis=-1)
+    height, width = original_size
+    boxes = np.concatenate([centre - extent / 2, extent], axis=-1) * (width, height, width, height)
+    return boxes.round(2) + 0.0  # no -0.0
 
 
 def masks_at_video_size(

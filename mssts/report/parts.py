@@ -13,11 +13,12 @@ import pandas as pd
 from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals
 from mssts.data.datasets import LOCAL
 from mssts.report.formats import escape_latex, escape_markdown, latex, markdown
-from mssts.study.runs import ALL_INSTANCES, METRICS, Benchmark, Evaluated, External, Result, StudyRuns
+from mssts.study.runs import ALL_INSTANCES, BOX_AP, METRICS, Benchmark, Evaluated, External, Result, StudyRuns
 
 EXTERNAL = "external method"
 KEYS = ["Dataset", "Split", "Backbone", "Variant", "Seeds"]
 """First columns of the tables with a row for each variant."""
+_COLUMN_TITLES = {"AP_agnostic": "class-agn. AP", BOX_AP: "box AP"}
 
 
 def benchmark_heading(dataset: str, split: str, backbone: str) -> str:
@@ -70,7 +71,7 @@ class Table:
             blocks.setdefault(tuple(keys), []).append([first, *row[1:]])
         return {
             "kind": "table",
-            "columns": [column.replace("AP_agnostic", "class-agn. AP").replace("_", " ") for column in columns],
+            "columns": [_COLUMN_TITLES.get(column, column).replace("_", " ") for column in columns],
             "blocks": [{"label": self.heading(*keys), "rows": rows} for keys, rows in blocks.items()],
             "note": self.note,
             "footnotes": [(mark, note) for note, mark in marks.items()],

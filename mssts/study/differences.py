@@ -23,7 +23,7 @@ from mssts.evaluation.statistics import (
     sign_flip_p_value,
 )
 from mssts.study.contrasts import Contrast, contrasts
-from mssts.study.runs import ALL_INSTANCES, Benchmark, Result, StudyRuns
+from mssts.study.runs import ALL_INSTANCES, BOX_AP, Benchmark, Result, StudyRuns
 
 _TOLERANCE = 1e-4  # percentage points between a metrics.json and its match records
 
@@ -37,7 +37,7 @@ class Measure(NamedTuple):
     @property
     def title(self) -> str:
         """The measure as figures and sentences name it."""
-        metric = self.metric.replace("AP_agnostic", "class-agnostic AP")
+        metric = self.metric.replace("AP_agnostic", "class-agnostic AP").replace(BOX_AP, "box AP")
         return metric if self.subset == ALL_INSTANCES else f"{metric} on {self.subset.replace('_', ' ')}"
 
 
@@ -53,7 +53,7 @@ class Size(NamedTuple):
         return self.videos >= MIN_VIDEOS
 
 
-OVERALL = tuple(Measure(ALL_INSTANCES, metric) for metric in AP_METRICS)
+OVERALL = tuple(Measure(ALL_INSTANCES, metric) for metric in (*AP_METRICS, BOX_AP))
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class _Paired(NamedTuple):
 def differences(runs: StudyRuns) -> list[Difference]:
     """Effects of the study's factorial design, and differences of every variant but the baseline.
 
-    The measures are AP, AP75 and class-agnostic AP, and AP on each challenge that an instance of the benchmark shows,
-    those announced first. The simultaneous intervals have two families for each benchmark: all effects and measures,
-    and all single differences and measures. All are evaluated on the same resamples of videos.
+    The measures are AP, AP75, class-agnostic AP and box AP, and AP on each challenge that an instance of the benchmark
+    shows, those announced first. The simultaneous intervals have two families for each benchmark: all effects and
+    measures, and all single differences and measures. All are evaluated on the same resamples of videos.
 
     Returns:
         Grouped by benchmark, then by kind of contrast, effects first, then by measure; empty without the baseline.
@@ -185,6 +185,8 @@ def _resampled(
             kept_V, part = restrict_to_subset(records, subset)
             for metric, value_R in resampled_metrics(part, weights_RV[:, kept_V], metrics).items():
                 values[path, Measure(subset, metric)] = 100 * value_R
+        box_ap = resampled_metrics(result.read_box_matches(), weights_RV, ("AP",))["AP"]
+        values[path, Measure(ALL_INSTANCES, BOX_AP)] = 100 * box_ap
         for measure in (measure for measure, size in sizes.items() if size.instances):
             _check_metric(result, measure, float(values[path, measure][0]))
     return sizes, values
@@ -201,9 +203,11 @@ def _check_metric(result: Result, measure: Measure, value: float) -> None:
 
 
 def _metrics_by_subset(measures: Iterable[Measure]) -> dict[str, list[str]]:
+    """The metrics of masks for each subset."""
     metrics: dict[str, list[str]] = {}
     for measure in measures:
-        metrics.setdefault(measure.subset, []).append(measure.metric)
+        if measure.metric != BOX_AP:
+            metrics.setdefault(measure.subset, []).append(measure.metric)
     return metrics
 
 

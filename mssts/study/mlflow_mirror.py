@@ -34,11 +34,13 @@ from mlflow.entities import Metric, Param, Run
 from mssts.config import PRETRAIN, TRAIN, leaves
 from mssts.core.errors import InputError
 from mssts.core.files import read_record, sha256_file, verify_digest
+from mssts.evaluation.records_file import BOX_MATCHES, MATCHES
 from mssts.study.matrix import planned_runs
 from mssts.study.paths import report_dir
 from mssts.study.resolve import ResolvedStudy
 from mssts.training.callbacks import Callback, StartedRun
 from mssts.training.failures import Preempted
+from mssts.ytvis.boxes import boxes_beside
 
 if TYPE_CHECKING:
     from mssts.models import MsStsVis
@@ -254,7 +256,7 @@ def finished_training_content(directory: Path) -> Content:
 
 
 def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path) -> Content:
-    """Content of an evaluation: overall, class-agnostic and per-challenge numbers, and the files.
+    """Content of an evaluation: overall, class-agnostic, per-challenge and boxes' numbers, and the files.
 
     Args:
         record: Description of the run, as in run.json.
@@ -264,8 +266,10 @@ def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path)
     measured = read_record(metrics)
     split = measured["produced_by"]["split"]
     values = measured["overall"] | {f"{name}_agnostic": value for name, value in measured["class_agnostic"].items()}
+    values |= {f"{name}_box": value for name, value in measured.get("boxes", {}).get("overall", {}).items()}
     values |= {f"{challenge}/AP": numbers["AP"] for challenge, numbers in measured["attributes"].items()}
-    files = (metrics, metrics.with_name("matches.npz"), predictions)
+    matches = [metrics.with_name(name) for name in (MATCHES, BOX_MATCHES)]
+    files = (metrics, *matches, predictions, boxes_beside(predictions))
     written = metrics.stat().st_mtime
     return Content(
         name=f"evaluate {split} {record['variant']} seed{record['seed']}",

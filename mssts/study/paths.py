@@ -26,9 +26,9 @@ def dataset_dir(scale: str, dataset: str) -> Path:
 def run_dir(scale: str, dataset: str, backbone: str, variant: str, seed: int | str) -> Path:
     """Directory of one training run: checkpoint.pt, run.json, log.jsonl, cost.json and one folder per split.
 
-    A folder of a split holds predictions.json, predictions.zip, their record, metrics.json and matches.npz. All
-    variants of a dataset and backbone share the pre-trainings, whose variant is "pretrain". Every argument may also be
-    a wildcard of the workflow, such as "{seed}".
+    A folder of a split holds predictions.json, predictions.zip, predictions.boxes.json, their record, metrics.json,
+    matches.npz and box_matches.npz. All variants of a dataset and backbone share the pre-trainings, whose variant is
+    "pretrain". Every argument may also be a wildcard of the workflow, such as "{seed}".
     """
     return RESULTS / scale / dataset / backbone / variant / f"seed{seed}"
 

@@ -13,14 +13,15 @@ from mssts.config import PRETRAIN, TRAIN, digest
 from mssts.core.errors import InputError
 from mssts.core.files import read_record, verify_digest
 from mssts.evaluation.matching import MatchRecords
-from mssts.evaluation.records_file import MATCHES, read_records
+from mssts.evaluation.records_file import BOX_MATCHES, MATCHES, read_records
 from mssts.study.matrix import Run, planned_runs
 from mssts.study.paths import external_dir, external_name, report_dir
 from mssts.study.resolve import ResolvedStudy
 from mssts.study.server_scores import METRICS as SERVER_METRICS
 from mssts.study.server_scores import ServerScore, read_server_scores
 
-METRICS = (*SERVER_METRICS, "AP_agnostic")
+BOX_AP = "AP_box"
+METRICS = (*SERVER_METRICS, "AP_agnostic", BOX_AP)
 ALL_INSTANCES = "all"
 
 
@@ -44,7 +45,7 @@ class Evaluated:
 
         Args:
             subset: `ALL_INSTANCES`, or an attribute for AP, AP75 or AP_agnostic over the instances that have it.
-            metric: One of `METRICS`.
+            metric: One of `METRICS`; `BOX_AP` is AP of the decoder's boxes.
 
         Returns:
             None where it is undefined or not run.
@@ -55,6 +56,8 @@ class Evaluated:
             value = self.metrics["attributes"].get(subset, {}).get(metric)
         elif metric == "AP_agnostic":
             value = self.metrics["class_agnostic"]["AP"]
+        elif metric == BOX_AP:
+            value = self.metrics["boxes"]["overall"]["AP"] if "boxes" in self.metrics else None
         else:
             value = self.metrics["overall"][metric]
         return None if value is None else 100.0 * value
@@ -68,12 +71,16 @@ class Result(Evaluated):
 
     @property
     def directory(self) -> Path:
-        """Directory of predictions.json, metrics.json and matches.npz."""
+        """Directory of predictions.json, metrics.json and the match records."""
         return self.run.directory / self.split
 
     def read_matches(self) -> MatchRecords:
         """The match records of every video. Raises InputError if they are not those that metrics.json records."""
         return read_records(self.directory / MATCHES, self.recorded("matches_sha256"))
+
+    def read_box_matches(self) -> MatchRecords:
+        """As `read_matches`, of the decoder's boxes."""
+        return read_records(self.directory / BOX_MATCHES, self.recorded("box_matches_sha256"))
 
     def recorded(self, digest: str) -> str:
         """A digest that metrics.json records under `produced_by`."""

@@ -174,7 +174,7 @@ class Trainer:
                 self.progress.videos = batch.video_ids
                 more_to_come = self.fabric.world_size > 1 and first != own[-1]
                 with self.fabric.no_backward_sync(self._network, enabled=more_to_come), self._statistics.micro_batch():
-                    terms = self._accumulate(step, batch.to(self.fabric.device), num_boxes)
+                    terms = self._accumulate(batch.to(self.fabric.device), num_boxes)
                 for key, value in terms.items():
                     losses[key] = losses.get(key, 0.0) + value
         sums = all_reduce_sum(self.fabric, torch.tensor(list(losses.values()), dtype=torch.float64))
@@ -191,7 +191,7 @@ class Trainer:
             self._adversary.step()
         return losses, self._rates[-1] * factor
 
-    def _accumulate(self, step: int, batch: Batch, num_boxes: float) -> dict[str, float]:
+    def _accumulate(self, batch: Batch, num_boxes: float) -> dict[str, float]:
         """Add the gradients of one micro-batch; return its losses, those of the last decoder layer."""
         share = 1 / len(self.micro_batches.own)
         output = self._network(batch.frames_BT3HW, batch.padding_mask_BTHW)
@@ -199,7 +199,7 @@ class Trainer:
         terms, matches = self._criterion(output, batch, num_boxes)
         loss = self._criterion.total(terms)
         if self._adversary:
-            terms["loss_adversary"] = share * self._adversary.generator_loss(batch, output, matches, step)
+            terms["loss_adversary"] = share * self._adversary.generator_loss(batch, output, matches)
             loss = loss + terms["loss_adversary"]
         self.fabric.backward(loss)
         if self._adversary:

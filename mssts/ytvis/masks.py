@@ -65,7 +65,11 @@ class TrackMasks:
         return float(self.areas_T.sum()) / present if present else 0.0
 
     def boxes(self, frames: int) -> np.ndarray:
-        """Boxes of the first frames, (frames, 4) x, y, width, height in pixels; NaN in a frame without a pixel."""
+        """Boxes of the frames, (frames, 4) x, y, width, height in pixels; NaN in a frame without a pixel.
+
+        Args:
+            frames: At least as many as the video has.
+        """
         boxes_T4 = np.full((frames, 4), np.nan)
         if self.irregular is not None:
             for frame, mask in enumerate(self.irregular[:frames]):
@@ -80,7 +84,8 @@ class TrackMasks:
             bottom_T = self.bottom_TX.max(axis=1)
             np.maximum.at(bottom_T, self.extra_4N[0], self.extra_4N[3])
             width_T = filled_TX.shape[1] - left_T - from_right_T
-            boxes_T4[seen_T] = np.stack([self.left + left_T, top_T, width_T, bottom_T - top_T], axis=1)[seen_T]
+            known_T4 = np.stack([self.left + left_T, top_T, width_T, bottom_T - top_T], axis=1)
+            boxes_T4[np.flatnonzero(seen_T)] = known_T4[seen_T]
         return boxes_T4
 
     def decode(self, frames: Sequence[int]) -> np.ndarray:

@@ -70,17 +70,19 @@ class Submission:
     Attributes:
         predictions: The predictions in the order of the file.
         notices: What was accepted although it is unusual.
+        entries: Number of entries of the list, with those that are ignored (`lenient` only).
     """
 
     predictions: tuple[Prediction, ...]
     notices: tuple[Notice, ...]
+    entries: int
 
 
 def read_submission(path: Path, annotations: Annotations, lenient: bool = False) -> Submission:
     """Read and check a submission file: JSON, or a zip with `results.json`. See `parse_submission`."""
     with garbage_collection_disabled():
         content = _content(Path(path))
-        return _parse(consume(content), annotations, Problems(str(path), lenient))
+        return _parse(consume(content), len(content), annotations, Problems(str(path), lenient))
 
 
 def parse_submission(
@@ -101,7 +103,7 @@ def parse_submission(
         InputError: With one line for each problem.
     """
     _check_list(content, source)
-    return _parse(content, annotations, Problems(source, lenient))
+    return _parse(content, len(content), annotations, Problems(source, lenient))
 
 
 def check_submission(path: Path, annotations: Annotations) -> tuple[list[str], list[str]]:
@@ -153,12 +155,12 @@ def _check_list(content: Any, source: str) -> None:
         raise InputError(f"{source}: found {type(content).__name__} at the top, expected the {WHAT}")
 
 
-def _parse(records: Iterable[Any], annotations: Annotations, problems: Problems) -> Submission:
+def _parse(records: Iterable[Any], entries: int, annotations: Annotations, problems: Problems) -> Submission:
     predictions = _predictions(records, annotations, problems)
     problems.raise_if_any()
     if not predictions:
         problems.notice("list", "no predictions: AP and AR are 0 (the reference evaluator fails on an empty list)")
-    return Submission(tuple(predictions), problems.notices)
+    return Submission(tuple(predictions), problems.notices, entries)
 
 
 def _predictions(records: Iterable[Any], annotations: Annotations, problems: Problems) -> list[Prediction]:

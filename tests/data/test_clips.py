@@ -171,11 +171,78 @@ def test_crowds_are_dropped_and_a_clip_without_an_instance_is_drawn_again(train,
         clips(track for track in tracks if track.video_id != kept).clip(0, generator())
 
 
+@pytest.fixture
+def with_foreign(train, settings):
+    """The clips of `train`, each with the foreground of another video."""
+    return ClipDataset(train.split, 4, settings, with_foreign_foreground=True)
+
+
+def test_a_foreign_foreground_is_the_union_of_true_masks_in_frames_of_another_video(train, with_foreign):
+    unions = {
+        video.id: np.stack(
+            [
+                track.masks.decode(range(video.length))
+                for track in train.split.annotations.tracks_of[video.id]
+                if not track.crowd
+            ]
+        ).any(0)
+        for video in train.split.videos
+    }
+    sources = set()
+    for index in range(0, len(train), 3):
+        clip = with_foreign.clip(index, generator(index))
+        foreign = clip.foreign_foreground_THW
+        assert foreign.dtype == torch.bool and foreign.shape == clip.frames_T3HW[:, 0].shape and foreign.any()
+        same_size = {number: frames for number, frames in unions.items() if frames.shape[1:] == foreign.shape[1:]}
+        found = [
+            number
+            for number, frames in same_size.items()
+            if all((frames == mask).all((1, 2)).any() for mask in foreign.numpy())
+        ]
+        assert clip.video_id not in found
+        sources.update(found)
+    assert len(sources) > 1
+
+
+def test_drawing_foreign_foregrounds_changes_no_other_draw(train, with_foreign):
+    plain, foreign = (next(iter(ClipLoader(clips, 4, 1, 3, 32))) for clips in (train, with_foreign))
+    assert same(dataclasses.replace(foreign, foreign_foregrounds_THW=()), plain)
+    assert len(foreign.foreign_foregrounds_THW) == 4 and not plain.foreign_foregrounds_THW
+    after = [rng.random() for clips in (train, with_foreign) for rng in [generator(1)] if clips.clip(0, rng)]
+    assert after[0] == after[1]
+
+
+def test_foreign_foregrounds_are_augmented_like_the_masks_of_clips(with_foreign, settings):
+    update = {"crop": True, "flip": 0.5, "short_sides": [288, 320], "max_long_side": 400}
+    dataset = ClipDataset(with_foreign.split, 3, settings.model_copy(update=update), with_foreign_foreground=True)
+    for seed in range(4):
+        clip = dataset.clip(seed, generator(seed))
+        assert clip.foreign_foreground_THW.shape == clip.frames_T3HW[:, 0].shape
+
+
+def test_foreign_foregrounds_need_objects_in_a_second_video(train, settings):
+    annotations, video = train.split.annotations, train.split.videos[0]
+
+    def clips(videos, tracks, foreign=True):
+        changed = dataclasses.replace(annotations, videos=videos, tracks=tuple(tracks))
+        return ClipDataset(dataclasses.replace(train.split, annotations=changed), 3, settings, foreign)
+
+    own = [track for track in annotations.tracks if track.video_id == video.id]
+    assert clips({video.id: video}, own, foreign=False).clip(0, generator()).video_id == video.id
+    with pytest.raises(InputError, match=rf"train\.json: .* videos other than {video.id} \(0 frames"):
+        clips({video.id: video}, own).clip(0, generator())
+    crowds = [dataclasses.replace(track, crowd=True) for track in annotations.tracks if track.video_id != video.id]
+    with pytest.raises(InputError, match="100 draws"):
+        clips(annotations.videos, own + crowds).clip(0, generator())
+
+
 def same(a, b):
     return (
         torch.equal(a.frames_BT3HW, b.frames_BT3HW)
         and torch.equal(a.padding_mask_BTHW, b.padding_mask_BTHW)
         and a.video_ids == b.video_ids
+        and len(a.foreign_foregrounds_THW) == len(b.foreign_foregrounds_THW)
+        and all(map(torch.equal, a.foreign_foregrounds_THW, b.foreign_foregrounds_THW))
         and all(
             torch.equal(x.masks_NTHW, y.masks_NTHW) and torch.equal(x.labels_N, y.labels_N)
             for x, y in zip(a.instances, b.instances, strict=True)
@@ -183,13 +250,13 @@ def same(a, b):
     )
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_resumed_loader_gives_the_batches_of_an_unbroken_one(train, workers):
-    whole = list(ClipLoader(train, 2, 12, 9, 32))
-    rest = list(ClipLoader(train, 2, 12, 9, 32, start_step=5, workers=workers))
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_resumed_loader_gives_the_batches_of_an_unbroken_one(with_foreign, workers):
+    whole = list(ClipLoader(with_foreign, 2, 12, 9, 32))
+    rest = list(ClipLoader(with_foreign, 2, 12, 9, 32, start_step=5, workers=workers))
     assert len(whole) == 12 and len(rest) == 7
     assert all(same(a, b) for a, b in zip(whole[5:], rest, strict=True))
-    assert not same(whole[0], next(iter(ClipLoader(train, 2, 1, 10, 32))))
+    assert not same(whole[0], next(iter(ClipLoader(with_foreign, 2, 1, 10, 32))))
 
 
 def test_an_epoch_shows_every_reference_frame_once(train, monkeypatch):

@@ -119,3 +119,14 @@ def test_annotations_with_other_categories_than_coco_are_refused(tmp_path):
 def test_missing_coco_files_are_refused_with_where_to_get_them(tmp_path):
     with pytest.raises(InputError, match=r"(?s)instances_train2017\.json.*train2017/.*cocodataset\.org"):
         read_coco(tmp_path, "ytvis2019")
+
+
+def test_clips_of_every_source_have_a_foreign_foreground_where_the_loss_compares_with_it(data):
+    config = with_data(resolve("smoke", "fgbg"), joint=True)
+    joint = training_clips("ytvis2019", data / "ytvis2019", config)
+    pretraining = pretraining_clips("ytvis2019", data / "ytvis2019", config)
+    for clips, index in ((joint, 0), (joint, len(joint) - 1), (pretraining, 0)):
+        clip = clips.clip(index, np.random.default_rng(0))
+        assert clip.foreign_foreground_THW.shape == clip.frames_T3HW[:, 0].shape and clip.foreign_foreground_THW.any()
+    baseline = training_clips("ytvis2019", data / "ytvis2019", resolve("smoke"))
+    assert baseline.clip(0, np.random.default_rng(0)).foreign_foreground_THW is None

@@ -9,10 +9,11 @@ import pytest
 
 from mssts.config import EvaluationSection
 from mssts.core.errors import InputError
-from mssts.core.files import read_record, record_beside, sha256_file, write_record
+from mssts.core.files import read_record, record_beside, sha256_file, write_json, write_record
 from mssts.evaluation.average_precision import METRICS, coco_metrics
 from mssts.evaluation.evaluate import evaluate
 from mssts.evaluation.records_file import read_records, write_records
+from mssts.ytvis.boxes import boxes_beside
 
 DATA = Path(__file__).parent / "data"
 ANNOTATIONS, PREDICTIONS = DATA / "evaluation_small.gt.json", DATA / "evaluation_small.predictions.json"
@@ -27,10 +28,12 @@ def done(tmp_path_factory):
 
 
 def predicted(directory: Path) -> Path:
-    """The predictions with the record that `mssts predict` writes beside them."""
+    """The predictions with boxes and the record that `mssts predict` writes beside them."""
     directory.mkdir(exist_ok=True)
     path = Path(shutil.copy(PREDICTIONS, directory / "predictions.json"))
-    files = {path.name: sha256_file(path)}
+    lengths = [len(prediction["segmentations"]) for prediction in json.loads(path.read_text())]
+    write_json(boxes_beside(path), [[[1, 2, 3, 4]] * length for length in lengths])
+    files = {file.name: sha256_file(file) for file in (path, boxes_beside(path))}
     write_record(record_beside(path), {"checkpoint_sha256": RUN["checkpoint_sha256"], "files": files})
     return path
 
@@ -51,6 +54,7 @@ def test_the_metrics_have_the_agreed_layout(done):
         "errors",
         "warnings",
         "produced_by",
+        "boxes",
     }
     assert metrics["overall"]["AP"] == pytest.approx(expected["AP"], abs=1e-12)
     assert metrics["overall"]["AP_large"] is None
@@ -66,6 +70,8 @@ def test_the_file_says_what_produced_it(done):
         "annotations_sha256": hashlib.sha256(ANNOTATIONS.read_bytes()).hexdigest(),
         "predictions_sha256": hashlib.sha256(PREDICTIONS.read_bytes()).hexdigest(),
         "matches_sha256": hashlib.sha256(done[0].with_name("matches.npz").read_bytes()).hexdigest(),
+        "boxes_sha256": sha256_file(done[0].with_name("predictions.boxes.json")),
+        "box_matches_sha256": sha256_file(done[0].with_name("box_matches.npz")),
         "split": "valid",
         "videos": 20,
         "lenient": False,

@@ -112,6 +112,8 @@ def _near(value: Any) -> list[Any]:
     """Values of the same type as a value, most of them wrong."""
     if isinstance(value, bool):
         return [not value, int(value)]
+    if isinstance(value, int) and abs(value) >= 2**1000:  # has no float, and perhaps too many digits for a text
+        return [-value, value + 1, 0]
     if isinstance(value, int | float):
         numbers = [-value, value + 1, value - 1, value * 2, value / 2, float(value), str(value)]
         return [*numbers, 0, -1, 2**31, 2**40, 1e9, 1e308, 2**63]

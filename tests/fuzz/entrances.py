@@ -21,6 +21,9 @@ from mssts.study.mlflow_mirror import finished_training_content
 from mssts.study.resolve import load_study
 from mssts.study.runs import read_runs
 from mssts.study.workflow import check_inputs, missing_data, report_content
+from mssts.ytvis.annotations import read_annotations
+from mssts.ytvis.boxes import boxes_beside, read_boxes
+from mssts.ytvis.submission import read_submission
 from tests.fuzz import changes, ranges
 from tests.fuzz.case import Case
 from tests.fuzz.project import (
@@ -49,6 +52,7 @@ PRETRAIN = ("pretrain", *DATA, "--backbone", "tiny", "--seed", "1", "--output", 
 START = ("--variant", "baseline", "--init", CHECKPOINT, "--output", "trained")
 TRAIN = ("train", *DATA, "--backbone", "tiny", "--seed", "1", *START)
 LARGEST_TRAINED = 4096
+VALID_TRUTH, RUN_PREDICTIONS = SYNTHVIS / "valid.json", RUN / "valid/predictions.json"
 
 
 def ground_truth(case: Case) -> None:
@@ -99,6 +103,14 @@ def submission(case: Case, path: Path = PREDICTIONS) -> None:
 def zipped_submission(case: Case) -> None:
     """Predictions in a zip."""
     submission(case, ZIP)
+
+
+def boxes(case: Case) -> None:
+    """Boxes of predictions, as if their digest had not been recorded."""
+    path = boxes_beside(RUN_PREDICTIONS)
+    changes.change_json(case, path)
+    truth = read_annotations(VALID_TRUTH)
+    case.read("boxes", lambda: read_boxes(path, read_submission(RUN_PREDICTIONS, truth), truth))
 
 
 def stills(case: Case) -> None:
@@ -170,7 +182,7 @@ def checkpoint(case: Case) -> None:
     changes.change_checkpoint(case, CHECKPOINT)
     predicted = case.command(*PREDICT)
     if predicted is None:
-        case.agree(predict=None, evaluate=case.evaluate(SYNTHVIS / "valid.json", PREDICTED))
+        case.agree(predict=None, evaluate=case.evaluate(VALID_TRUTH, PREDICTED))
         weights = torch.load(CHECKPOINT, weights_only=True)["model"].values()
         case.expect(all(bool(weight.isfinite().all()) for weight in weights), "accepted weights that are not finite")
     trained = case.command(*TRAIN)
@@ -189,12 +201,14 @@ def digest(case: Case) -> None:
     """Files that differ from their recorded digest: whatever reads them."""
     case.command(*PREPARE)
     case.command(*PREPARE_COCO)
-    evaluate = ("evaluate", "--predictions", PREDICTIONS, "--output", "evaluated/metrics.json", "--annotations")
+    evaluate = ("evaluate", "--output", "evaluated/metrics.json", "--annotations")
+    of_run = (VALID_TRUTH, "--predictions", RUN_PREDICTIONS)
 
     def read_matches() -> None:
         for result in read_runs(load_study(STUDY)).results:
             if result.metrics is not None:
                 result.read_matches()
+                result.read_box_matches()
 
     readers: dict[Path, tuple[object, ...] | Callable[[], object]] = {
         CHECKPOINT: case.rng.choice([PREDICT, TRAIN]),
@@ -203,16 +217,19 @@ def digest(case: Case) -> None:
         RUN / "cost.json": TABLES,
         RUN / "valid/metrics.json": TABLES,
         RUN / "valid/matches.npz": read_matches,
+        RUN / "valid/box_matches.npz": read_matches,
+        RUN_PREDICTIONS: (*evaluate, *of_run),
+        boxes_beside(RUN_PREDICTIONS): (*evaluate, *of_run),
         SYNTHVIS / "fingerprint.json": case.rng.choice([PREDICT, TRAIN]),
         SYNTHVIS / "frames.sha256": PREDICT,
-        SYNTHVIS / "valid.json": PREDICT,
+        VALID_TRUTH: PREDICT,
         SYNTHVIS / "valid/JPEGImages": PREDICT,
         SYNTHVIS / "train.json": TRAIN,
         SYNTHVIS / "train/JPEGImages": lambda: _read_clips("synthvis", SYNTHVIS),
         SYNTHVIS / "stills.json": PRETRAIN,
         YTVIS / "local_train.json": lambda: _read_clips("ytvis2019", YTVIS),
-        YTVIS / "local_valid.json": (*evaluate, YTVIS / "local_valid.json"),
-        TRUTH: (*evaluate, TRUTH),
+        YTVIS / "local_valid.json": (*evaluate, YTVIS / "local_valid.json", "--predictions", PREDICTIONS),
+        TRUTH: (*evaluate, TRUTH, "--predictions", PREDICTIONS),
         STILLS: _read_stills,
     }
     place = case.rng.choice(list(readers))
@@ -257,6 +274,7 @@ KINDS: dict[str, Callable[[Case], None]] = {
     "annotations": ground_truth,
     "submission": submission,
     "zip": zipped_submission,
+    "boxes": boxes,
     "stills": stills,
     "yaml": configuration,
     "image": image,

@@ -59,7 +59,6 @@ def _write_study() -> None:
     scale = yaml.safe_load((ABLATIONS / "scales/smoke.yaml").read_text())
     sizes = {"train_videos": 3, "valid_videos": 2, "control_videos": 1, "still_images": 4, "height": 48, "width": 64}
     scale["data"]["synthetic"] = sizes
-    scale["loss"]["foreground_background"]["warmup_steps"] = 0
     for stage in ("pretrain", "train"):
         scale[stage] |= {"steps": 1, "log_every": 1}
     study = yaml.safe_load((ABLATIONS / "studies/smoke.yaml").read_text()) | {"scale": STUDY}

@@ -85,7 +85,7 @@ def test_prediction_never_emits_the_logits_that_are_no_category(imported):
         for head in model.class_heads:
             head.bias[[0, 41]] = 50.0
         prediction = model(fill.frames(7, 1, 64, 96)[None])
-        results = video_results(prediction, 1, (64, 96), (64, 96), categories, config.predict)
+        results, _ = video_results(prediction, 1, (64, 96), (64, 96), categories, config.predict)
     assert len(results) == 10
     assert {entry["category_id"] for entry in results} <= set(range(1, 41))
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from mssts.config import resolve
 from mssts.core.errors import InputError
-from mssts.inference.predict import masks_at_video_size, video_results
+from mssts.data.clips import boxes_of_masks
+from mssts.inference.predict import boxes_at_video_size, masks_at_video_size, video_results
 from tests.models.small_model import clips, small_model
 
 CATEGORIES = [(n, str(n)) for n in range(1, 6)]
 
 
-@pytest.mark.parametrize("part", ["class_heads.1.bias", "mask_parameter_head.layers.2.weight", "backbone"])
-def test_scores_and_masks_that_are_not_finite_are_an_error(part):
+@pytest.mark.parametrize(
+    "part",
+    ["class_heads.1.bias", "mask_parameter_head.layers.2.weight", "decoder.box_heads.1.layers.2.bias", "backbone"],
+)
+def test_scores_masks_and_boxes_that_are_not_finite_are_an_error(part):
     model = small_model("baseline").eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.startswith(part):
                 weight.fill_(torch.nan)
         prediction = model(clips(1, 2, 3, 64, 96))
-    with pytest.raises(InputError, match="video 7: the scores or masks that the model predicts are not finite"):
+    with pytest.raises(InputError, match="video 7: the scores, masks or boxes that the model predicts are not finite"):
         video_results(prediction, 7, (64, 96), (64, 96), CATEGORIES, resolve("smoke").predict)
 
 
@@ -36,7 +41,7 @@ def test_results_without_a_mask_or_with_a_tiny_score_are_kept(bias, visible):
         last.bias.zero_()
         last.bias[-1] = bias
         prediction = model(clips(1, 2, 3, 64, 96))
-    results = video_results(prediction, 7, (64, 96), (64, 96), CATEGORIES, resolve("smoke").predict)
+    results, _ = video_results(prediction, 7, (64, 96), (64, 96), CATEGORIES, resolve("smoke").predict)
     assert len(results) == 10 and all(0 < result["score"] < 0.001 for result in results)
     assert {mask is not None for result in results for mask in result["segmentations"]} == {visible}
 
@@ -47,3 +52,40 @@ def test_the_margin_beyond_the_frame_is_cut_off_and_not_squeezed_in():
     assert masks_at_video_size(logits, (61, 90), (61, 90), 0.5)[0, 0].sum(-1).tolist() == [48] * 61
     doubled = masks_at_video_size(logits, (61, 90), (122, 180), 0.5)[0, 0].sum(-1)
     assert doubled.shape == (122,) and set(doubled.tolist()) == {96}
+
+
+def test_boxes_are_in_pixels_of_the_video_and_not_clipped():
+    boxes = torch.tensor([[[0.5, 0.25, 0.2, 0.5], [0.0, 0.0, 0.1, 1e-6]]])
+    # 0.5 - 0.1 and 0.25 - 0.25 of 300 x 100; then half of 30 px to the left of the frame
+    assert boxes_at_video_size(boxes, (100, 300)).tolist() == [[[120, 0, 60, 50], [-15, 0, 30, 0]]]
+    assert boxes_at_video_size(torch.full((1, 1, 4), 1 / 3), (10, 10)).tolist() == [[[1.67, 1.67, 3.33, 3.33]]]
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 90), (128, 192)])
+def test_boxes_that_the_decoder_is_trained_with_come_back_as_those_around_the_masks(size):
+    masks = torch.zeros(1, 1, *size, dtype=torch.bool)
+    masks[0, 0, 3:10, 40:75] = True
+    assert boxes_at_video_size(boxes_of_masks(masks), size).tolist() == [[[40, 3, 35, 7]]]
+
+
+def test_every_result_has_the_boxes_of_its_query_in_every_frame():
+    with torch.no_grad():
+        prediction = small_model("baseline").eval()(clips(1, 3, 3, 64, 96))
+    results, boxes = video_results(prediction, 7, (64, 96), (32, 48), CATEGORIES, resolve("smoke").predict)
+    assert len(results) == len(boxes) == 10
+    scores_NK = prediction.logits[0].sigmoid()
+    for result, found in zip(results, boxes, strict=True):
+        [[query]] = (scores_NK[:, result["category_id"] - 1] == result["score"]).nonzero().tolist()
+        expected_T4 = prediction.boxes[0, :, query].double().numpy() * (48, 32, 48, 32)
+        expected_T4[:, :2] -= expected_T4[:, 2:] / 2
+        np.testing.assert_allclose(found, expected_T4, atol=0.0051)
+
+
+def test_boxes_of_a_padded_clip_are_those_of_its_frame():
+    model, frames = small_model("baseline").eval(), clips(1, 2, 3, 64, 96)
+    padded, padding = torch.zeros(1, 2, 3, 96, 128), torch.ones(1, 2, 96, 128, dtype=torch.bool)
+    padded[..., :64, :96], padding[..., :64, :96] = frames, False
+    with torch.no_grad():
+        plain, other = model(frames), model(padded, padding)
+    found, again = (boxes_at_video_size(output.boxes[0].transpose(0, 1), (64, 96)) for output in (plain, other))
+    np.testing.assert_allclose(again, found, atol=0.05)

@@ -81,13 +81,20 @@ def random_batch(
 
 
 def batch_of(instances, sizes, frames=3, padded=(64, 96), generator=None) -> Batch:
-    """A batch around given instances, with random frames."""
+    """A batch around given instances, with random frames and a bar at the left as the foreign foreground."""
     pixels = torch.zeros(len(sizes), frames, 3, *padded)
     padding = torch.ones(len(sizes), frames, *padded, dtype=torch.bool)
     for clip, (height, width) in enumerate(sizes):
         pixels[clip, :, :, :height, :width] = torch.randn(frames, 3, height, width, generator=generator)
         padding[clip, :, :height, :width] = False
-    return Batch(frames_BT3HW=pixels, padding_mask_BTHW=padding, sizes=tuple(sizes), instances=tuple(instances))
+    foreign = tuple((torch.arange(width) < width // 4).expand(frames, height, width) for height, width in sizes)
+    return Batch(
+        frames_BT3HW=pixels,
+        padding_mask_BTHW=padding,
+        sizes=tuple(sizes),
+        instances=tuple(instances),
+        foreign_foregrounds_THW=foreign,
+    )
 
 
 def clip_of(batch: Batch, index: int) -> Batch:
@@ -98,6 +105,7 @@ def clip_of(batch: Batch, index: int) -> Batch:
         padding_mask_BTHW=batch.padding_mask_BTHW[part],
         sizes=batch.sizes[part],
         instances=batch.instances[part],
+        foreign_foregrounds_THW=batch.foreign_foregrounds_THW[part],
     )
 
 

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from mssts.config import resolve
 from mssts.core.records import Instances
 from mssts.losses import ForegroundBackgroundAdversary, Matcher
-from mssts.losses.adversary import predicted_foreground, true_foreground
+from mssts.losses.adversary import foreign_foreground, predicted_foreground, true_foreground
 from tests.losses.stand_in import batch_of, no_instances, random_batch, random_output
 
 CONFIG = resolve("embedded", "fgbg").loss
-SETTINGS = CONFIG.foreground_background.model_copy(update={"warmup_steps": 3})
+SETTINGS = CONFIG.foreground_background.model_copy(update={"min_score": 0.5})  # acts from the first step
 CHANNELS = 8
 
 
@@ -39,22 +39,22 @@ def see_only_the_mask(adversary, scale: float) -> None:
     with torch.no_grad():
         for parameter in discriminator.parameters():
             parameter.zero_()
-        discriminator.mask[0].weight[0, 0, 1, 1] = 1
-        discriminator.mask[2].weight[0, 0, 1:3, 1:3] = 1 / 4
+        discriminator.mask[1].weight[0, 0, 1, 1] = 1
         for block in discriminator.blocks:
             block.weight[0, 0, 1, 1] = 1
         discriminator.head.weight[0, 0] = scale
         discriminator.head.bias[0] = -scale / 2
 
 
-def full_frame_case(logit: float):
-    """One clip whose instance covers the frame and is predicted with one logit everywhere."""
+def full_frame_case(logit: float, foreign=False):
+    """One clip whose instance covers the frame and is predicted with one logit everywhere; so does the foreign mask."""
     generator = torch.Generator().manual_seed(0)
     output = random_output(generator, clips=1, queries=1, channels=CHANNELS)
     with torch.no_grad():
         output.layers[-1].masks.fill_(logit)
     instances = Instances(torch.tensor([0]), torch.full((1, 3, 4), 0.5), torch.ones(1, 3, 64, 96).bool())
     batch = batch_of((instances,), ((64, 96),))
+    batch = replace(batch, foreign_foregrounds_THW=(torch.full((3, 64, 96), foreign),))
     return batch, output, Matcher(CONFIG)(output, batch)
 
 
@@ -64,51 +64,64 @@ def discriminator_step(adversary, batch, output, matches):
     return loss
 
 
-def test_true_masks_are_called_real_and_predicted_ones_fake():
-    batch, output, matches = full_frame_case(math.log(3))  # probability 3/4
+def test_true_masks_are_called_real_and_predicted_and_foreign_ones_fake():
+    batch, output, matches = full_frame_case(math.log(3))  # probability 3/4, seen as 1
     adversary = adversary_of()
     see_only_the_mask(adversary, 4.0)
     softplus = lambda x: math.log1p(math.exp(x))  # noqa: E731
-    generator_loss = adversary.generator_loss(batch, output, matches, step=3)
-    assert generator_loss.item() == pytest.approx(SETTINGS.weight * softplus(-1), rel=1e-5)  # logit 4 (3/4 - 1/2)
+    generator_loss = adversary.generator_loss(batch, output, matches)
+    assert generator_loss.item() == pytest.approx(SETTINGS.weight * softplus(-2), rel=1e-5)  # logit 4 (1 - 1/2)
     loss = discriminator_step(adversary, batch, output, matches)
-    assert loss.item() == pytest.approx(softplus(-2) + softplus(1), rel=1e-5)
+    assert loss.item() == pytest.approx(softplus(-2) + (softplus(2) + softplus(-2)) / 2, rel=1e-5)
     assert not loss.requires_grad
 
 
 def test_the_generator_loss_falls_when_the_prediction_nears_the_truth():
     adversary = adversary_of()
     see_only_the_mask(adversary, 4.0)
-    losses = [adversary.generator_loss(*full_frame_case(logit), step=3).item() for logit in (-4.0, 0.0, 4.0)]
-    assert losses == sorted(losses, reverse=True)
+    wrong, right = (adversary.generator_loss(*full_frame_case(logit)).item() for logit in (-0.1, 0.1))
+    assert right < wrong
 
 
-def test_before_the_warm_up_step_the_model_is_left_alone(case):
-    for step, expected in ((0, False), (2, False), (3, True), (4, True)):
-        loss = adversary_of().generator_loss(*case, step=step)
-        assert (loss.item() > 0) == expected
-        assert loss.requires_grad == expected
+def test_the_model_is_left_alone_until_the_discriminator_beats_chance_on_foreign_masks():
+    adversary = adversary_of(settings=SETTINGS.model_copy(update={"min_score": 0.51}))
+    for foreign, score, acts in ((False, 0.51, True), (True, 0.4998, False), (False, 0.509804, False)):
+        case = full_frame_case(3.0, foreign)
+        see_only_the_mask(adversary, 4.0)  # prefers the mask with more pixels; none of two equal ones
+        discriminator_step(adversary, *case)
+        assert adversary.score == pytest.approx(score)
+        loss = adversary.generator_loss(*case)
+        assert ((loss.item() > 0), loss.requires_grad) == (acts, acts)
+
+
+def test_the_score_of_a_step_counts_the_clips_of_all_its_micro_batches():
+    adversary = adversary_of()
+    see_only_the_mask(adversary, 4.0)
+    for foreign in (False, False, True, False):
+        adversary.discriminator_backward(*full_frame_case(3.0, foreign), share=1 / 4)
+    adversary.step()
+    assert adversary.score == pytest.approx(0.98 * 0.5 + 0.02 * 3 / 4)
 
 
 def test_the_discriminator_is_frozen_in_the_generator_loss(case):
     adversary = adversary_of()
     before = parameters_of(adversary)
-    adversary.generator_loss(*case, step=3).backward()
+    adversary.generator_loss(*case).backward()
     for parameter, old in zip(adversary.discriminator.parameters(), before, strict=True):
         assert parameter.grad is None
         assert torch.equal(parameter, old)
         assert parameter.requires_grad
 
 
-def test_the_generator_loss_reaches_matched_masks_and_encoder_features_only(case):
+def test_the_generator_loss_reaches_matched_masks_only(case):
     batch, output, matches = case
-    adversary_of().generator_loss(batch, output, matches, step=3).backward()
+    adversary_of().generator_loss(batch, output, matches).backward()
     first, last = output.layers
     for clip in range(2):
         for query in range(6):
             reached = bool((last.masks.grad[clip, query] != 0).any())
             assert reached == (query in matches.queries(-1, clip).tolist())
-    assert all((level.grad != 0).any() for level in output.memory)
+    assert all(level.grad is None for level in output.memory)  # the features that a mask is compared with
     assert first.masks.grad is None
     assert last.logits_BNK.grad is None and last.boxes_BTN4.grad is None
 
@@ -151,16 +164,37 @@ def test_true_foreground_is_the_union_at_stride_4():
     assert torch.equal(true_foreground(batch), expected)
 
 
-def test_predicted_foreground_is_the_soft_union_of_the_matched_instances(case):
+def test_predicted_foreground_is_the_hard_union_of_the_matched_instances_with_the_gradient_of_the_soft_one(case):
     batch, output, matches = case
-    foreground = predicted_foreground(batch, output, matches).unflatten(0, (2, 3))
-    for clip in range(2):
-        probabilities = output.layers[-1].masks[clip, matches.queries(-1, clip)].sigmoid()
-        union = 1 - (1 - probabilities).prod(0)
-        height, width = (length // 4 for length in batch.sizes[clip])
-        inside = foreground[clip, :, 0, :height, :width]
-        torch.testing.assert_close(inside, union[:, :height, :width])
-        torch.testing.assert_close(foreground[clip].sum(), inside.sum())  # nothing in the padding
+    masks = output.layers[-1].masks
+    weights = torch.rand(6, 1, 16, 24, generator=torch.Generator().manual_seed(0))
+    foreground = predicted_foreground(batch, output, matches)
+    (gradient,) = torch.autograd.grad((foreground * weights).sum(), masks)
+    assert set(foreground.unique().tolist()) == {0.0, 1.0}
+    soft = torch.zeros(2, 3, 16, 24)
+    for clip, (height, width) in enumerate((length // 4 for length in size) for size in batch.sizes):
+        chosen = masks[clip, matches.queries(-1, clip), :, :height, :width]
+        soft[clip, :, :height, :width] = 1 - (1 - chosen.sigmoid()).prod(0)
+        hard = torch.zeros(3, 16, 24)
+        hard[:, :height, :width] = (chosen.sigmoid() > 0.5).any(0)
+        assert torch.equal(foreground.unflatten(0, (2, 3))[clip, :, 0], hard)
+    (expected,) = torch.autograd.grad((soft.flatten(0, 1)[:, None] * weights).sum(), masks)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_no_mask_shows_anything_in_the_padding():
+    """The clip of 61 x 90 pixels has samples in 15 rows and 22 columns of 16 x 24."""
+    generator = torch.Generator().manual_seed(0)
+    output = random_output(generator, clips=1, queries=1, channels=CHANNELS)
+    with torch.no_grad():
+        output.layers[-1].masks.fill_(9.0)
+    instances = Instances(torch.tensor([0]), torch.full((1, 3, 4), 0.5), torch.ones(1, 3, 61, 90).bool())
+    batch = replace(batch_of((instances,), ((61, 90),)), foreign_foregrounds_THW=(torch.ones(3, 61, 90).bool(),))
+    expected = torch.zeros(3, 1, 16, 24)
+    expected[..., :15, :22] = 1
+    predicted = predicted_foreground(batch, output, Matcher(CONFIG)(output, batch))
+    for mask in (true_foreground(batch), foreign_foreground(batch), predicted):
+        assert torch.equal(mask.float(), expected)
 
 
 def test_a_clip_without_instances_has_no_foreground():
@@ -172,12 +206,12 @@ def test_a_clip_without_instances_has_no_foreground():
     assert not true_foreground(batch)[:3].any()
     adversary = adversary_of()
     assert discriminator_step(adversary, batch, output, matches).isfinite()
-    assert adversary.generator_loss(batch, output, matches, 3).isfinite()
+    assert adversary.generator_loss(batch, output, matches).isfinite()
 
 
 def test_certain_masks_have_finite_gradients():
     batch, output, matches = full_frame_case(500.0)
-    adversary_of().generator_loss(batch, output, matches, step=3).backward()
+    adversary_of().generator_loss(batch, output, matches).backward()
     assert output.layers[-1].masks.grad.isfinite().all()
 
 
@@ -206,6 +240,7 @@ def test_training_goes_on_from_a_saved_state_as_if_never_stopped(case):
         discriminator_step(adversary, *case)
     pairs = zip(parameters_of(straight), parameters_of(resumed), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+    assert straight.score == resumed.score != adversary_of().score
 
 
 def test_masks_judged_together_get_the_verdicts_they_get_alone(case):

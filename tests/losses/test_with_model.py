@@ -49,7 +49,7 @@ def test_the_adversary_teaches_encoder_and_mask_head_but_not_class_and_box_heads
     adversary = ForegroundBackgroundAdversary(
         config.loss.foreground_background, config.model.hidden_dim, torch.Generator().manual_seed(2)
     )
-    gradients = gradients_of(model, adversary.generator_loss(batch, output, matches, step=10**6))
+    gradients = gradients_of(model, adversary.generator_loss(batch, output, matches))
     reached = {name for name, gradient in gradients.items() if gradient is not None and (gradient != 0).any()}
     for part in ("backbone.", "encoder.", "mask_parameter_head.", "mask_features."):
         assert any(name.startswith(part) for name in reached), part

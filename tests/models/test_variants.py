@@ -94,6 +94,33 @@ def test_the_coarsest_level_of_one_frame_reaches_the_finest_of_another_only_in_a
     assert bool(gradient.any()) == (section.enabled and section.inter_scale_form == "cascade")
 
 
+def test_references_of_the_last_layer_depend_on_another_frame_only_where_the_decoder_attends_over_time(variant):
+    """At three layers, and through the decoder alone: the encoder's tokens of the frame itself stay the same."""
+    decoder = resolve("embedded", variant).model.decoder
+    assert decoder.layers >= 3
+    blocks = resolve("smoke", variant).model.decoder.model_copy(update={"layers": decoder.layers})
+    model = filled(small_model(variant, decoder=blocks)).eval()
+    shapes = ((4, 6), (2, 3), (1, 2))
+    memory = clips(1, 3, 32, 32)
+    replaced = torch.cat([memory[:, :2], clips(1, 1, 32, 32, seed=5)], 1)
+    with torch.inference_mode():
+        layout = model.geometry(shapes, None)
+        before, after = (model.decoder(tokens, layout)[-1][2][:, :2] for tokens in (memory, replaced))
+    change = float((before - after).abs().max())
+    assert change > 1e-4 if decoder.temporal.enabled else change == 0
+
+
+def test_memory_depends_on_another_frame_only_where_the_encoder_attends_over_time(variant):
+    section = resolve("smoke", variant).model.encoder.ms_sts
+    model = filled(small_model(variant)).eval()
+    frames = clips(1, 3, 3, 64, 96)
+    replaced = torch.cat([frames[:, :2], clips(1, 1, 3, 64, 96, seed=5)], 1)
+    with torch.inference_mode():
+        before, after = (torch.cat([level[:, :2].flatten() for level in model(x).memory]) for x in (frames, replaced))
+    change = float((before - after).abs().max())
+    assert change > 1e-2 if section.enabled and not section.own_frame_only else change < 1e-5
+
+
 def test_clips_of_a_batch_do_not_influence_each_other(variant):
     model = filled(small_model(variant)).eval()
     frames = clips(2, 3, 3, 64, 96)

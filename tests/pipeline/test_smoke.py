@@ -42,7 +42,7 @@ def test_the_table_has_a_row_for_every_run_and_split(smoke, study):
         (split, variant, "1") for split in study.spec.splits for variant in ("pretrain", *study.variants)
     )
     for row in rows:
-        for metric in ("AP", "AP50", "AP75", "AR1", "AR10", "AP_agnostic"):
+        for metric in ("AP", "AP50", "AP75", "AR1", "AR10", "AP_agnostic", "AP_box"):
             assert 0 <= float(row[metric]) <= 100
 
 
@@ -57,6 +57,9 @@ def test_submissions_are_valid_and_complete(smoke, study):
                 assert archive.namelist() == ["results.json"]
                 results = json.loads(archive.read("results.json"))
             assert results == json.loads((run / split / "predictions.json").read_text())
+            boxes = json.loads((run / split / "predictions.boxes.json").read_text())
+            lengths = [videos[result["video_id"]]["length"] for result in results]
+            assert [len(boxes_T4) for boxes_T4 in boxes] == lengths
             assert {result["video_id"] for result in results} == set(videos)
             for result in results:
                 video = videos[result["video_id"]]

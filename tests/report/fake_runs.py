@@ -106,21 +106,25 @@ def write_run(
 
 
 def write_result(directory: Path, split: str, count: int, record: dict) -> None:
-    """metrics.json and matches.npz of a split; the control split has no attributes."""
-    matches = records(count, attributes=split != "control")
-    numbers = coco_metrics(matches, matches.categories)
+    """metrics.json and match records of a split: boxes find one object less; the control split has no attributes."""
+    matches, box_matches = (records(found, attributes=split != "control") for found in (count, count - 1))
+    numbers, box_numbers = (coco_metrics(one, one.categories) for one in (matches, box_matches))
     write_records(directory / split / "matches.npz", matches)
+    write_records(directory / split / "box_matches.npz", box_matches)
     metrics = {
         "overall": numbers,
         "class_agnostic": numbers,
         "per_category": {"thing": numbers},
         "attributes": attribute_metrics(matches),
+        "boxes": {"overall": box_numbers, "class_agnostic": box_numbers, "attributes": attribute_metrics(box_matches)},
         "errors": {kind: {"AP50": 0.2, "AP": count / 100, "count": 1} for kind in KINDS},
         "warnings": [],
         "produced_by": {
             "annotations_sha256": "ab" * 32,
             "predictions_sha256": "cd" * 32,
             "matches_sha256": sha256_file(directory / split / "matches.npz"),
+            "boxes_sha256": "ef" * 32,
+            "box_matches_sha256": sha256_file(directory / split / "box_matches.npz"),
             "split": split,
             "videos": VIDEOS,
             "lenient": False,

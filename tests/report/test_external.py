@@ -30,6 +30,7 @@ def external_study(fake_study: Path) -> Path:
     results.write_text("[]")
     own = run_dir("smoke", "synthvis", "tiny", "ms_sts", 1) / "valid" / "metrics.json"
     metrics = read_record(own)
+    metrics.pop("boxes")
     metrics["produced_by"] |= {"run": None, "predictions_sha256": sha256_file(results)}
     metrics["warnings"] = [{"file": "predictions", "what": "x", "count": 3, "first": "[0]"}]
     write_record(external_dir("smoke", "synthvis", external_name("Mask2Former VIS"), "valid") / "metrics.json", metrics)
@@ -43,6 +44,7 @@ def test_external_results_are_marked_and_tabled(external_study: Path) -> None:
         rows = frame[frame[title].str.endswith("(external method)")]
         assert list(rows[title]) == ["Mask2Former VIS (external method)", "Not yet (external method)"]
         assert list(rows["AP"]) == ["75.25", "not run"]
+        assert list(rows["AP_box"]) == ["-", "not run"]
 
 
 def test_errors_are_averaged_over_seeds(external_study: Path) -> None:

@@ -38,7 +38,7 @@ from tests.report import fake_runs
 from tests.report.fake_runs import runs_of
 
 # found / 8 objects -> share of the 101 recall points 0, 0.01, ..., 1 that are reached, in percent
-AP = {1: "12.87", 2: "25.74", 3: "37.62", 4: "50.50", 6: "75.25", 8: "100.00"}
+AP = {1: "12.87", 2: "25.74", 3: "37.62", 4: "50.50", 5: "62.38", 6: "75.25", 8: "100.00"}
 
 
 def cell(frame: pd.DataFrame, column: str, **keys: str) -> str:
@@ -53,6 +53,7 @@ def test_table_prints_each_run_in_percent_and_missing_ones_as_not_run(fake_study
     assert cell(frame, "AP", variant="ms_sts", seed="1", split="valid") == AP[6]
     assert cell(frame, "AP_agnostic", variant="baseline", seed="2", split="valid") == AP[4]
     assert cell(frame, "AR10", variant="pretrain", seed="1", split="valid") == "12.50"
+    assert cell(frame, "AP_box", variant="ms_sts", seed="1", split="valid") == AP[5]
     assert cell(frame, "AP", variant="temporal", seed="1", split="control") == "not run"
     assert cell(frame, "AP75", variant="temporal", seed="2", split="valid") == "not run"
     assert len(frame) == (1 + 3 * 2) * 2
@@ -77,6 +78,11 @@ def test_differences_are_paired_by_seed_and_attributes_have_their_own(fake_study
     # of the four occluded objects the baseline finds 2 (51 points) and 4 (101), MS-STS all
     assert found["valid", "occlusion", "AP", "ms_sts"].mean == pytest.approx(100 * (50 + 0) / 2 / 101)
     assert ("valid", "fog", "AP", "ms_sts") not in found
+    # boxes find one object less: the baseline 1 (13 points) and 3 (38), MS-STS 5 (63) and 7 (88)
+    boxes = found["valid", "all", "AP_box", "ms_sts"]
+    assert boxes.mean == pytest.approx(100 * ((63 - 13) + (88 - 38)) / 2 / 101)
+    assert (boxes.measure.title, boxes.size, boxes.announced, boxes.p) == ("box AP", whole.size, True, 0.5)
+    assert all(interval.low <= boxes.mean <= interval.high for interval in boxes.intervals)
     single = found["valid", "all", "AP", "temporal"]
     assert (single.seeds, single.mean, single.p) == (1, pytest.approx(100 * (38 - 26) / 101), None)
     assert found["control", "all", "AP", "temporal"].seeds == 0
@@ -333,6 +339,18 @@ def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
         differences(runs_of())
 
 
+def test_match_records_of_boxes_are_those_that_metrics_record(fake_study: Path) -> None:
+    valid = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid"
+    (valid / "box_matches.npz").write_bytes((valid / "matches.npz").read_bytes())
+    with pytest.raises(InputError, match=r"box_matches\.npz: was changed after its digest was recorded"):
+        differences(runs_of())
+    metrics = read_record(valid / "metrics.json")
+    metrics["produced_by"]["box_matches_sha256"] = sha256_file(valid / "box_matches.npz")
+    write_record(valid / "metrics.json", metrics)
+    with pytest.raises(InputError, match=r"all AP_box: match records and metrics\.json give different values"):
+        differences(runs_of())
+
+
 def test_runs_that_were_evaluated_on_other_instances_are_refused(fake_study: Path) -> None:
     path = fake_study / "results/smoke/synthvis/tiny/ms_sts/seed1/valid/matches.npz"
     records = read_records(path)
@@ -357,7 +375,7 @@ def test_all_files_are_written_with_the_same_bytes_twice(fake_study: Path) -> No
     assert {path.name for path in first.iterdir()} == set(files_of_step("tables"))
     for name in files_of_step("tables"):
         assert (first / name).read_bytes() == (folder / name).read_bytes()
-    header = "dataset,split,backbone,variant,seed,AP,AP50,AP75,AR1,AR10,AP_agnostic\n"
+    header = "dataset,split,backbone,variant,seed,AP,AP50,AP75,AR1,AR10,AP_agnostic,AP_box\n"
     assert (fake_study / "first/table.csv").read_text().startswith(header)
 
 

@@ -237,11 +237,13 @@ def evaluation(run: Path, ap: float) -> tuple:
         "produced_by": {"split": "valid"},
         "overall": {"AP": ap, "AR1": None},
         "class_agnostic": {"AP": 0.6},
+        "boxes": {"overall": {"AP": 0.7, "AR1": None}},
         "attributes": {"heavy": {"AP": 0.25}},
     }
     write_record(run / "valid/metrics.json", metrics)
     write_json(run / "valid/predictions.json", [])
-    (run / "valid/matches.npz").write_bytes(b"matches")
+    for name in ("matches.npz", "box_matches.npz", "predictions.boxes.json"):
+        (run / "valid" / name).write_text(name)
     return read_record(run / "run.json"), run / "valid/metrics.json", run / "valid/predictions.json"
 
 
@@ -264,9 +266,10 @@ def test_sync_sends_what_is_missing_once(store, finished):
         trained, measured = of_stage(store, "train"), of_stage(store, "evaluate")
         assert points(store, trained) == [(step, 1.0 / step) for step in range(1, 21)]
         assert points(store, measured, "AP") == [(40, 0.5)]
-        assert measured.data.metrics == {"AP": 0.5, "AP_agnostic": 0.6, "heavy/AP": 0.25}
+        assert measured.data.metrics == {"AP": 0.5, "AP_agnostic": 0.6, "AP_box": 0.7, "heavy/AP": 0.25}
         assert artifacts(store, trained) == {"run.json", "log.jsonl", "cost.json"}
-        assert artifacts(store, measured) == {"metrics.json", "predictions.json", "matches.npz"}
+        files = {"metrics.json", "predictions.json", "predictions.boxes.json", "matches.npz", "box_matches.npz"}
+        assert artifacts(store, measured) == files
         assert artifacts(store, of_stage(store, "report")) == {"table.pdf", "table.csv", "figures/ablation.png"}
         assert {run.info.status for run in runs(store)} == {"FINISHED"}
 

@@ -11,8 +11,8 @@ import torch
 
 from mssts.config import Config, resolve
 from mssts.core.distributed import start_fabric
-from mssts.data.clips import ClipDataset, ClipLoader
-from mssts.data.datasets import split_annotations
+from mssts.data.clips import ClipLoader
+from mssts.data.training import training_clips
 from mssts.models import build_model
 from mssts.training.failures import TrainingProgress
 from mssts.training.record import TrainingRun
@@ -29,7 +29,7 @@ def main(devices: int, precision: str, steps: int, recompute: bool, data: Path, 
     with start_fabric("cpu", precision, devices) as fabric:
         torch.set_num_threads(1)
         generators = Generators.from_seed("train", 1)
-        clips = ClipDataset(split_annotations("synthvis", data, "train"), 3, config.data)
+        clips = training_clips("synthvis", data, config)
         model = build_model(config.model, "tiny", len(clips.categories), generators.model)
         progress = TrainingProgress("spread", output)
         run = TrainingRun("train", "smoke", "synthvis", "tiny", "ms_sts_temporal_fgbg", 1, 1, config)

@@ -62,7 +62,7 @@ def test_activation_checkpointing_of_the_encoder_changes_no_number(spread):
 
 def test_all_devices_together_see_each_clip_once(data):
     annotations = split_annotations("synthvis", data, "train")
-    clips = ClipDataset(annotations, 3, resolve("smoke").data)
+    clips = ClipDataset(annotations, 3, resolve("smoke").data, with_foreign_foreground=True)
     whole = list(ClipLoader(clips, 4, 3, 7, 32))
     execution = ExecutionSection(devices=2, clips_per_device=1)
     seen = {}
@@ -77,6 +77,7 @@ def test_all_devices_together_see_each_clip_once(data):
         frames = part.frames_BT3HW[0, ..., :height, :width]
         assert torch.equal(frames, whole[step].frames_BT3HW[first, ..., :height, :width])
         assert torch.equal(part.instances[0].masks_NTHW, whole[step].instances[first].masks_NTHW)
+        assert torch.equal(part.foreign_foregrounds_THW[0], whole[step].foreign_foregrounds_THW[first])
 
 
 @pytest.mark.long
@@ -100,7 +101,8 @@ def test_two_processes_predict_every_video_once_and_write_what_one_writes(data, 
     videos = [entry["video_id"] for entry in json.loads(together.read_text())]
     assert list(dict.fromkeys(videos)) == [video["id"] for video in split["videos"]]
     assert together.read_bytes() == alone.read_bytes()
-    assert together.with_suffix(".zip").read_bytes() == alone.with_suffix(".zip").read_bytes()
+    for suffix in (".zip", ".boxes.json"):
+        assert together.with_suffix(suffix).read_bytes() == alone.with_suffix(suffix).read_bytes()
 
 
 def test_a_result_that_is_lost_or_doubled_is_noticed():

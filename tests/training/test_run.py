@@ -115,7 +115,7 @@ def one_step(config, start, batch):
         adversary = ForegroundBackgroundAdversary(
             config.loss.foreground_background, config.model.hidden_dim, torch.Generator().manual_seed(0)
         )
-        loss = loss + adversary.generator_loss(batch, output, matches, step=10)
+        loss = loss + adversary.generator_loss(batch, output, matches)
     loss.backward()
     optimizer.step()
     return model.state_dict()

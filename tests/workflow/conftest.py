@@ -25,8 +25,8 @@ files = {
     "generate": [output / f"{name}.json" for name in ("fingerprint", "train", "valid", "control", "stills")],
     "pretrain": [output / name for name in ("checkpoint.pt", "run.json", "log.jsonl", "cost.json")],
     "train": [output / name for name in ("checkpoint.pt", "run.json", "log.jsonl", "cost.json")],
-    "predict": [output, output.with_suffix(".zip"), output.with_suffix(".record.json")],
-    "evaluate": [output, output.with_name("matches.npz")],
+    "predict": [output, *(output.with_suffix(suffix) for suffix in (".zip", ".boxes.json", ".record.json"))],
+    "evaluate": [output, output.with_name("matches.npz"), output.with_name("box_matches.npz")],
     "document": [output],
 }
 files = files.get(stage, [study / name for name in files_of_step(stage)])

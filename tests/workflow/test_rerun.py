@@ -43,7 +43,13 @@ def test_touched_and_copied_files_of_any_size_rerun_nothing(clone, rerun):
     """Content decides, for inputs that are newer than what was made of them, as after a copy."""
     later = time.time() + 600
     runs = "results/smoke/synthvis/tiny"
-    for pattern in ("data/**/*", f"{runs}/pretrain/*/*.*", f"{runs}/[!p]*/*/*.*", f"{runs}/**/pred*", f"{runs}/**/m*"):
+    for pattern in (
+        "data/**/*",
+        f"{runs}/pretrain/*/*.*",
+        f"{runs}/[!p]*/*/*.*",
+        f"{runs}/**/pred*",
+        f"{runs}/**/[bm]*",
+    ):
         later -= 60
         for path in clone.glob(pattern):
             os.utime(path, (later, later))

@@ -5,6 +5,7 @@ rule predict:
     output:
         predictions=SPLIT_DIR / "predictions.json",
         submission=SPLIT_DIR / "predictions.zip",
+        boxes=SPLIT_DIR / "predictions.boxes.json",
         record=SPLIT_DIR / "predictions.record.json",
     log:
         f"{LOGS}/{{variant}}_seed{{seed}}_{{split}}_predict.log",
@@ -27,12 +28,14 @@ rule evaluate:
     input:
         annotations=annotations,
         predictions=SPLIT_DIR / "predictions.json",
+        boxes=SPLIT_DIR / "predictions.boxes.json",
         predicted_by=SPLIT_DIR / "predictions.record.json",
         run=RUN_DIR / "run.json",
         modules=modules("mssts/evaluation/*.py", "mssts/ytvis/*.py", "mssts/ytvis/*.c"),
     output:
         metrics=SPLIT_DIR / "metrics.json",
         matches=SPLIT_DIR / "matches.npz",
+        box_matches=SPLIT_DIR / "box_matches.npz",
     log:
         f"{LOGS}/{{variant}}_seed{{seed}}_{{split}}_evaluate.log",
     conda:

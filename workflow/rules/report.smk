@@ -3,6 +3,7 @@ rule tables:
         metrics=of_splits("metrics.json"),
         external=study_files.files_of_external(STUDY, "metrics.json"),
         matches=of_splits("matches.npz"),
+        box_matches=of_splits("box_matches.npz"),
         records=of_runs("run.json"),
         modules=modules("mssts/report/**/*.py", "mssts/study/*.py"),
         published=modules("reports/published/*"),

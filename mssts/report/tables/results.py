@@ -50,5 +50,6 @@ def _note(runs: StudyRuns) -> str:
     return (
         "Mean over training seeds ± sample standard deviation, in percent. "
         f"Local {'splits' if len(spec.splits) > 1 else 'split'} ({', '.join(spec.splits)}) of {data}: "
-        "not comparable with results on the official YouTube-VIS validation set."
+        "not comparable with results on the official YouTube-VIS validation set. "
+        "Box AP compares the decoder's boxes in place of the masks."
     )
