@@ -141,6 +141,7 @@ _SONGBAI = "songbai.site/ovis (occluded video instance segmentation) or its Coda
 DATASETS: dict[str, DatasetEntry] = {
     "synthvis": _synthvis_entry("SynthVIS", 100),
     "synthvis-fresh": _synthvis_entry("SynthVIS, fresh seeds", 900),
+    "synthvis-final": _synthvis_entry("SynthVIS, final seeds", 2600),
     "ytvis2019": _youtube_vis_entry("YouTube-VIS 2019", "ytvis2019", _YOUTUBE_VOS.format(2019), 302 / 2238),
     "ytvis2021": _youtube_vis_entry("YouTube-VIS 2021", "ytvis2021_and_2022", _YOUTUBE_VOS.format(2021), 421 / 2985),
     "ytvis2022": _youtube_vis_entry("YouTube-VIS 2022", "ytvis2021_and_2022", _YOUTUBE_VOS.format(2022), 421 / 2985),

@@ -27,8 +27,7 @@ them it excluded 0 in 0.6 % of the data sets of 20 videos.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,19 +66,6 @@ class Intervals(NamedTuple):
 
     pointwise: Interval
     simultaneous: Interval
-
-
-@dataclass(frozen=True)
-class SeedComparison:
-    """Paired comparison of two models over training seeds.
-
-    Attributes:
-        mean_difference: Mean of second - first over the seeds.
-        p_value: Two-sided p-value of the exact sign-flip test.
-    """
-
-    mean_difference: float
-    p_value: float
 
 
 def resamples_of_videos(videos: int, replicates: int, generator: np.random.Generator) -> np.ndarray:
@@ -167,20 +153,3 @@ def sign_flip_p_value(differences: Sequence[float]) -> float:
 def least_p(seeds: int) -> float:
     """The smallest p-value that the sign-flip test can give over that many seeds."""
     return min(1.0, 2 / 2**seeds)
-
-
-def compare_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> SeedComparison:
-    """Compare two models over training seeds, paired by seed.
-
-    Args:
-        first, second: {seed: metric on all videos}, with the same seeds.
-
-    Raises:
-        InputError: If there is no seed, or a seed that only one of them has.
-    """
-    if not first or set(first) != set(second):
-        raise InputError(
-            f"seeds: found {sorted(first)} and {sorted(second)}, expected the same seeds of both models; run the rest"
-        )
-    differences = [second[seed] - first[seed] for seed in sorted(first)]
-    return SeedComparison(float(np.mean(differences)), sign_flip_p_value(differences))

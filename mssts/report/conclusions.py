@@ -1,20 +1,45 @@
-"""What may be concluded from the differences of a study, in sentences computed from the numbers."""
+"""What may be concluded from the effects and differences of a study, in sentences computed from the numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import groupby
 
 from mssts.evaluation.statistics import MIN_SEEDS, MIN_VIDEOS, least_p
 from mssts.report.formats import interval_text, plural, signed
+from mssts.study.contrasts import FACTORS, KINDS, Kind, factorial
 from mssts.study.differences import Difference
 from mssts.study.runs import ALL_INSTANCES, Benchmark, StudyRuns
 
 CONTROL_SPLIT = "control"
+_FAMILIES: dict[Kind, str] = {"effect": "effects of contributions", "difference": "differences to the baseline"}
+_SIDES: dict[Kind, tuple[str, str]] = {
+    "effect": ("above zero", "below zero"),
+    "difference": ("above the baseline", "below the baseline"),
+}
+
+
+def design(runs: StudyRuns) -> str:
+    """Which contributions have main effects and interactions, and which variants the others would need."""
+    found = factorial(runs.study)
+    missing = "; ".join(" + ".join(name for name in FACTORS if name in cell) or "none" for cell in found.missing)
+    if found.factors:
+        further = f" That of {_listed(found.varied)} would also need variants with: {missing}." if missing else ""
+        combined = f"{len(found.variants)} variants combine {_listed(found.factors)} in a full factorial design."
+        return combined + further
+    if len(found.varied) < 2:
+        return "Single differences only: the study varies fewer than two contributions."
+    return (
+        f"Single differences only: for main effects and interactions of {_listed(found.varied)} the study would also "
+        f"need variants with: {missing}."
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def conclusions(runs: StudyRuns, found: list[Difference]) -> list[str]:
-    """Sentences on the seeds, on every measure of each benchmark, and on what the intervals mean."""
+    """Sentences on the seeds, on every measure of each benchmark, effects first, and on what the intervals mean."""
     if not found:
         return ["The study has no variant beside a baseline, so there is no difference to judge."]
     measured = [difference for difference in found if difference.mean is not None]
@@ -25,8 +50,8 @@ def conclusions(runs: StudyRuns, found: list[Difference]) -> list[str]:
         *_seed_sentences(judged),
         *(
             sentence
-            for key, own in groupby(measured, lambda one: one.benchmark)
-            for sentence in _verdicts(runs, key, own)
+            for (benchmark, kind), own in groupby(found, lambda one: (one.benchmark, one.contrast.kind))
+            for sentence in _verdicts(runs, benchmark, kind, list(own))
         ),
         *_absent_sentence(runs, found),
         *([_meaning(judged)] if judged else []),
@@ -48,17 +73,20 @@ def _seed_sentences(judged: list[Difference]) -> list[str]:
     return sentences
 
 
-def _verdicts(runs: StudyRuns, benchmark: Benchmark, own: Iterable[Difference]) -> list[str]:
-    """A sentence for each measure in which a variant differs, one for the other measures, one for too small ones."""
-    where = _where(runs, benchmark)
+def _verdicts(runs: StudyRuns, benchmark: Benchmark, kind: Kind, own: list[Difference]) -> list[str]:
+    """A sentence for each measure in which one differs, one for the other measures, one for too small ones."""
+    where = f"{_where(runs, benchmark)}, {_FAMILIES[kind]}"
+    measured = [one for one in own if one.mean is not None]
+    if kind == "effect" and not measured:
+        return [f"{where}: not run, as no seed has all {len(own[0].contrast.weights)} variants."]
     sentences, undecided, small = [], [], []
-    for _, group in groupby(own, lambda one: one.measure):
+    for _, group in groupby(measured, lambda one: one.measure):
         family = list(group)
         title = _title(family[0])
         if not family[0].size.is_enough:
             small.append(title)
         elif any(one.excludes_zero for one in family):
-            sentences.append(f"{where}, {title}: {_decided(runs, family)}.")
+            sentences.append(f"{where}, {title}: {_decided(kind, family)}.")
         else:
             undecided.append(title)
     if undecided:
@@ -80,15 +108,15 @@ def _title(one: Difference) -> str:
     return f"{one.measure.title} ({', '.join(announced + size)})"
 
 
-def _decided(runs: StudyRuns, family: list[Difference]) -> str:
-    """The variants whose interval excludes zero, and the number of the others."""
-    sides: dict[str, list[str]] = {"above": [], "below": []}
+def _decided(kind: Kind, family: list[Difference]) -> str:
+    """The contrasts whose interval excludes zero, and the number of the others."""
+    sides: dict[str, list[str]] = {side: [] for side in _SIDES[kind]}
     for one in family:
         if one.intervals and one.mean is not None and one.excludes_zero:
             interval = one.intervals.simultaneous
-            text = f"“{runs.study.titles[one.variant]}” {signed(one.mean)} {interval_text(interval)}"
-            sides["above" if interval.low > 0 else "below"].append(text)
-    parts = [f"{side} the baseline, interval excludes zero: {', '.join(own)}" for side, own in sides.items() if own]
+            text = f"“{one.contrast.title}” {signed(one.mean)} {interval_text(interval)}"
+            sides[_SIDES[kind][interval.low < 0]].append(text)
+    parts = [f"{side}, interval excludes zero: {', '.join(own)}" for side, own in sides.items() if own]
     rest = len(family) - sum(map(len, sides.values()))
     return "; ".join([*parts, *([f"interval includes zero: {rest} of {len(family)}"] if rest else [])])
 
@@ -100,10 +128,14 @@ def _absent_sentence(runs: StudyRuns, found: list[Difference]) -> list[str]:
 
 
 def _meaning(judged: list[Difference]) -> str:
-    outside = sum(difference.excludes_zero for difference in judged)
+    counts = []
+    for kind in KINDS:
+        if own := [one for one in judged if one.contrast.kind == kind]:
+            outside = sum(one.excludes_zero for one in own)
+            counts.append(f"{outside} of {len(own)} intervals of {_FAMILIES[kind]} exclude zero.")
     return (
-        f"{outside} of {len(judged)} intervals exclude zero. The intervals of a dataset, split and backbone "
-        "hold at once: if no variant had an effect, none of them would exclude zero with a probability of about 95 %. "
+        f"{' '.join(counts)} Those of one kind on a dataset, split and backbone hold at once: if no variant had an "
+        "effect, none of them would exclude zero with a probability of about 95 %. "
         "An interval describes how the trained models would compare on other videos of the same kind; it says nothing "
         "about other trainings, other data or the official benchmark."
     )

@@ -49,7 +49,7 @@ def report_data(runs: StudyRuns) -> dict[str, Any]:
     _check_tables(runs)
     sections: dict[str, list[dict[str, Any]]] = {}
     for entry in (entry for entry in CONTENTS if entry.section):
-        parts = [_picture(entry, runs)] if entry.is_figure else [part.document() for part in entry.load().parts(runs)]
+        parts = _picture(entry, runs) if entry.is_figure else [part.document() for part in entry.load().parts(runs)]
         sections.setdefault(entry.section, []).extend(part | {"name": entry.module} for part in parts)
     data = {
         "not_run": NOT_RUN,
@@ -63,10 +63,11 @@ def report_data(runs: StudyRuns) -> dict[str, Any]:
     return plain(data)
 
 
-def _picture(entry: Entry, runs: StudyRuns) -> dict[str, Any]:
-    """A figure as the template wants it; a missing one has no path."""
+def _picture(entry: Entry, runs: StudyRuns) -> list[dict[str, Any]]:
+    """A figure as the template wants it, if it has a caption; a missing one has no path."""
     path = entry.files[0] if (runs.folder / entry.files[0]).is_file() else None
-    return {"kind": "picture", "path": path, "caption": entry.load().caption(runs)}
+    caption = entry.load().caption(runs)
+    return [{"kind": "picture", "path": path, "caption": caption}] if caption else []
 
 
 def _check_tables(runs: StudyRuns) -> None:

@@ -1,8 +1,8 @@
 """The tables and figures of a report, in its order. To add one: its module, and one line here.
 
 The module of a table has `frame(runs)`, the rows of its CSV file, and `parts(runs)`, the tables and sentences that
-Markdown, LaTeX and the document show (`mssts.report.parts`). That of a figure has `figure(runs)` and `caption(runs)`.
-A function is only needed where something shows what it makes.
+Markdown, LaTeX and the document show (`mssts.report.parts`). That of a figure has `figure(runs)` and `caption(runs)`;
+without a caption the document leaves it out. A function is only needed where something shows what it makes.
 
 The workflow takes the outputs of its rules from here, so this module imports no other.
 """
@@ -51,6 +51,7 @@ CONTENTS = (
     Entry(_RESULTS, "tables", "tables.published", ("published.csv",)),
     Entry(_RESULTS, "tables", "tables.server_scores"),
     Entry(_ABLATION, "tables", "tables.ablation", ("ablation.csv", "ablation.md", "ablation.tex")),
+    Entry(_ABLATION, "figures", "figures.effects", _drawn("figures/effects")),
     Entry(_ABLATION, "figures", "figures.ablation", _drawn("figures/ablation")),
     Entry("Results per challenge", "tables", "tables.attributes", ("attributes.csv", "attributes.md")),
     Entry("What the errors cost", "tables", "tables.errors", ("errors.csv", "errors.md")),

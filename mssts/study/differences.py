@@ -1,39 +1,31 @@
-"""Differences of each variant to the baseline over all instances and over those with a challenge attribute."""
+"""Estimated contrasts of variants, over all instances and over those with a challenge attribute."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain, compress
+from dataclasses import dataclass, replace
+from itertools import compress, groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals, read_csv
+from mssts.core.csv_files import decimals
 from mssts.core.errors import InputError
 from mssts.evaluation.average_precision import AP_METRICS
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, GroupRecords, MatchRecords
 from mssts.evaluation.statistics import (
     MIN_VIDEOS,
-    Interval,
     Intervals,
     bootstrap_intervals,
-    compare_seeds,
-    least_p,
     resampled_metrics,
     resamples_of_videos,
+    sign_flip_p_value,
 )
-from mssts.study.resolve import BASELINE
+from mssts.study.contrasts import Contrast, contrasts
 from mssts.study.runs import ALL_INSTANCES, BOX_AP, Benchmark, Result, StudyRuns
 
-FILE = "ablation.csv"
 _TOLERANCE = 1e-4  # percentage points between a metrics.json and its match records
-_COLUMNS = [
-    *("dataset", "split", "backbone", "subset", "metric", "announced", "videos", "instances", "variant", "seeds"),
-    *("difference", "low", "high", "pointwise_low", "pointwise_high", "p", "least_p"),
-]
 
 
 class Measure(NamedTuple):
@@ -66,15 +58,15 @@ OVERALL = tuple(Measure(ALL_INSTANCES, metric) for metric in (*AP_METRICS, BOX_A
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of a variant to the baseline, in percentage points.
+    """An estimated contrast of variants, in percentage points: an effect, or the difference of one to the baseline.
 
     Attributes:
-        benchmark: Where both were measured.
+        benchmark: Where its variants were measured.
         measure: What was measured.
         size: On how much.
-        variant: Name of the variant.
-        seeds: Training seeds that both have; 0 if they have not been run.
-        mean: Mean paired difference over the seeds; None if not run, and where no instance counts.
+        contrast: The contrast.
+        seeds: Training seeds that all its variants have; 0 if one has not been run.
+        mean: Mean over the seeds; None if not run, and where no instance counts.
         intervals: 95 % bootstrap intervals over videos; None if not run, and where there are too few videos.
         p: Two-sided exact sign-flip test over seeds, not corrected; None for one seed, and without intervals.
         announced: Whether the measure was announced before the runs: over all instances, or a challenge of
@@ -84,7 +76,7 @@ class Difference:
     benchmark: Benchmark
     measure: Measure
     size: Size
-    variant: str
+    contrast: Contrast
     seeds: int
     mean: float | None = None
     intervals: Intervals | None = None
@@ -97,52 +89,76 @@ class Difference:
         return self.intervals is not None and self.intervals.simultaneous.excludes_zero
 
 
+class _Paired(NamedTuple):
+    """A contrast, and the results of its variants for each seed that all of them have."""
+
+    contrast: Contrast
+    seeds: list[dict[str, Result]]
+
+
 def differences(runs: StudyRuns) -> list[Difference]:
-    """Differences of every variant but the baseline, for each benchmark and measure.
+    """Effects of the study's factorial design, and differences of every variant but the baseline.
 
     The measures are AP, AP75, class-agnostic AP and box AP, and AP on each challenge that an instance of the benchmark
-    shows, those announced first. The family of the simultaneous intervals is all variants and measures of a benchmark.
+    shows, those announced first. The simultaneous intervals have two families for each benchmark: all effects and
+    measures, and all single differences and measures. All are evaluated on the same resamples of videos.
 
     Returns:
-        Grouped by benchmark, then by measure; empty if the study has no baseline.
+        Grouped by benchmark, then by kind of contrast, effects first, then by measure; empty without the baseline.
 
     Raises:
         InputError: Match records that do not give their metrics, or of runs evaluated on different instances.
     """
-    if BASELINE not in runs.study.variants:
-        return []
     return [one for benchmark in runs.benchmarks() for one in _of_benchmark(runs, benchmark)]
 
 
 def _of_benchmark(runs: StudyRuns, benchmark: Benchmark) -> Iterator[Difference]:
-    pairs: dict[str, list[tuple[Result, Result]]] = {}
-    for variant in (variant for variant in runs.study.variants if variant != BASELINE):
-        both = zip(runs.select(*benchmark, BASELINE), runs.select(*benchmark, variant), strict=True)
-        pairs[variant] = [pair for pair in both if all(result.metrics is not None for result in pair)]
-    results = {result.directory: result for result in chain(*chain(*pairs.values()))}
-    sizes, values = _resampled(runs, results)
-    resampled = {
-        (measure, variant): np.mean(
-            [values[b.directory, measure] - values[a.directory, measure] for a, b in own], axis=0
-        )
-        for measure in sizes
-        for variant, own in pairs.items()
-        if own
+    evaluated = {
+        variant: {one.run.seed: one for one in runs.select(*benchmark, variant) if one.metrics is not None}
+        for variant in runs.study.variants
     }
-    family = [key for key in resampled if sizes[key[0]].is_enough]
+    paired = []
+    for contrast in contrasts(runs.study):
+        seeds = [seed for seed in runs.study.spec.seeds if all(seed in evaluated[name] for name in contrast.weights)]
+        paired.append(_Paired(contrast, [{name: evaluated[name][seed] for name in contrast.weights} for seed in seeds]))
+    results = {one.directory: one for pair in paired for cells in pair.seeds for one in cells.values()}
+    sizes, values = _resampled(runs, results)
+    for _, family in groupby(paired, lambda pair: pair.contrast.kind):
+        yield from _of_family(runs, benchmark, list(family), sizes, values)
+
+
+def _of_family(
+    runs: StudyRuns,
+    benchmark: Benchmark,
+    paired: list[_Paired],
+    sizes: dict[Measure, Size],
+    values: dict[tuple[Path, Measure], np.ndarray],
+) -> Iterator[Difference]:
+    """Estimates of contrasts whose intervals hold at once."""
+    resampled_SR = {
+        (measure, contrast.name): np.array(
+            [contrast.of({name: values[one.directory, measure] for name, one in cells.items()}) for cells in seeds]
+        )
+        for measure, size in sizes.items()
+        for contrast, seeds in paired
+        if seeds and size.instances
+    }
+    family = [key for key in resampled_SR if sizes[key[0]].is_enough]
     intervals: dict[tuple[Measure, str], Intervals] = {}
     if family:
-        videos = [sizes[measure].videos for measure, _ in family]
-        found = bootstrap_intervals(np.array([resampled[key] for key in family]), videos)
+        means_FR = np.array([resampled_SR[key].mean(axis=0) for key in family])
+        found = bootstrap_intervals(means_FR, [sizes[measure].videos for measure, _ in family])
         intervals = dict(zip(family, found, strict=True))
     for measure, size in sizes.items():
         announced = measure.subset in (ALL_INSTANCES, *runs.study.spec.announced)
-        for variant, own in pairs.items():
-            mean = float(resampled[measure, variant][0]) if own and size.instances else None
-            p = None if mean is None else _sign_flip(own, measure, mean)
-            known = intervals.get((measure, variant))
-            shown_p = p if known and len(own) > 1 else None
-            yield Difference(benchmark, measure, size, variant, len(own), mean, known, shown_p, announced)
+        for contrast, seeds in paired:
+            key = measure, contrast.name
+            one = Difference(benchmark, measure, size, contrast, len(seeds), announced=announced)
+            if key in resampled_SR:
+                observed_S = resampled_SR[key][:, 0]
+                p = sign_flip_p_value(observed_S.tolist()) if key in intervals and len(seeds) > 1 else None
+                one = replace(one, mean=float(observed_S.mean()), intervals=intervals.get(key), p=p)
+            yield one
 
 
 def _resampled(
@@ -171,7 +187,19 @@ def _resampled(
                 values[path, Measure(subset, metric)] = 100 * value_R
         box_ap = resampled_metrics(result.read_box_matches(), weights_RV, ("AP",))["AP"]
         values[path, Measure(ALL_INSTANCES, BOX_AP)] = 100 * box_ap
+        for measure in (measure for measure, size in sizes.items() if size.instances):
+            _check_metric(result, measure, float(values[path, measure][0]))
     return sizes, values
+
+
+def _check_metric(result: Result, measure: Measure, value: float) -> None:
+    """Check that metrics.json has the value of the match records."""
+    recorded = result.value(*measure)
+    if recorded is None or not abs(recorded - value) <= _TOLERANCE:
+        raise InputError(
+            f"{result.directory}: {' '.join(measure)}: match records and metrics.json give different values, "
+            f"{decimals(value)} and {decimals(recorded)}. Evaluate this run again."
+        )
 
 
 def _metrics_by_subset(measures: Iterable[Measure]) -> dict[str, list[str]]:
@@ -234,47 +262,3 @@ def restrict_to_subset(records: MatchRecords, subset: str) -> tuple[np.ndarray, 
     categories = tuple(map(restrict_group, records.categories))
     pooled = restrict_group(records.pooled)
     return kept_V, MatchRecords(video_ids, records.category_ids, (ALL_INSTANCES,), categories, pooled)
-
-
-def _sign_flip(pairs: list[tuple[Result, Result]], measure: Measure, mean: float) -> float:
-    """P-value over seeds, after a check that the metrics give the mean of the match records."""
-    first, second = (
-        {pair[side].run.seed: value for pair in pairs if (value := pair[side].value(*measure)) is not None}
-        for side in (0, 1)
-    )
-    compared = compare_seeds(first, second) if len(first) == len(second) == len(pairs) else None
-    if compared is None or abs(compared.mean_difference - mean) > _TOLERANCE:
-        files = ", ".join(str(result.directory) for pair in pairs for result in pair)
-        raise InputError(
-            f"{' '.join(measure)}: match records and metrics.json give different values in one of {files}. "
-            "Evaluate these runs again."
-        )
-    return compared.p_value
-
-
-def to_frame(found: list[Difference]) -> pd.DataFrame:
-    """Differences as a table of text cells, one row each."""
-    rows = []
-    for one in found:
-        ends = chain(*reversed(one.intervals)) if one.intervals else [None] * 4
-        numbers = [one.mean, *ends, one.p, None if one.p is None else least_p(one.seeds)]
-        cells = [decimals(number, 6) if one.seeds else NOT_RUN for number in numbers]
-        announced = "yes" if one.announced else "no"
-        size = map(str, one.size)
-        rows.append([*one.benchmark, *one.measure, announced, *size, one.variant, str(one.seeds), *cells])
-    return pd.DataFrame(rows, columns=_COLUMNS)
-
-
-def read_differences(runs: StudyRuns) -> list[Difference]:
-    """Read the differences that the tables were written from. Raises InputError if they are missing."""
-    frame = read_csv(runs.folder / FILE, _COLUMNS, f"Run mssts tables --study {runs.study.name}.")
-    found = []
-    for row in frame.itertuples(index=False):
-        keys, cells = row[:5], row[10:]
-        mean, *ends, p, _ = (None if cell in (NOT_RUN, NO_VALUE) else float(cell) for cell in cells)
-        known = [end for end in ends if end is not None]
-        intervals = Intervals(Interval(*known[2:]), Interval(*known[:2])) if known else None
-        benchmark, measure, size = Benchmark(*keys[:3]), Measure(*keys[3:]), Size(int(row.videos), int(row.instances))
-        what = (benchmark, measure, size, row.variant, int(row.seeds))
-        found.append(Difference(*what, mean, intervals, p, row.announced == "yes"))
-    return found

@@ -27,6 +27,7 @@ from mssts.report.tables import write_tables
 from mssts.study.attention_panels import compare_attention
 from mssts.study.complexity import write_complexity
 from mssts.study.complexity_file import FILE, read_complexity
+from mssts.study.contrasts import Contrast
 from mssts.study.differences import Difference, Measure, Size
 from mssts.study.resolve import load_study
 from mssts.study.runs import Benchmark
@@ -57,7 +58,9 @@ def reported(written: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_figures_and_pdf_repeat_byte_for_byte(reported: Path, tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in (reported / "figures").iterdir()}
     write_figures(runs_of())
-    assert set(first) == {f"{name}.{kind}" for name in ("training_curves", "ablation") for kind in ("pdf", "png")}
+    assert set(first) == {
+        f"{name}.{kind}" for name in ("training_curves", "ablation", "effects") for kind in ("pdf", "png")
+    }
     assert first == {path.name: path.read_bytes() for path in (reported / "figures").iterdir()}
     write_document(runs_of(), tmp_path / "first.pdf")
     write_document(runs_of(), tmp_path / "second.pdf")
@@ -193,15 +196,17 @@ def test_every_measure_of_a_benchmark_has_a_panel_with_its_size(reported: Path) 
 
 def test_a_dot_is_filled_only_if_the_interval_excludes_zero() -> None:
     where = (Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"), Size(50, 50))
+    a, b, c = (Contrast("difference", name, name.upper(), {name: 1, "baseline": -1}) for name in "abc")
     family = [
-        Difference(*where, "ms_sts", 2, 3.0, Intervals(Interval(2.0, 4.0), Interval(1.0, 5.0))),
-        Difference(*where, "temporal", 2, 1.0, Intervals(Interval(0.5, 1.5), Interval(-1.0, 3.0))),
-        Difference(*where, "fgbg", 0),
-        replace(Difference(*where, "fgbg", 2, 1.0), size=Size(3, 4)),
+        Difference(*where, a, 2, 3.0, Intervals(Interval(2.0, 4.0), Interval(1.0, 5.0))),
+        Difference(*where, b, 2, 1.0, Intervals(Interval(0.5, 1.5), Interval(-1.0, 3.0))),
+        Difference(*where, c, 0),
+        replace(Difference(*where, c, 2, 1.0), size=Size(3, 4)),
     ]
     _, axis = plt.subplots()
-    assert draw_differences(axis, family, {"ms_sts": "A", "temporal": "B", "fgbg": "C"}) is axis
+    assert draw_differences(axis, family) is axis
     dots = [line for line in axis.get_lines() if line.get_marker() == "o"]
     assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, True]
     assert [text.get_text() for text in axis.texts] == ["not run", "only 3 videos"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["A", "B", "C", "C"]
     plt.close("all")

@@ -29,8 +29,9 @@ from mssts.report.formats import escape_latex, latex, markdown, mean_and_deviati
 from mssts.report.registry import files_of_step
 from mssts.report.tables import ablation, provenance, results, write_tables
 from mssts.report.tables.published import PUBLISHED, read_published
-from mssts.study import differences as study_differences
-from mssts.study.differences import Difference, Measure, Size, differences, read_differences, restrict_to_subset
+from mssts.study.contrasts import Contrast
+from mssts.study.differences import Difference, Measure, Size, differences, restrict_to_subset
+from mssts.study.differences_file import FILE, read_differences
 from mssts.study.resolve import load_study
 from mssts.study.runs import Benchmark, StudyRuns
 from tests.report import fake_runs
@@ -69,7 +70,7 @@ def test_summary_averages_over_the_seeds_that_were_run(fake_study: Path) -> None
 
 
 def test_differences_are_paired_by_seed_and_attributes_have_their_own(fake_study: Path) -> None:
-    found = {(d.benchmark.split, *d.measure, d.variant): d for d in differences(runs_of())}
+    found = {(d.benchmark.split, *d.measure, d.contrast.name): d for d in differences(runs_of())}
     whole = found["valid", "all", "AP", "ms_sts"]
     assert whole.mean == pytest.approx(100 * ((76 - 26) + (101 - 51)) / 2 / 101)
     assert all(interval.low <= whole.mean <= interval.high for interval in whole.intervals)
@@ -119,7 +120,7 @@ def test_the_p_over_seeds_is_not_corrected_and_beside_its_least_value(tmp_path, 
     counts = {"baseline": lambda seed: 2, "ms_sts": lambda seed: 4, "temporal": lambda seed: 4 if seed > 1 else 1}
     write_study(tmp_path, (1, 2, 3, 4, 5, 6), counts)
     runs = runs_of()
-    found = {(*d.measure, d.variant): d for d in differences(runs) if d.benchmark.split == "valid"}
+    found = {(*d.measure, d.contrast.name): d for d in differences(runs) if d.benchmark.split == "valid"}
     # all six differences of one size and sign: 2 of 64 sign choices are as far out
     assert found["all", "AP", "ms_sts"].p == pytest.approx(2 / 64)
     # 5 x 25 points and 1 x -13: reached by all signs of one kind as well: 4 of 64
@@ -128,7 +129,7 @@ def test_the_p_over_seeds_is_not_corrected_and_beside_its_least_value(tmp_path, 
     assert "With 6 seeds the sign-flip test over seeds can reach 5 %: its least p is 0.031." in text
     assert "seeds that start from one pre-training share its luck" in text
     write_tables(runs)
-    [table, _] = ablation.parts(runs)
+    [_, table, _] = ablation.parts(runs)
     assert cell(table.frame, "p (least)", Variant="MS-STS", Measure="AP", Split="valid") == "0.031 (0.031)"
     assert cell(table.frame, "p (least)", Variant="temporal", Measure="AP", Split="valid") == "0.062 (0.031)"
 
@@ -142,11 +143,11 @@ def test_few_seeds_are_said_to_be_too_few(fake_study: Path) -> None:
 
 def test_every_difference_carries_its_number_of_videos_and_instances(fake_study: Path) -> None:
     write_tables(runs_of())
-    written = pd.read_csv(runs_of().folder / study_differences.FILE, dtype=str)
+    written = pd.read_csv(runs_of().folder / FILE, dtype=str)
     for subset, count in (("all", fake_runs.VIDEOS), ("occlusion", fake_runs.VIDEOS // 2)):
         own = written[written["subset"] == subset]
         assert set(own["videos"]) == set(own["instances"]) == {str(count)}
-    [table, sentences] = ablation.parts(runs_of())
+    [_, table, sentences] = ablation.parts(runs_of())
     assert set(table.frame["Videos"]) == {"80", "40"}
     headings = [block["label"] for block in table.document()["blocks"]]
     assert all("80 videos, 80 instances" in text or "40 videos, 40 instances" in text for text in headings)
@@ -188,12 +189,12 @@ def add_attributes(root: Path, sizes: dict[str, int]) -> None:
 
 def test_every_challenge_of_a_data_set_is_tested_and_those_announced_are_marked(fake_study: Path) -> None:
     add_attributes(fake_study, {"partial_visibility": 60, "my own challenge": 50})
-    found = [d for d in differences(runs_of()) if d.benchmark.split == "valid" and d.variant == "ms_sts"]
+    found = [d for d in differences(runs_of()) if d.benchmark.split == "valid" and d.contrast.name == "ms_sts"]
     challenges = {d.measure.subset: d.announced for d in found if d.measure.subset != "all"}
     assert challenges == {"occlusion": True, "my own challenge": False, "partial_visibility": False}
     assert list(challenges) == ["occlusion", "my own challenge", "partial_visibility"]  # announced first, then by name
     write_tables(runs_of())
-    [table, sentences] = ablation.parts(runs_of())
+    [_, table, sentences] = ablation.parts(runs_of())
     measures = set(table.frame["Measure"])
     assert {"AP on occlusion, announced", "AP on partial visibility, not announced"} < measures
     assert "Announced challenges that no instance shows: fog." in sentences.sentences
@@ -210,23 +211,25 @@ def test_the_announced_challenges_are_those_of_the_study_file(fake_study: Path) 
 def test_a_larger_family_widens_the_deciding_intervals_only(fake_study: Path) -> None:
     before = differences(runs_of())
     add_attributes(fake_study, {f"challenge {n}": 31 + 4 * n for n in range(6)})
-    after = {(d.benchmark, d.measure, d.variant): d.intervals for d in differences(runs_of())}
+    after = {(d.benchmark, d.measure, d.contrast.name): d.intervals for d in differences(runs_of())}
     for one in (one for one in before if one.intervals and one.benchmark.split == "valid"):
-        known = after[one.benchmark, one.measure, one.variant]
+        known = after[one.benchmark, one.measure, one.contrast.name]
         assert known.pointwise == one.intervals.pointwise
         assert known.simultaneous.low < one.intervals.simultaneous.low
 
 
 @pytest.mark.parametrize(("videos", "judged"), [(1, False), (MIN_VIDEOS - 1, False), (MIN_VIDEOS, True)])
 def test_too_few_videos_get_no_interval_no_test_and_no_verdict(fake_study: Path, videos: int, judged: bool) -> None:
-    intervals = {(d.measure, d.variant): d.intervals for d in differences(runs_of()) if d.benchmark.split == "valid"}
+    intervals = {
+        (d.measure, d.contrast.name): d.intervals for d in differences(runs_of()) if d.benchmark.split == "valid"
+    }
     add_attributes(fake_study, {"blur": videos})
     write_tables(runs_of())
-    found = {(d.measure, d.variant): d for d in read_differences(runs_of()) if d.benchmark.split == "valid"}
+    found = {(d.measure, d.contrast.name): d for d in read_differences(runs_of()) if d.benchmark.split == "valid"}
     small = found[Measure("blur", "AP"), "ms_sts"]
     assert small.mean is not None
     assert (small.size, bool(small.intervals), small.p is not None) == ((videos, videos), judged, judged)
-    [table, sentences] = ablation.parts(runs_of())
+    [_, table, sentences] = ablation.parts(runs_of())
     keys = {"Variant": "MS-STS", "Measure": "AP on blur, not announced"}
     assert cell(table.frame, "Δ", **keys) == signed(small.mean)
     assert (cell(table.frame, "95 % interval", **keys) == "n too small") is not judged
@@ -241,7 +244,8 @@ def test_too_few_videos_get_no_interval_no_test_and_no_verdict(fake_study: Path,
 def difference(variant: str, mean: float, reach: tuple[float, float] | None, **changes: Any) -> Difference:
     """A difference in AP; reach: of the pointwise and of the simultaneous interval."""
     intervals = reach and Intervals(*(Interval(mean - one, mean + one) for one in reach))
-    plain = Difference(Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"), Size(80, 90), variant, 2, mean)
+    contrast = Contrast("difference", variant, {"ms_sts": "MS-STS"}.get(variant, variant), {variant: 1, "baseline": -1})
+    plain = Difference(Benchmark("synthvis", "valid", "tiny"), Measure("all", "AP"), Size(80, 90), contrast, 2, mean)
     return replace(plain, intervals=intervals, **changes)
 
 
@@ -250,11 +254,11 @@ def test_an_interval_is_called_above_below_or_undecided_by_its_ends(fake_study: 
     text = " ".join(conclusions(runs, [difference("ms_sts", 3, (1, 2)), difference("temporal", -3, (1, 2))]))
     assert "above the baseline, interval excludes zero: “MS-STS” +3.00 [+1.00, +5.00]" in text
     assert "below the baseline, interval excludes zero: “temporal” \N{MINUS SIGN}3.00" in text
-    assert "2 of 2 intervals exclude zero" in text
+    assert "2 of 2 intervals of differences to the baseline exclude zero" in text
     # the pointwise interval excludes zero, but does not decide
     undecided = " ".join(conclusions(runs, [difference("ms_sts", 3, (2, 4))]))
     assert "undecided, as every interval includes zero: AP (80 videos, 90 instances)." in undecided
-    assert "0 of 1 intervals exclude zero" in undecided
+    assert "0 of 1 intervals of differences to the baseline exclude zero" in undecided
 
 
 @cache
@@ -266,33 +270,42 @@ def study_of_names() -> StudyRuns:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6))
 def test_no_two_sentences_disagree(seed: int) -> None:
-    """Each measure is decided, undecided or too small, in one sentence, as its intervals say."""
+    """Each measure is decided, undecided or too small, in one sentence for each kind, as its intervals say."""
     rng, runs = np.random.default_rng(seed), study_of_names()
+    families = {
+        "effect": ("effects of contributions", "zero"),
+        "difference": ("differences to the baseline", "the baseline"),
+    }
     found = []
-    for split, subset in product(("valid", "control"), ("all", "occlusion", "fog", "blur")):
+    for split, kind, subset in product(("valid", "control"), families, ("all", "occlusion", "fog", "blur")):
         size = Size(int(rng.integers(1, 2 * MIN_VIDEOS)), 70)
         where = {"benchmark": Benchmark("synthvis", split, "tiny"), "measure": Measure(subset, "AP"), "size": size}
         for variant in ("ms_sts", "temporal"):
             reach = (1.0, float(rng.uniform(1, 3))) if size.is_enough else None
-            seeds = int(rng.choice([1, 2, 6, 8]))
-            found.append(difference(variant, float(rng.normal(0, 2)), reach, seeds=seeds, **where))
+            one = difference(variant, float(rng.normal(0, 2)), reach, seeds=int(rng.choice([1, 2, 6, 8])), **where)
+            found.append(replace(one, contrast=replace(one.contrast, kind=kind)))
     sentences = conclusions(runs, found)
-    for (benchmark, measure), family in groupby(found, lambda one: (one.benchmark, one.measure)):
-        own = [text for text in sentences if f"{benchmark.split} split" in text and f"{measure.title} (" in text]
+    for (benchmark, kind, measure), group in groupby(
+        found, lambda one: (one.benchmark, one.contrast.kind, one.measure)
+    ):
+        name, reference = families[kind]
+        own = [text for text in sentences if text.startswith(f"On synthvis, {benchmark.split} split") and name in text]
+        own = [text for text in own if f"{measure.title} (" in text]
         assert len(own) == 1
-        family = list(family)
+        family = list(group)
         decided = [one for one in family if one.excludes_zero]
         small = not family[0].size.is_enough
         assert ("no verdict" in own[0]) == small
         assert ("undecided" in own[0]) == (not small and not decided)
         for one in family:
             side = "above" if one.mean > 0 else "below"
-            named = f"“{runs.study.titles[one.variant]}” {signed(one.mean)}" in own[0]
+            named = f"“{one.contrast.title}” {signed(one.mean)}" in own[0]
             assert named == one.excludes_zero
-            assert not named or f"{side} the baseline, interval excludes zero" in own[0]
-    judged = [one for one in found if one.intervals]
-    total = f"{sum(one.excludes_zero for one in found)} of {len(judged)} intervals exclude zero."
-    assert sum(total in text for text in sentences) == bool(judged)
+            assert not named or f"{side} {reference}, interval excludes zero" in own[0]
+    for kind, (name, _) in families.items():
+        judged = [one for one in found if one.intervals and one.contrast.kind == kind]
+        total = f"{sum(one.excludes_zero for one in judged)} of {len(judged)} intervals of {name} exclude zero."
+        assert sum(total in text for text in sentences) == bool(judged)
     text = " ".join(sentences)
     assert not any(words in text for words in ("no difference", "no effect", "separated from", "significant"))
 
@@ -322,7 +335,7 @@ def test_match_records_of_other_metrics_are_refused(fake_study: Path) -> None:
     metrics = read_record(valid / "metrics.json")
     metrics["produced_by"]["matches_sha256"] = sha256_file(matches)
     write_record(valid / "metrics.json", metrics)
-    with pytest.raises(InputError, match=r"match records and metrics\.json give different values"):
+    with pytest.raises(InputError, match=r"ms_sts/seed1/valid: all AP: match records and metrics\.json give different"):
         differences(runs_of())
 
 

@@ -9,25 +9,32 @@ from matplotlib.figure import Figure
 from mssts.core.csv_files import NOT_RUN
 from mssts.report.formats import plural
 from mssts.report.style import PALETTE, TEXT_COLOUR, TEXT_WIDTH, empty_figure
-from mssts.study.differences import Difference, Measure, read_differences
+from mssts.study.contrasts import Kind
+from mssts.study.differences import Difference, Measure
+from mssts.study.differences_file import read_differences
 from mssts.study.runs import ALL_INSTANCES, Benchmark, StudyRuns
 
 PANELS = 5  # beside each other
 MAX_HEIGHT = 9.0  # inches: a page with a caption
+LEGEND = (
+    "with 95 % intervals over videos: thin lines hold for all panels of a dataset, split and backbone at once, thick "
+    "ones for one row alone. A filled dot: the thin line excludes zero. *: a challenge announced before the runs."
+)
 
 
 def caption(runs: StudyRuns) -> str:
     """Caption of the figure."""
-    return (
-        "Differences to the baseline with 95 % intervals over videos: thin lines hold for all panels of a dataset, "
-        "split and backbone at once, thick ones for one row alone. A filled dot: the thin line excludes zero. "
-        "*: a challenge announced before the runs."
-    )
+    return f"Differences to the baseline {LEGEND}"
 
 
 def figure(runs: StudyRuns) -> Figure:
     """Rows of panels for each benchmark, a panel for each measure, in it a line for each variant."""
-    found = [one for one in read_differences(runs) if one.size.instances]
+    return draw_panels(runs, "difference", "difference to the baseline")
+
+
+def draw_panels(runs: StudyRuns, kind: Kind, name: str) -> Figure:
+    """Rows of panels for each benchmark, a panel for each measure, in it a line for each contrast of a kind."""
+    found = [one for one in read_differences(runs) if one.size.instances and one.contrast.kind == kind]
     panels: dict[tuple[Benchmark, Measure], list[Difference]] = {}
     for one in found:
         panels.setdefault((one.benchmark, one.measure), []).append(one)
@@ -40,8 +47,8 @@ def figure(runs: StudyRuns) -> Figure:
     if not rows:
         return empty_figure()
     columns = max(len(families) for _, families in rows)
-    variants = max(len(family) for family in panels.values())
-    height = min(len(rows) * (0.19 * max(variants, 3) + 1.0), MAX_HEIGHT)
+    lines = max(len(family) for family in panels.values())
+    height = min(len(rows) * (0.19 * max(lines, 3) + 1.0), MAX_HEIGHT)
     size = TEXT_WIDTH, height
     figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, sharex="row", layout="constrained")
     for (benchmark, families), row_axes in zip(rows, axes, strict=True):
@@ -50,7 +57,7 @@ def figure(runs: StudyRuns) -> Figure:
                 axis.set_axis_off()
                 continue
             family = families[column]
-            draw_differences(axis, family, runs.study.titles)
+            draw_differences(axis, family)
             axis.set_title(_title(family[0], heading=benchmark is not None), loc="left")
             videos, instances = family[0].size
             size_text = f"{plural(videos, 'video')}, {plural(instances, 'instance')}"
@@ -61,7 +68,7 @@ def figure(runs: StudyRuns) -> Figure:
             text, bold = _heading(runs, benchmark), {"fontweight": "bold", "fontsize": 8.5}
             heading = row_axes[0].annotate(text, (0, 1), (0, 29), "axes fraction", "offset points", **bold)
             heading.set_in_layout(False)  # it may extend over the panels beside its own
-    figure.supxlabel("difference to the baseline (percentage points), 95 % intervals over videos", fontsize=8.5)
+    figure.supxlabel(f"{name} (percentage points), 95 % intervals over videos", fontsize=8.5)
     return figure
 
 
@@ -72,8 +79,8 @@ def _title(one: Difference, heading: bool) -> str:
     return "\n" * (1 + heading - title.count("\n")) + title
 
 
-def draw_differences(axis: Axes, family: list[Difference], titles: dict[str, str]) -> Axes:
-    """A dot with its intervals for each variant, filled where the simultaneous one excludes zero; or why not."""
+def draw_differences(axis: Axes, family: list[Difference]) -> Axes:
+    """A dot with its intervals for each contrast, filled where the simultaneous one excludes zero; or why not."""
     axis.axvline(0, color=TEXT_COLOUR, linewidth=0.8, zorder=1)
     for row, one in enumerate(family):
         if one.intervals is None or one.mean is None:
@@ -84,7 +91,7 @@ def draw_differences(axis: Axes, family: list[Difference], titles: dict[str, str
             axis.plot([interval.low, interval.high], [row, row], color=PALETTE[0], linewidth=width, zorder=2)
         face = PALETTE[0] if one.excludes_zero else "white"
         axis.plot(one.mean, row, "o", color=PALETTE[0], mfc=face, markersize=4.5, markeredgewidth=1.1, zorder=3)
-    axis.set_yticks(range(len(family)), [titles[one.variant] for one in family])
+    axis.set_yticks(range(len(family)), [one.contrast.title for one in family])
     axis.set_ylim(len(family) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)

@@ -1,4 +1,4 @@
-"""The ablation: differences to the baseline with intervals, a test over seeds, and what may be concluded."""
+"""The ablation: effects and differences with intervals, a test over seeds, and what may be concluded."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import pandas as pd
 
 from mssts.core.csv_files import NO_VALUE, NOT_RUN
 from mssts.evaluation.statistics import MIN_VIDEOS, least_p
-from mssts.report.conclusions import conclusions
+from mssts.report.conclusions import conclusions, design
 from mssts.report.formats import interval_text, plural, signed
 from mssts.report.parts import Sentences, Table, benchmark_heading
-from mssts.study import differences as study_differences
-from mssts.study.differences import Difference, read_differences
+from mssts.study.contrasts import Kind, factorial
+from mssts.study.differences import Difference, differences
+from mssts.study.differences_file import read_differences, to_frame
 from mssts.study.runs import ALL_INSTANCES, StudyRuns
 
 BLOCK = ("Dataset", "Split", "Backbone", "Measure", "Videos", "Instances")
-COLUMNS = ["Variant", "Seeds", "Δ", "95 % interval", "pointwise", "p (least)"]
+NUMBERS = ("Seeds", "Δ", "95 % interval", "pointwise", "p (least)")
 TOO_SMALL = "n too small"
+EFFECTS_NOTE = (
+    "Main effects and interactions of the contributions. Main effect: mean difference that switching a contribution on "
+    "makes, over all settings of the others (Pairs). Interaction A x B: effect of A with B on, minus that with B off; "
+    "A x B x C: interaction A x B with C on, minus that with C off. Means over the seeds that all variants have, in "
+    "percentage points, with 95 % bootstrap intervals over videos that hold for all effects and measures of a dataset, "
+    "split and backbone at once. Other columns as in the next table."
+)
 NOTE = (
     "Mean paired difference to the baseline over training seeds (Δ), in percentage points, with 95 % bootstrap "
     "intervals over videos. The interval that decides holds for all variants and measures of a dataset, split and "
@@ -26,26 +34,39 @@ NOTE = (
 
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
-    """Compute the differences: one row each."""
-    return study_differences.to_frame(study_differences.differences(runs))
+    """Compute effects and differences: one row each."""
+    return to_frame(differences(runs))
 
 
 def parts(runs: StudyRuns) -> list[Table | Sentences]:
-    """A block of variants for each benchmark and measure, from the file, and the conclusions."""
+    """Effects, single differences, both in a block for each benchmark and measure, from the file; the conclusions."""
     found = read_differences(runs)
-    table = pd.DataFrame([_row(runs, one) for one in found], columns=[*BLOCK, *COLUMNS])
-    return [Table(table, NOTE, by=BLOCK, heading=_heading), Sentences("Conclusions.", conclusions(runs, found))]
+    tables = [_table(found, "effect", ("Effect", "Pairs"), EFFECTS_NOTE)] if factorial(runs.study).factors else []
+    return [
+        Sentences("Factorial design.", [design(runs)]),
+        *tables,
+        _table(found, "difference", ("Variant",), NOTE),
+        Sentences("Conclusions.", conclusions(runs, found)),
+    ]
+
+
+def _table(found: list[Difference], kind: Kind, names: tuple[str, ...], note: str) -> Table:
+    rows = [
+        [*_block(one), *(one.contrast.title, str(one.contrast.pairs))[: len(names)], str(one.seeds), *_numbers(one)]
+        for one in found
+        if one.contrast.kind == kind
+    ]
+    return Table(pd.DataFrame(rows, columns=[*BLOCK, *names, *NUMBERS]), note, by=BLOCK, heading=_heading)
+
+
+def _block(one: Difference) -> list[str]:
+    announced = "" if one.measure.subset == ALL_INSTANCES else ", announced" if one.announced else ", not announced"
+    return [*one.benchmark, f"{one.measure.title}{announced}", *map(str, one.size)]
 
 
 def _heading(dataset: str, split: str, backbone: str, measure: str, videos: str, instances: str) -> str:
     size = f"{plural(int(videos), 'video')}, {plural(int(instances), 'instance')}"
     return f"{measure}: {size}; {benchmark_heading(dataset, split, backbone)}"
-
-
-def _row(runs: StudyRuns, one: Difference) -> list[str]:
-    announced = "" if one.measure.subset == ALL_INSTANCES else ", announced" if one.announced else ", not announced"
-    block = [*one.benchmark, f"{one.measure.title}{announced}", *map(str, one.size)]
-    return [*block, runs.study.titles[one.variant], str(one.seeds), *_numbers(one)]
 
 
 def _numbers(one: Difference) -> list[str]:
