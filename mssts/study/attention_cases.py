@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mssts.config import SyntheticSection
+from mssts.core.errors import InputError
 from mssts.core.files import read_json, verify_digest
 from mssts.data.datasets import is_generated
 from mssts.data.synthvis.covers import SPLITS, Covers, rendered_covers
@@ -62,12 +63,19 @@ def read_challenges(truth: Annotations, dataset: str, split: str, synthetic_conf
 
     Of a generated one, fog is measured too: the mean share of the object below it. The share below an occluder counts
     as occlusion where it is larger than what boxes of other objects cover.
+
+    Raises:
+        InputError: A generated split was made by another version or with another configuration.
     """
     flags, measures = challenge_attributes(truth), attribute_measures(truth)
     covers: dict[int, Covers] = {}
     if is_generated(dataset) and split in SPLITS:
         for video, tracks in truth.tracks_of.items():
             found = rendered_covers(synthetic_config, dataset, split, video)
+            if [cover.fogged_T.size for cover in found] != [truth.videos[video].length] * len(tracks):
+                raise InputError(
+                    f"{truth.path}: video {video}: is not what the generator makes. Generate the data again."
+                )
             covers |= {track.id: cover for track, cover in zip(tracks, found, strict=True)}
         for track in truth.tracks:
             visible_T, cover, of_track = track.masks.areas_T > 0, covers[track.id], measures[track.id]

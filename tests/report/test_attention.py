@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from pycocotools import mask as run_length
 
 from mssts.config import resolve
+from mssts.core.errors import InputError
 from mssts.core.files import read_record
 from mssts.data.synthvis.covers import Covers
 from mssts.evaluation.statistics import Interval
@@ -107,6 +108,12 @@ def test_every_challenge_of_the_data_has_a_case_and_no_instance_has_two() -> Non
 def test_challenges_of_the_poster_come_first() -> None:
     poster = ["scale_variation", "aspect_ratio_change", "partial_visibility", "occlusion"]
     assert challenges_of(_truth(GROWING)).names == [*poster, "fast_motion"]
+
+
+def test_a_generated_split_that_the_generator_does_not_make_is_refused() -> None:
+    synthetic = resolve("smoke", "baseline").data.synthetic
+    with pytest.raises(InputError, match=r"video 1: is not what the generator makes\. Generate the data again"):
+        read_challenges(_truth(GROWING), "synthvis", "valid", synthetic)
 
 
 def test_a_frame_is_degraded_where_half_of_the_object_is_hidden_or_covered() -> None:
