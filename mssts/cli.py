@@ -268,11 +268,13 @@ def figures(study: Study) -> None:
 
 @app.command()
 def attention(study: Study) -> None:
-    """Draw the study's attention maps, baseline against MS-STS."""
-    from mssts.report.figures.attention import write_attention
+    """Draw the study's attention maps, baseline against MS-STS, and measure how well they show the instances."""
+    from mssts.report.attention import write_attention
+    from mssts.study.attention_measure import measure_auroc
     from mssts.study.attention_panels import compare_attention
 
-    write_attention(compare_attention(_runs_for("attention", study)), report_dir(study))
+    runs = _runs_for("attention", study)
+    write_attention(compare_attention(runs), measure_auroc(runs), runs.folder)
 
 
 @app.command()

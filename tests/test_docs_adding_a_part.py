@@ -103,5 +103,5 @@ def test_the_log_shows_the_term_of_the_variant_that_has_it(plan, clone):
 def test_the_report_of_the_study_says_that_the_branch_has_nothing_to_show(clone, snakemake):
     run = snakemake(clone, "--cores", "2", "--config", "study=own_parts", "mlflow=off", "--", "reports/table.pdf")
     assert run.returncode == 0, run.stdout[-3000:]
-    caption = json.loads((clone / "reports/own_parts/attention/cases.json").read_text())["caption"]
+    caption = json.loads((clone / "reports/own_parts/attention/queries.json").read_text())["caption"]
     assert "Baseline and Gate" in caption and "nothing to show: gate." in caption

@@ -1,4 +1,4 @@
-"""What a query and a token attend to in a video: maps from one forward pass.
+"""Maps of a video from one forward pass: the encoder's output, and what a query and a token attend to.
 
 Shape letters: T frames, S tokens of a frame over L levels, Q queries, M heads, P points.
 """
@@ -98,6 +98,21 @@ def _check(name: str, declared: ObservableAttention, weights: Tensor, shapes: Sh
             f"encoder branch {name}: its observable attention has weights of shape {tuple(weights.shape)}, but its "
             f"declaration says ({tokens}, heads, {frames}, {keys}). See mssts.models.observable."
         )
+
+
+def encoder_map(output: Output) -> Tensor:
+    """Encoder output at the finest level (stride 8), its maximum over channels [fork]; no query takes part [page].
+
+    The mean over channels, a later form [fork], shows next to nothing: behind a LayerNorm it is what gamma and beta
+    leave of zero.
+
+    Args:
+        output: Output of a model for one clip.
+
+    Returns:
+        (T, H_8, W_8).
+    """
+    return output.memory[0][0].amax(1)
 
 
 def splat(locations_N2: Tensor, weights_N: Tensor, size: tuple[int, int]) -> Tensor:

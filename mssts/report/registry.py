@@ -33,7 +33,7 @@ class Entry:
     @property
     def is_figure(self) -> bool:
         """Whether it is a figure."""
-        return self.step in ("figures", "attention")
+        return self.module.startswith("figures.")
 
     def load(self) -> ModuleType:
         """Import the module."""
@@ -45,6 +45,7 @@ def _drawn(stem: str) -> tuple[str, str]:
 
 
 _RESULTS = "Results"
+_ATTENTION = "Attention maps"
 _ABLATION = "Effect of each contribution"
 CONTENTS = (
     Entry(_RESULTS, "tables", "tables.results", ("table.csv", "table.md", "table.tex")),
@@ -55,7 +56,9 @@ CONTENTS = (
     Entry(_ABLATION, "figures", "figures.ablation", _drawn("figures/ablation")),
     Entry("Results per challenge", "tables", "tables.attributes", ("attributes.csv", "attributes.md")),
     Entry("What the errors cost", "tables", "tables.errors", ("errors.csv", "errors.md")),
-    Entry("Attention maps", "attention", "figures.attention", (*_drawn("attention/attention"), "attention/cases.json")),
+    Entry(_ATTENTION, "attention", "tables.attention", ("attention/auroc.csv",)),
+    Entry(_ATTENTION, "attention", "figures.attention", (*_drawn("attention/attention"), "attention/cases.json")),
+    Entry(_ATTENTION, "attention", "figures.queries", (*_drawn("attention/queries"), "attention/queries.json")),
     Entry("Training", "figures", "figures.training_curves", _drawn("figures/training_curves")),
     Entry("Training", "complexity", "tables.complexity", ("complexity.csv",)),
     Entry("Provenance", "tables", "tables.provenance", ("provenance.csv",)),

@@ -1,144 +1,89 @@
-"""Which runs and which instances the attention figure shows: chosen by rule, never by hand [ours]. Imports no torch."""
+"""Which instances the attention figures show: chosen by rule, never by hand [ours]. Imports no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from mssts.config import ModelSection
+from mssts.config import SyntheticSection
+from mssts.core.errors import InputError
 from mssts.core.files import read_json, verify_digest
+from mssts.data.datasets import is_generated
+from mssts.data.synthvis.covers import SPLITS, Covers, rendered_covers
 from mssts.evaluation.attributes import attribute_measures, challenge_attributes
 from mssts.evaluation.matching import MatchRecords
-from mssts.evaluation.records_file import MATCHES
-from mssts.study.resolve import BASELINE
-from mssts.study.runs import Result, StudyRuns
+from mssts.study.runs import Result
 from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.tracks import Track
 
-CHALLENGES = ("scale_variation", "aspect_ratio_change", "partial_visibility", "occlusion")
+_POSTER = ("scale_variation", "aspect_ratio_change", "partial_visibility", "occlusion")  # come first [poster]
 FRAMES_SHOWN = 4
+DEGRADED = 0.5  # at most this part of the largest area of the object can be seen clearly
+
+
+@dataclass(frozen=True)
+class Challenges:
+    """The challenges of the instances of a split.
+
+    Attributes:
+        names: Every challenge that the data set knows, those of the poster first.
+        flags: {annotation id: {challenge: whether it shows it}}.
+        measures: {annotation id: {challenge: how strongly}}; a challenge that is only recorded has no measure.
+        covers: {annotation id: what fog and occluders cover}; empty for a user's dataset.
+    """
+
+    names: list[str]
+    flags: dict[int, dict[str, bool]]
+    measures: dict[int, dict[str, float]]
+    covers: dict[int, Covers]
 
 
 @dataclass(frozen=True)
 class Case:
-    """An instance that both models found.
+    """The instance that stands for a challenge.
 
     Attributes:
-        challenge: The challenge that it stands for.
-        score: How strongly it shows the challenge.
+        challenge: The challenge.
+        score: How strongly it shows the challenge; None if that is not measured.
         instance: Its annotation.
-        ranks: Position of the prediction matched to it, among the predictions of its video, for baseline and variant.
+        ranks: Position of the prediction matched to it, among the predictions of its video, for baseline and variant;
+            None for a model that did not find it.
     """
 
     challenge: str
-    score: float
+    score: float | None
     instance: Track
-    ranks: tuple[int, int]
+    ranks: tuple[int | None, int | None]
 
 
-@dataclass(frozen=True)
-class TemporalMap:
-    """Attention of an encoder branch from the marked pixel, in the n frames shown.
+def read_challenges(truth: Annotations, dataset: str, split: str, synthetic_config: SyntheticSection) -> Challenges:
+    """The challenges of a split.
 
-    Attributes:
-        maps: (n, h, w) in 0..1, on one scale for the whole clip.
-        shares: (n,), part of the attention that goes to each frame.
+    Of a generated one, fog is measured too: the mean share of the object below it. The share below an occluder counts
+    as occlusion where it is larger than what boxes of other objects cover.
+
+    Raises:
+        InputError: A generated split was made by another version or with another configuration.
     """
-
-    maps: np.ndarray
-    shares: np.ndarray
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A case with its n frames shown and their maps.
-
-    Attributes:
-        case: The case.
-        frames: Positions of the frames in the video.
-        images: (n, H, W, 3) in 0..1.
-        masks: (n, H, W) bool, ground truth.
-        baseline, variant: (n, h, w) in 0..1, attention of the query, on one scale for the whole clip.
-        temporal: What the encoder branches expose, by label.
-        marked: Position among the frames shown, and x, y in pixels, of the pixel whose token `temporal` is about.
-    """
-
-    case: Case
-    frames: list[int]
-    images: np.ndarray
-    masks: np.ndarray
-    baseline: np.ndarray
-    variant: np.ndarray
-    temporal: dict[str, TemporalMap]
-    marked: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class AttentionComparison:
-    """Attention of the baseline and of a variant.
-
-    Attributes:
-        result: The result of the variant.
-        title: Title of the variant.
-        panels: One per case.
-        nothing_to_show: Labels of encoder branches and decoder blocks that expose no attention.
-    """
-
-    result: Result
-    title: str
-    panels: list[Panel]
-    nothing_to_show: list[str]
-
-
-def select_variant(runs: StudyRuns) -> str | None:
-    """The study's first variant with all contributions; else with MS-STS over the whole clip; else with own parts."""
-
-    def rank(variant: str) -> int:
-        config = runs.study.configs[variant]
-        module = config.model.encoder.ms_sts
-        if not module.enabled or module.own_frame_only:
-            return int(_has_parts(config.model))
-        return 3 if config.model.decoder.temporal.enabled and config.loss.foreground_background.enabled else 2
-
-    best = max(runs.study.variants, key=rank)
-    return best if rank(best) else None
-
-
-def _has_parts(model: ModelSection) -> bool:
-    return bool(model.encoder.branches or model.decoder.blocks)
-
-
-def select_results(runs: StudyRuns) -> tuple[Result, Result] | None:
-    """Baseline and variant of the first dataset, split, backbone and seed that both have; None if there is none."""
-    variant = select_variant(runs)
-    if variant is None:
-        return None
-    for benchmark in runs.benchmarks():
-        for pair in zip(runs.select(*benchmark, BASELINE), runs.select(*benchmark, variant), strict=False):
-            if all(map(_complete, pair)):
-                return pair
-    return None
-
-
-def further_results(runs: StudyRuns, chosen: Result) -> list[Result]:
-    """Results of the other variants with registered parts, of the dataset, split, backbone and seed of `chosen`."""
-    run = chosen.run
-    return [
-        result
-        for variant in runs.study.variants
-        if variant != run.variant and _has_parts(runs.study.configs[variant].model)
-        for result in runs.select(run.dataset, chosen.split, run.backbone, variant)
-        if result.run.seed == run.seed and _complete(result)
-    ]
-
-
-def _complete(result: Result) -> bool:
-    files = [
-        result.run.directory / "checkpoint.pt",
-        *(result.directory / name for name in (MATCHES, "predictions.json")),
-    ]
-    return result.metrics is not None and all(path.is_file() for path in files)
+    flags, measures = challenge_attributes(truth), attribute_measures(truth)
+    covers: dict[int, Covers] = {}
+    if is_generated(dataset) and split in SPLITS:
+        for video, tracks in truth.tracks_of.items():
+            found = rendered_covers(synthetic_config, dataset, split, video)
+            if [cover.fogged_T.size for cover in found] != [truth.videos[video].length] * len(tracks):
+                raise InputError(
+                    f"{truth.path}: video {video}: is not what the generator makes. Generate the data again."
+                )
+            covers |= {track.id: cover for track, cover in zip(tracks, found, strict=True)}
+        for track in truth.tracks:
+            visible_T, cover, of_track = track.masks.areas_T > 0, covers[track.id], measures[track.id]
+            of_track["fog"] = float(cover.fogged_T[visible_T].mean())
+            of_track["occlusion"] = max(of_track["occlusion"], float(cover.occluded_T[visible_T].max()))
+    known = {name for shown in flags.values() for name in shown}
+    names = sorted(known, key=lambda name: (_POSTER.index(name) if name in _POSTER else len(_POSTER), name))
+    return Challenges(names, flags, measures, covers)
 
 
 def found_instances(records: MatchRecords, video_of_prediction: list[int]) -> dict[int, int]:
@@ -154,28 +99,6 @@ def found_instances(records: MatchRecords, video_of_prediction: list[int]) -> di
     return found
 
 
-def select_cases(truth: Annotations, baseline: dict[int, int], variant: dict[int, int]) -> list[Case]:
-    """For each challenge the instance that shows it most among those that both models found, no instance twice.
-
-    Args:
-        truth: Ground truth of the split.
-        baseline: Result of `found_instances`.
-        variant: Result of `found_instances`.
-
-    Returns:
-        The cases. Among equal scores, the smaller annotation id is chosen.
-    """
-    flags, measures = challenge_attributes(truth), attribute_measures(truth)
-    remaining = [one for one in truth.tracks if not one.crowd and one.id in baseline.keys() & variant.keys()]
-    cases = []
-    for challenge in CHALLENGES:
-        if showing := [instance for instance in remaining if flags[instance.id].get(challenge)]:
-            best = min(showing, key=lambda instance: (-measures[instance.id][challenge], instance.id))
-            remaining = [instance for instance in remaining if instance is not best]
-            cases.append(Case(challenge, measures[best.id][challenge], best, (baseline[best.id], variant[best.id])))
-    return cases
-
-
 def found_by(result: Result) -> dict[int, int]:
     """`found_instances` of the files of a result."""
     path = result.directory / "predictions.json"
@@ -183,11 +106,43 @@ def found_by(result: Result) -> dict[int, int]:
     return found_instances(result.read_matches(), [prediction["video_id"] for prediction in read_json(path)])
 
 
+def select_cases(
+    candidates: Iterable[Track], challenges: Challenges, baseline: dict[int, int], variant: dict[int, int]
+) -> list[Case]:
+    """For each challenge the candidate that shows it most, no instance twice.
+
+    Args:
+        candidates: Instances to choose from. Crowds are never chosen, nor what has no pixel.
+        challenges: Of their split.
+        baseline: Result of `found_instances`.
+        variant: Result of `found_instances`.
+
+    Returns:
+        The cases. Among equal scores, and where a challenge is not measured, the smaller annotation id is chosen.
+    """
+    remaining = [one for one in candidates if not one.crowd and one.masks.areas_T.any()]
+    cases = []
+    for challenge in challenges.names:
+        scores = {one.id: challenges.measures[one.id].get(challenge) for one in remaining}
+        if showing := [one for one in remaining if challenges.flags[one.id].get(challenge)]:
+            best = min(showing, key=lambda one: (-(scores[one.id] or 0), one.id))
+            remaining = [one for one in remaining if one is not best]
+            cases.append(Case(challenge, scores[best.id], best, (baseline.get(best.id), variant.get(best.id))))
+    return cases
+
+
 def shown_frames(masks_THW: np.ndarray) -> list[int]:
     """At most `FRAMES_SHOWN` of the frames in which the instance is visible, evenly spread over them."""
     present = np.flatnonzero(masks_THW.any(axis=(1, 2)))
     positions = np.linspace(0, len(present) - 1, min(FRAMES_SHOWN, len(present)))
     return [int(present[int(np.floor(position + 0.5))]) for position in positions]
+
+
+def degraded_frames(instance: Track, covers: Covers | None) -> np.ndarray:
+    """(T,) bool: frames in which at most half of the instance's largest area is visible and not covered."""
+    areas_T = instance.masks.areas_T
+    clear_T = areas_T if covers is None else areas_T * (1 - covers.covered_T)
+    return clear_T <= DEGRADED * areas_T.max()
 
 
 def marked_pixel(masks_THW: np.ndarray, frames: list[int]) -> tuple[int, int, int]:

@@ -8,14 +8,23 @@ import numpy as np
 import torch
 
 from mssts.config import Config
-from mssts.data.datasets import VideoSplit, split_annotations
+from mssts.data.datasets import VideoSplit
 from mssts.data.videos import read_video
-from mssts.inference.attention_maps import MAP_STRIDE, declared_attention, query_map, run_and_record, temporal_maps
-from mssts.inference.predict import load_run_model
+from mssts.inference.attention_maps import (
+    MAP_STRIDE,
+    declared_attention,
+    encoder_map,
+    query_map,
+    run_and_record,
+    temporal_maps,
+)
 from mssts.models import MsStsVis
 from mssts.study import attention_cases
-from mssts.study.attention_cases import AttentionComparison, Case, Panel, TemporalMap
-from mssts.study.paths import dataset_dir
+from mssts.study.attention_auroc import instance_aurocs
+from mssts.study.attention_cases import Case, Challenges
+from mssts.study.attention_comparison import AttentionComparison, EncoderPanel, Picture, QueryPanel, TemporalMap
+from mssts.study.attention_measure import load_model, map_extent, read_split
+from mssts.study.attention_runs import further_results, select_results
 from mssts.study.runs import StudyRuns
 
 QUERY_QUANTILE = 0.99  # the colour scale of a query's maps ends at this quantile over the clip
@@ -31,26 +40,34 @@ class Network(NamedTuple):
 
 def compare_attention(runs: StudyRuns) -> AttentionComparison | None:
     """Compute the attention maps of a study; None if the baseline or every variant that could be shown is missing."""
-    pair = attention_cases.select_results(runs)
+    pair = select_results(runs)
     if pair is None:
         return None
-    variant, titles = pair[1], runs.study.titles
-    torch.set_num_threads(runs.study.baseline.runtime.threads)
-    networks = []
-    for result in (*pair, *attention_cases.further_results(runs, variant)):
-        model, config, _ = load_run_model(result.run.directory / "checkpoint.pt")
-        networks.append(Network(model, config, "" if result in pair else f" ({titles[result.run.variant]})"))
-    directory = dataset_dir(runs.study.spec.scale, variant.run.dataset)
-    split = split_annotations(variant.run.dataset, directory, variant.split)
-    cases = attention_cases.select_cases(split.annotations, *map(attention_cases.found_by, pair))
-    panels = [attention_panel(case, split, networks, runs.study.baseline.predict.short_side) for case in cases]
+    variant, study = pair[1], runs.study
+    networks = [
+        Network(*load_model(result, study.baseline), "" if result in pair else f" ({study.titles[result.run.variant]})")
+        for result in (*pair, *further_results(runs, variant))
+    ]
+    split, challenges = read_split(study, variant.run.dataset, variant.split)
+    found = [attention_cases.found_by(result) for result in pair]
+    tracks, short_side = split.annotations.tracks, study.baseline.predict.short_side
+    found_by_both = [track for track in tracks if track.id in found[0].keys() & found[1].keys()]
+    encoder = [
+        encoder_panel(case, split, challenges, networks[:2], short_side)
+        for case in attention_cases.select_cases(tracks, challenges, *found)
+    ]
+    queries = [
+        query_panel(case, split, challenges, networks, short_side)
+        for case in attention_cases.select_cases(found_by_both, challenges, *found)
+    ]
     nothing_to_show = [
         part + network.suffix
         for network in networks[1:]
         for part in _parts_without_attention(network.model)
         if part not in _parts_without_attention(networks[0].model)
     ]
-    return AttentionComparison(variant, titles[variant.run.variant], panels, nothing_to_show)
+    title = study.titles[variant.run.variant]
+    return AttentionComparison(variant, title, challenges.names, encoder, queries, nothing_to_show)
 
 
 def _parts_without_attention(model: MsStsVis) -> list[str]:
@@ -59,12 +76,42 @@ def _parts_without_attention(model: MsStsVis) -> list[str]:
     return [*(name for name, branch in branches.items() if not declared_attention(branch)), *blocks]
 
 
-def attention_panel(case: Case, split: VideoSplit, networks: list[Network], short_side: int) -> Panel:
-    """Compute the maps of a case.
+def encoder_panel(
+    case: Case, split: VideoSplit, challenges: Challenges, networks: list[Network], short_side: int
+) -> EncoderPanel:
+    """Compute the encoder maps of a case.
 
     Args:
         case: The case.
         split: Its split.
+        challenges: Of that split.
+        networks: Baseline and variant.
+        short_side: Short side of the frames in pixels.
+    """
+    video = split.annotations.videos[case.instance.video_id]
+    maps, aurocs = [], []
+    for network in networks:
+        frames_T3HW, _ = read_video(split, video, short_side, network.config.data)
+        with torch.inference_mode():
+            map_TYX = encoder_map(network.model(frames_T3HW[None].to(_device(network.model)))).cpu().numpy()
+        extent = map_extent(map_TYX, frames_T3HW, video)
+        maps.append(map_TYX)
+        aurocs.append(instance_aurocs(map_TYX, extent, split.annotations.tracks_of[video.id]).get(case.instance.id))
+    picture = _picture(case, split, challenges, frames_T3HW, networks[-1].config)
+    limits = min(float(one.min()) for one in maps), max(float(one.max()) for one in maps)
+    baseline, variant = (one[picture.frames] for one in maps)
+    return EncoderPanel(picture, (baseline, variant), extent, limits, (aurocs[0], aurocs[1]))
+
+
+def query_panel(
+    case: Case, split: VideoSplit, challenges: Challenges, networks: list[Network], short_side: int
+) -> QueryPanel:
+    """Compute the maps of a case that both models found.
+
+    Args:
+        case: The case.
+        split: Its split.
+        challenges: Of that split.
         networks: Baseline, variant, and further models of which only the encoder branches are shown.
         short_side: Short side of the frames in pixels.
     """
@@ -77,21 +124,35 @@ def attention_panel(case: Case, split: VideoSplit, networks: list[Network], shor
     for position, network in enumerate(networks):
         frames_T3HW, _ = read_video(split, video, short_side, network.config.data)
         height, width = frames_T3HW.shape[-2:]
-        output, record = run_and_record(network.model, frames_T3HW)
-        if position < len(case.ranks):
+        output, record = run_and_record(network.model, frames_T3HW.to(_device(network.model)))
+        if position < len(case.ranks) and (rank := case.ranks[position]) is not None:
             ranked = output.logits[0].sigmoid().flatten().argsort(descending=True, stable=True)
-            query = int(ranked[case.ranks[position]]) // output.logits.shape[-1]
+            query = int(ranked[rank]) // output.logits.shape[-1]
             maps = query_map(record, query, (-(-height // MAP_STRIDE), -(-width // MAP_STRIDE)))
             queries.append(_scaled(maps, QUERY_QUANTILE)[frames])
         if position > 0:
             for branch, maps in temporal_maps(record, frame, point, (height, width)).items():
                 shares = maps.sum((1, 2)).numpy()[frames]
                 temporal[branch + network.suffix] = TemporalMap(_scaled(maps, 1.0)[frames], shares)
-    data = network.config.data
-    mean, deviation = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
+    picture = _picture(case, split, challenges, frames_T3HW, networks[-1].config)
+    baseline, variant = queries
+    return QueryPanel(picture, video.length, baseline, variant, temporal, (frames.index(frame), x, y))
+
+
+def _device(model: MsStsVis) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _picture(
+    case: Case, split: VideoSplit, challenges: Challenges, frames_T3HW: torch.Tensor, config: Config
+) -> Picture:
+    """The frames shown of a case, of the normalised frames of its video."""
+    masks = case.instance.masks.decode(range(len(frames_T3HW)))
+    frames = attention_cases.shown_frames(masks)
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (config.data.mean, config.data.std))
     images = (frames_T3HW[frames] * deviation + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy()
-    marked = (frames.index(frame), x, y)
-    return Panel(case, frames, images, masks[frames], queries[0], queries[1], temporal, marked)
+    degraded_T = attention_cases.degraded_frames(case.instance, challenges.covers.get(case.instance.id))
+    return Picture(case, frames, images, masks[frames], degraded_T[frames])
 
 
 def _scaled(maps_THW: torch.Tensor, quantile: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from mssts.core.files import sha256_file
 from mssts.data.datasets import DATASETS, split_annotations
 from mssts.data.synthvis import generate as synthvis
 from mssts.data.synthvis.attributes import ATTRIBUTES
+from mssts.data.synthvis.covers import rendered_covers
 from mssts.data.synthvis.render import render
 from mssts.data.synthvis.scene import video_scene
 from mssts.evaluation.evaluate import evaluate
@@ -134,6 +135,17 @@ def test_recorded_fog_and_occluders_change_the_pixels_of_the_object_and_of_no_ot
             elif index % 20 not in (2, 5, 8, 11, 15, 17, 18):
                 assert not changed.any()
     assert min(seen.values()) >= 5
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_the_covers_of_a_video_rendered_again_are_those_of_its_annotations(synthvis_dir, split):
+    annotations = split_annotations("synthvis", synthvis_dir, split).annotations
+    for video, tracks in annotations.tracks_of.items():
+        for track, cover in zip(tracks, rendered_covers(SIZES, "synthvis", split, video), strict=True):
+            present_T = track.masks.areas_T > 0
+            assert (cover.fogged_T[present_T].mean() >= 0.3) == track.attributes["fog"]
+            assert track.attributes["occlusion"] or (cover.occluded_T[present_T] < 0.4).all()
+            assert (cover.covered_T <= 1).all() and (cover.covered_T >= cover.fogged_T).all()
 
 
 def test_fog_and_occluders_come_with_slow_objects():

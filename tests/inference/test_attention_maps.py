@@ -11,6 +11,7 @@ from mssts.core.errors import InputError
 from mssts.inference.attention_maps import (
     attention_weights,
     cell_footprint,
+    encoder_map,
     query_map,
     run_and_record,
     splat,
@@ -82,6 +83,18 @@ def test_recorded_attention_gives_the_modules_own_output() -> None:
     assert torch.allclose(
         attention_weights(queries, keys, mask=mask) @ values, ScaledDotProduct()(queries, keys, values, mask), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("variant", ["baseline", "ms_sts_temporal_fgbg"])
+@pytest.mark.parametrize("frames", [1, FRAMES])
+def test_the_encoder_map_is_the_largest_channel_at_stride_8(variant: str, frames: int, frames_T3HW: Tensor) -> None:
+    with torch.inference_mode():
+        output = small_model(variant)(frames_T3HW[None, :frames, :, :60, :90])
+    maps = encoder_map(output)
+    assert maps.shape == (frames, 8, 12)
+    assert torch.equal(maps, output.memory[0][0].max(dim=1).values)
+    # behind a LayerNorm the mean over channels would be almost the same everywhere
+    assert maps.std() > 10 * output.memory[0][0].mean(1).std() or variant != "baseline"
 
 
 def test_query_map_sums_to_one_over_the_clip_and_hooks_are_gone_afterwards(frames_T3HW: torch.Tensor) -> None:

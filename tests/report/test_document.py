@@ -17,13 +17,14 @@ from mssts.core.files import read_record, sha256_file, write_record
 from mssts.evaluation.statistics import Interval, Intervals
 from mssts.models import build_model, count_parameters
 from mssts.report import document
+from mssts.report.attention import write_attention
 from mssts.report.document import report_data, write_document
 from mssts.report.figures import write_figures
 from mssts.report.figures.ablation import draw_differences
 from mssts.report.figures.ablation import figure as ablation_figure
-from mssts.report.figures.attention import write_attention
 from mssts.report.figures.training_curves import read_logs, training_figure
 from mssts.report.tables import write_tables
+from mssts.study.attention_measure import measure_auroc
 from mssts.study.attention_panels import compare_attention
 from mssts.study.complexity import write_complexity
 from mssts.study.complexity_file import FILE, read_complexity
@@ -146,7 +147,7 @@ def test_a_study_without_results_still_gives_a_pdf(tmp_path: Path, monkeypatch: 
     write_tables(runs_of())
     write_complexity(load_study("fake"), folder / FILE)
     write_figures(runs_of())
-    write_attention(compare_attention(runs_of()), folder)
+    write_attention(compare_attention(runs_of()), measure_auroc(runs_of()), folder)
     write_document(runs_of(), tmp_path / "table.pdf")
     assert (tmp_path / "table.pdf").read_bytes().startswith(b"%PDF")
 

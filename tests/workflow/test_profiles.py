@@ -28,7 +28,7 @@ def test_a_profile_is_read_and_plans_the_whole_study(name, snakemake, sources):
 def test_resources_are_set_for_rules_that_exist(root):
     rules = "\n".join(path.read_text() for path in (root / "workflow/rules").glob("*.smk"))
     named = yaml.safe_load((root / PROFILES / "slurm/config.yaml").read_text())["set-resources"]
-    assert {"pretrain", "train", "predict"} == set(named)
+    assert {"pretrain", "train", "predict", "attention"} == set(named)
     assert all(f"rule {name}:" in rules for name in named)
 
 

@@ -52,7 +52,11 @@ rule attention:
         predictions=of_splits("predictions.json"),
         matches=of_splits("matches.npz"),
         modules=modules(
-            "mssts/report/**/*.py", "mssts/study/*.py", "mssts/inference/attention*.py", "reports/templates/*.mplstyle"
+            "mssts/report/**/*.py",
+            "mssts/study/*.py",
+            "mssts/inference/attention*.py",
+            "mssts/data/synthvis/covers.py",
+            "reports/templates/*.mplstyle",
         ),
     output:
         of_report("attention"),
@@ -65,7 +69,7 @@ rule attention:
         mem_mb=1500,
         runtime=60,
     params:
-        reads=literal(canonical(BASELINE, ("predict", "runtime"))),
+        reads=literal(canonical(BASELINE, ("evaluation", "predict", "runtime"))),
         content=literal(REPORT_CONTENT),
     shell:
         "python -m mssts attention --study $MSSTS_STUDY 2> >(tee {log:q} >&2)"

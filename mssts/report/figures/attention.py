@@ -1,152 +1,109 @@
-"""The attention figure: maps of the baseline beside those of a variant, drawn and captioned."""
+"""The attention figure: encoder maps of the baseline and of a variant, without a query, as published [page]."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
-import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from mssts.core.files import read_record, write_record
+from mssts.core.csv_files import NO_VALUE
+from mssts.report.figures import attention_drawing as drawing
+from mssts.report.figures.attention_drawing import Canvas, Cell
 from mssts.report.formats import NOT_RUN
-from mssts.report.style import TEXT_WIDTH, empty_figure, paper_style, save
-from mssts.study.attention_cases import CHALLENGES, FRAMES_SHOWN, AttentionComparison, Case, Panel
+from mssts.report.style import TEXT_WIDTH, empty_figure
+from mssts.study.attention_cases import FRAMES_SHOWN
+from mssts.study.attention_comparison import AttentionComparison, EncoderPanel
 from mssts.study.runs import StudyRuns
 
-MAX_CELL_ASPECT = 0.8  # height / width of a drawn frame: portrait videos are drawn smaller
-NOTHING_TO_SHOW = "nothing to show"
-_OUTLINE, _PIXEL = "#56e1ff", "#ff4fa3"
-_RIGHT = FRAMES_SHOWN + 1  # first column of the right half
+CASES = "attention/cases.json"
+_BESIDE = 2  # cases beside each other
+_BETWEEN = 0.16  # inches between them
+_WIDTH = ((TEXT_WIDTH + _BETWEEN) / _BESIDE - _BETWEEN) / FRAMES_SHOWN - drawing.GAP  # of a frame
+_ROWS = 3  # frames, baseline, variant
+_HEADING, _TITLE, _LEGEND = 0.19, 0.14, 0.24  # inches: above a case, above a row of frames, below the figure
 
 
 def caption(runs: StudyRuns) -> str:
     """The caption that was written beside the figure."""
-    cases = runs.folder / "attention/cases.json"
-    return read_record(cases)["caption"] if cases.is_file() else "Attention maps."
+    return drawing.written_caption(runs, CASES)
 
 
-def write_attention(comparison: AttentionComparison | None, output_dir: Path) -> None:
-    """Write attention/attention.pdf and .png, and attention/cases.json with the caption, into `output_dir`.
-
-    Args:
-        comparison: What to draw; None prints "not run".
-        output_dir: Directory of the report.
-    """
-    folder = Path(output_dir) / "attention"
-    with paper_style():
-        save(attention_figure(comparison), folder / "attention")
-    text = _caption(comparison) if comparison else f"Attention maps: {NOT_RUN}."
-    cases = [_record(panel) for panel in comparison.panels] if comparison else []
-    write_record(folder / "cases.json", {"caption": text, "cases": cases})
-
-
-def attention_figure(comparison: AttentionComparison | None) -> Figure:
-    """For each case a row of query maps of both models, the frames, and a row for each observable encoder branch."""
-    if comparison is None or not comparison.panels:
-        return empty_figure(f"{NOT_RUN}: no instance was found by both models")
-    heights = [_panel_height(panel) for panel in comparison.panels]
-    layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
-    figure = plt.figure(figsize=(TEXT_WIDTH, sum(heights)), layout=layout)
-    subfigures = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False).flat
-    for panel, subfigure in zip(comparison.panels, subfigures, strict=True):
-        subfigure.suptitle(_challenge(panel.case), x=0.008, ha="left", fontsize=9, fontweight="bold")
-        widths = [1] * FRAMES_SHOWN + [0.12] + [1] * FRAMES_SHOWN
-        axes = subfigure.subplots(_rows(panel), 2 * FRAMES_SHOWN + 1, width_ratios=widths)
-        for axis in axes.flat:
-            axis.set_axis_off()
-        axes[0, 0].set_title("Baseline, query", fontsize=7.5, loc="left", pad=2)
-        axes[0, _RIGHT].set_title(f"{comparison.title}, query", fontsize=7.5, loc="left", pad=2)
-        for column, frame in enumerate(panel.frames):
-            draw_map(axes[0, column], panel, column, panel.baseline)
-            draw_map(axes[0, _RIGHT + column], panel, column, panel.variant)
-            draw_map(axes[1, column], panel, column, None, marked=True, title=f"frame {frame + 1}")
-            for row, shown in enumerate(panel.temporal.values(), start=1):
-                share = f"{100 * shown.shares[column]:.0f} %"
-                draw_map(axes[row, _RIGHT + column], panel, column, shown.maps, marked=True, title=share)
-        centred = {"ha": "center", "va": "center", "in_layout": False}
-        for row, label in enumerate(panel.temporal, start=1):
-            axes[row, FRAMES_SHOWN].text(0.5, 0.5, label, fontsize=6, rotation=90, **centred)
-        if not panel.temporal:
-            text = f"Encoder of {comparison.title}: {NOTHING_TO_SHOW}"
-            axes[1, _RIGHT].text(0, 0.5, text, fontsize=6.5, va="center", in_layout=False)
-    return figure
+def encoder_figure(comparison: AttentionComparison | None) -> Figure:
+    """For each case its frames, and below them the encoder map of each model."""
+    if comparison is None or not comparison.encoder:
+        return empty_figure(f"{NOT_RUN}: no instance shows a challenge" if comparison else NOT_RUN)
+    panels = comparison.encoder
+    bands = [panels[start : start + _BESIDE] for start in range(0, len(panels), _BESIDE)]
+    others = len(bands) * (_HEADING + _ROWS * _TITLE) + _LEGEND
+    pictures = [[panel.picture for panel in band] for band in bands]
+    heights = drawing.cell_heights(pictures, [_ROWS] * len(bands), _WIDTH, others)
+    canvas, top = drawing.Canvas(_ROWS * sum(heights) + others), 0.0
+    for band, height in zip(bands, heights, strict=True):
+        for position, panel in enumerate(band):
+            left = position * (TEXT_WIDTH + _BETWEEN) / _BESIDE
+            _draw_case(canvas, panel, comparison.title, left, top, height)
+        top += _HEADING + _ROWS * (_TITLE + height)
+    _draw_legend(canvas, top)
+    return canvas.figure
 
 
-def _rows(panel: Panel) -> int:
-    return 1 + max(1, len(panel.temporal))
+def _draw_case(canvas: Canvas, panel: EncoderPanel, title: str, left: float, top: float, height: float) -> None:
+    """Draw a case below and to the right of a place, with frames of a height."""
+    picture = panel.picture
+    canvas.heading(left, top + _HEADING - 0.04, picture.case)
+    scale = dict(zip(("vmin", "vmax"), panel.limits, strict=True))
+    for row in range(_ROWS):
+        upper = top + _HEADING + _TITLE + row * (_TITLE + height)
+        for column in range(len(picture.frames)):
+            cell = Cell(left + column * (_WIDTH + drawing.GAP), upper, _WIDTH, height)
+            if row == 0:
+                canvas.draw(cell, picture, column)
+                canvas.frame_number(cell, picture, column)
+            else:
+                image = panel.maps[row - 1][column]
+                canvas.draw(cell, picture, column, image, panel.extent, cmap=drawing.COLOURS, **scale)
+            canvas.outline(cell, picture, column)
+        if row > 0:
+            number, found = panel.aurocs[row - 1], picture.case.ranks[row - 1] is not None
+            value = NO_VALUE if number is None else f"{number:.2f}"
+            text = f"{('Baseline', title)[row - 1]}: AUROC {value}, {'found' if found else 'not found'}"
+            canvas.write(left, upper - drawing.ABOVE, text)
 
 
-def _panel_height(panel: Panel) -> float:
-    """Height in inches of the rows of a case and of its titles."""
-    height, width = panel.masks.shape[1:]
-    cell = TEXT_WIDTH / (2 * FRAMES_SHOWN + 0.12)
-    return _rows(panel) * (cell * min(height / width, MAX_CELL_ASPECT) + 0.15) + 0.2
+def _draw_legend(canvas: Canvas, top: float) -> None:
+    width, y = 1.8, top + _LEGEND - 0.05
+    left = (TEXT_WIDTH - width) / 2
+    canvas.colour_bar(Cell(left, y - 0.09, width, 0.1))
+    canvas.write(left - 0.06, y, "smallest", ha="right")
+    canvas.write(left + width + 0.06, y, "largest value in the video, both models")
 
 
-def draw_map(
-    axis: Axes, panel: Panel, column: int, maps: np.ndarray | None, marked: bool = False, title: str = ""
-) -> None:
-    """Draw a frame with the ground-truth outline.
-
-    Args:
-        axis: Where to draw.
-        panel: The case.
-        column: Position among the frames shown.
-        maps: Maps of the frames shown, drawn over a grey frame; None: the frame alone, in colour.
-        marked: Whether to mark the pixel that `panel.temporal` is about, in its frame.
-        title: Text above the frame.
-    """
-    height, width = panel.masks.shape[1:]
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    image = panel.images[column]
-    if maps is None:
-        axis.imshow(image, extent=extent, interpolation="nearest")
-    else:
-        axis.imshow(image.mean(-1), cmap="gray", vmin=-0.1, vmax=1.5, extent=extent, interpolation="nearest")
-        strength = np.sqrt(maps[column])  # a root, so that weak attention is visible too
-        smooth, opacity = "nearest" if marked else "bilinear", 0.9 * strength
-        axis.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=opacity, extent=extent, interpolation=smooth)
-    axis.contour(panel.masks[column], levels=[0.5], colors=_OUTLINE, linewidths=0.7)
-    if marked and column == panel.marked[0]:
-        axis.plot(*panel.marked[1:], "+", color=_PIXEL, markersize=5, markeredgewidth=1)
-    axis.set_xlim(extent[:2])
-    axis.set_ylim(extent[2:])
-    axis.set_title(title, fontsize=6.5, pad=1.5)
-
-
-def _challenge(case: Case) -> str:
-    return case.challenge.replace("_", " ").capitalize()
-
-
-def _record(panel: Panel) -> dict:
-    case = panel.case
-    return {
-        "challenge": case.challenge,
-        "score": round(case.score, 4),
-        "video_id": case.instance.video_id,
-        "annotation_id": case.instance.id,
-        "frames": panel.frames,
-        "marked_frame": panel.frames[panel.marked[0]],
-        "marked_pixel_xy": list(panel.marked[1:]),
-    }
+def encoder_record(comparison: AttentionComparison | None) -> dict[str, Any]:
+    """Caption and cases."""
+    if comparison is None:
+        return {"caption": f"Attention maps: {NOT_RUN}.", "cases": []}
+    cases = [
+        drawing.record_of(panel.picture)
+        | {
+            "auroc": [None if number is None else round(number, 4) for number in panel.aurocs],
+            "found": [rank is not None for rank in panel.picture.case.ranks],
+            "limits": [round(limit, 4) for limit in panel.limits],
+        }
+        for panel in comparison.encoder
+    ]
+    return {"caption": _caption(comparison), "cases": cases}
 
 
 def _caption(comparison: AttentionComparison) -> str:
-    run, cases = comparison.result.run, [panel.case for panel in comparison.panels]
-    listed = [f"{_challenge(case).lower()} {case.score:.2f} (video {case.instance.video_id})" for case in cases]
-    missing = [name.replace("_", " ") for name in CHALLENGES if name not in {case.challenge for case in cases}]
-    without = f" No instance found by both models shows {', '.join(missing)}." if missing else ""
-    nothing = ", ".join(comparison.nothing_to_show)
-    silent = f" These parts declare no attention and have {NOTHING_TO_SHOW}: {nothing}." if nothing else ""
+    run, pictures = comparison.result.run, [panel.picture for panel in comparison.encoder]
+    listed = drawing.described([picture.case for picture in pictures]) or "none"
+    missing = drawing.absent(comparison, pictures)
+    without = f" No instance shows {missing}." if missing else ""
     return (
-        f"Baseline and {comparison.title}, {run.dataset}, {comparison.result.split} split, {run.backbone}, seed "
-        f"{run.seed}. For each challenge the instance that shows it most among those that both models find at an IoU "
-        f"of 0.5: {'; '.join(listed) or 'none'}.{without} Upper rows: deformable cross-attention of the instance's "
-        "query, summed over heads, points, levels and layers. Lower rows: the frames, and how much "
-        "attention the encoder token at the cross pays to each frame (all levels; in percent). The colour scale is "
-        "common to the frames of a clip and proportional to the square root of the attention; outline: ground "
-        f"truth.{silent}"
+        f"Encoder maps of the baseline and of {comparison.title}, {run.dataset}, {comparison.result.split} split, "
+        f"{run.backbone}, seed {run.seed}: the encoder's output at stride 8, its maximum over channels; no query takes "
+        "part. For each challenge the instance that shows it most, among all instances, whether or not a model finds "
+        f"it (at an IoU of 0.5): {listed}.{without} One colour scale for both models and all frames of a video. "
+        "Outline: ground truth. AUROC: of the map for the outlined instance against the background in all frames that "
+        "show it, 0.5 is chance. Degraded: at most half of the largest area of the instance is visible and not covered."
     )
