@@ -49,8 +49,10 @@ class DeformableSampling(nn.Module):
             (B, T, Q, M*D).
         """
         B, T, Q, M, L, P = weights_BTQMLP.shape
-        # Queries last: the sum over points then runs along contiguous memory, which is a fifth faster on a CPU.
-        grids = (2 * locations_BTQMLP2 - 1).permute(4, 0, 1, 3, 5, 2, 6).reshape(L, B * T * M, P, Q, 2)
+        # Queries last, as `DeformableAttention` has them in memory: nothing is copied here. In the backward pass the
+        # detour through one dimension brings the gradient into this order at once.
+        points = (2 * locations_BTQMLP2 - 1).permute(0, 1, 3, 4, 5, 6, 2).reshape(B * T * M, -1)
+        grids = points.view(B * T * M, L, P, 2, Q).permute(1, 0, 2, 4, 3)
         weights = weights_BTQMLP.permute(4, 0, 1, 3, 5, 2).reshape(L, B * T * M, 1, P, Q)
         levels = zip(values, grids.unbind(0), weights.unbind(0), strict=True)
         sampled = ((_bilinear(value, grid) * weight).sum(2) for value, grid, weight in levels)

@@ -194,7 +194,7 @@ def _write_results(
 ) -> None:
     """Write checkpoint.pt and run.json."""
     content = {
-        "model": {key: value.cpu() for key, value in model.state_dict().items()},
+        "model": {key: value.cpu().clone() for key, value in model.state_dict().items()},
         "backbone": run.backbone,
         "categories": list(categories),
         "config": configuration.canonical(run.config, configuration.RECORDED),

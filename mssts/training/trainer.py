@@ -90,9 +90,10 @@ class Trainer:
         self._dropout_seed = generators.dropout
         if config.execution.checkpoint_encoder:
             checkpoint_activations(model.encoder.layers)
+        self._network = fabric.setup_module(model)
         self._raw_optimizer = build_optimizer(model, optimisation)
         self._rates = [group["lr"] for group in self._raw_optimizer.param_groups]
-        self._network, self._optimizer = fabric.setup(model, self._raw_optimizer)
+        self._optimizer = fabric.setup_optimizers(self._raw_optimizer)
         self._criterion = Criterion(config.loss)
         self._adversary = None
         if config.loss.foreground_background.enabled:
@@ -156,7 +157,7 @@ class Trainer:
         Returns:
             The losses over all devices, and the learning rate.
         """
-        self._network.train()
+        self.model.train()
         factor = rate_factor(step, self._optimisation)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
@@ -165,7 +166,7 @@ class Trainer:
         # Differs: the public SeqFormer code also counts instances that are left without a query.
         num_boxes = max(total_instances, 1.0) / self.fabric.world_size  # DDP averages the gradients over the devices
 
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=False)  # the gradients are views, see `flattened`
         losses: dict[str, float] = {}
         own = self.micro_batches.own
         with self._statistics.step():
