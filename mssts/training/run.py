@@ -72,7 +72,6 @@ def train(
         print(f"{output}: this run is finished, nothing to do. The option --again trains it once more.")
         return
     runtime, execution = run.config.runtime, run.config.execution
-    torch.use_deterministic_algorithms(True, warn_only=True)
     with start_fabric(runtime.device, runtime.precision, execution.devices, execution.nodes) as fabric:
         torch.set_num_threads(runtime.threads)
         _train(fabric, run, record, data, output, init, callbacks, again)
