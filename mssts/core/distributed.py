@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @contextmanager
 def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int = 1) -> Iterator[Fabric]:
-    """Start Fabric on the configured devices while the block runs.
+    """Start Fabric on the configured devices, with deterministic operations, while the block runs.
 
     With several devices on one node, this process starts the others (see `mssts.core.processes`). On several nodes the
     scheduler starts one process per device (Slurm: srun), and Fabric reads the scheduler's variables.
@@ -57,6 +57,8 @@ def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int
 
 
 def _launched(device: str, precision: Precision, devices: int, nodes: int) -> Fabric:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     fabric = Fabric(
         accelerator=device,
         devices=devices,

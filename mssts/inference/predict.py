@@ -90,7 +90,6 @@ def _predict(
 ) -> None:
     """As `predict`, on devices that have been started."""
     torch.set_num_threads(config.runtime.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
     model, trained, categories = load_run_model(checkpoint)
     model.to(fabric.device)
     annotations = split_annotations(dataset, data, split, truth="absent")

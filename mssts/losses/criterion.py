@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial, reduce
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -66,9 +66,11 @@ class Criterion:
             if values_L.shape != (len(output.layers),):
                 expected = f"({len(output.layers)},): one value per decoder layer"
                 raise InputError(f"loss term {name}: found shape {tuple(values_L.shape)}, expected {expected}")
-        return {name: values_L / num_boxes for name, values_L in terms.items()}, matches
+        values_KL = torch.stack(list(terms.values())) / num_boxes
+        return dict(zip(terms, values_KL.unbind(), strict=True)), matches
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """Weighted sum of the terms of `__call__` over all layers: a scalar."""
-        weighted = (self.weights[name] * value for name, values_L in terms.items() for value in values_L.unbind())
-        return reduce(torch.add, weighted)
+        values_KL = torch.stack(list(terms.values()))
+        weights_K = values_KL.new_tensor([self.weights[name] for name in terms])
+        return (weights_K[:, None] * values_KL).sum()

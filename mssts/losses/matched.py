@@ -68,14 +68,7 @@ class Matched:
         if not sum(matches.counts):  # empty, but connected to the mask head, as distributed training requires
             zero = sum((layer.mask_parameters_BNP.sum() for layer in output.layers), output.mask_features_BTCHW.sum())
             return zero.expand(0, 1), torch.zeros_like(zero).expand(0, 1)
-        logits = torch.cat(
-            [
-                output.mask_logits(layer, clip, matches.queries(layer, clip))
-                for layer in range(len(output.layers))
-                for clip, count in enumerate(matches.counts)
-                if count
-            ]
-        )
+        logits = output.matched_mask_logits(matches.queries_LP, matches.clips_P, matches.counts)
         masks = subsampled_masks(self.batch)
         if masks.shape[-2:] != logits.shape[-2:]:
             padded, true, predicted = (tuple(x.shape[-2:]) for x in (self.batch.frames_BT3HW, masks, logits))

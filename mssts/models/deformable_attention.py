@@ -61,18 +61,21 @@ class DeformableAttention(nn.Module):
             (B, T, Q, C).
         """
         B, T, Q, _ = queries_BTQC.shape
-        split = (B, T, Q, self.heads, self.levels, self.points)
+        split = (B, T, self.heads, self.levels, self.points)
+        # Queries last in memory: all that follows then runs along contiguous memory, several times faster on a CPU.
         with no_autocast(queries_BTQC.device):
-            offsets = self.sampling_offsets(in_full_precision(queries_BTQC)).view(*split, 2)
-        weights = self.attention_weights(queries_BTQC).view(*split[:4], -1).softmax(-1).view(split)
-        locations = self._locations(references[:, :, :, None, :, None], offsets, layout)
-        return self.sample(self._values(tokens_BTSC, layout), locations, weights)
+            offsets = self.sampling_offsets(in_full_precision(queries_BTQC)).transpose(2, 3).contiguous()
+        weights = self.attention_weights(queries_BTQC).transpose(2, 3).unflatten(2, (self.heads, -1)).softmax(3)
+        locations = self._locations(references.permute(0, 1, 3, 4, 2), offsets.view(*split, 2, Q), layout)
+        sampled = locations.permute(0, 1, 6, 2, 3, 4, 5), weights.view(*split, Q).permute(0, 1, 5, 2, 3, 4)
+        return self.sample(self._values(tokens_BTSC, layout), *sampled)
 
-    def _locations(self, references: Tensor, offsets: Tensor, layout: TokenLayout) -> Tensor:
+    def _locations(self, references_BTLxQ: Tensor, offsets_BTMLP2Q: Tensor, layout: TokenLayout) -> Tensor:
         """Offsets are in cells of the level for points, and in 1/P of half the box for boxes [code]."""
-        if references.shape[-1] == 2:
-            return references + offsets * layout.grid.cells_L2[:, None]
-        return references[..., :2] + offsets * (references[..., 2:] * (0.5 / self.points))
+        references = references_BTLxQ.contiguous()[:, :, None, :, None]
+        if references.shape[-2] == 2:
+            return references + offsets_BTMLP2Q * layout.grid.cells_L2[:, None, :, None]
+        return references[..., :2, :] + offsets_BTMLP2Q * (references[..., 2:, :] * (0.5 / self.points))
 
     def _values(self, tokens_BTSC: Tensor, layout: TokenLayout) -> tuple[Tensor, ...]:
         """Value maps of each level, (B*T*M, D, H_l, W_l)."""

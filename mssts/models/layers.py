@@ -60,10 +60,11 @@ class SelfAttention(nn.Module):
         Returns:
             (F, N, C).
         """
-        weight, bias = self.input_projection.weight, self.input_projection.bias
         C = x_FNC.shape[-1]
-        queries_keys = F.linear(x_FNC + positions_NC, weight[: 2 * C], bias[: 2 * C])
-        values = F.linear(x_FNC, weight[2 * C :], bias[2 * C :])
+        weight_2CC, weight_CC = self.input_projection.weight.split((2 * C, C))
+        bias_2C, bias_C = self.input_projection.bias.split((2 * C, C))
+        queries_keys = F.linear(x_FNC + positions_NC, weight_2CC, bias_2C)
+        values = F.linear(x_FNC, weight_CC, bias_C)
         queries, keys = split_heads(queries_keys, 2, self.heads)
         (values,) = split_heads(values, 1, self.heads)
         return self.output_projection(merge_heads(self.attend(queries, keys, values)))

@@ -6,6 +6,7 @@ parameters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,11 +80,33 @@ class Output:
             (n, T, 2*H_8, 2*W_8), at stride 4 of the padded input (H/4, W/4 where 8 divides the size of the input).
         """
         output = self.layers[layer]
-        centres_Tn2 = output.references_BTN2[clip][:, queries] * self.sizes_B2[clip]
+        centres_nT2 = output.references_BTN2[clip].transpose(0, 1)[queries] * self.sizes_B2[clip]
         parameters_nP = output.mask_parameters_BNP[clip, queries]
-        return upsample_aligned(
-            dynamic_masks(self.mask_features_BTCHW[clip], centres_Tn2, parameters_nP, MASK_FEATURE_STRIDE)
+        features_1TCHW = self.mask_features_BTCHW[clip, None]
+        return _mask_logits(features_1TCHW, centres_nT2[None], parameters_nP[None], (len(queries),))
+
+    def matched_mask_logits(self, queries_LP: Tensor, clips_P: Tensor, counts: Sequence[int]) -> Tensor:
+        """Mask logits of chosen instances of all clips in all L decoder layers.
+
+        Args:
+            queries_LP: Indices of the queries in their clips.
+            clips_P: Index of the clip of each, ascending.
+            counts: How many belong to each clip.
+
+        Returns:
+            (L*P, T, 2*H_8, 2*W_8), layer by layer, see `mask_logits`.
+        """
+        layers_L1 = torch.arange(len(self.layers), device=clips_P.device)[:, None]
+        references_LBNT2 = torch.stack([layer.references_BTN2 for layer in self.layers]).transpose(2, 3)
+        centres_LPT2 = references_LBNT2[layers_L1, clips_P, queries_LP] * self.sizes_B2[clips_P, None]
+        parameters_LBNP = torch.stack([layer.mask_parameters_BNP for layer in self.layers])
+        return _mask_logits(
+            self.mask_features_BTCHW, centres_LPT2, parameters_LBNP[layers_L1, clips_P, queries_LP], counts
         )
+
+
+def _mask_logits(features: Tensor, centres: Tensor, parameters: Tensor, counts: Sequence[int]) -> Tensor:
+    return upsample_aligned(dynamic_masks(features, centres, parameters, counts, MASK_FEATURE_STRIDE).flatten(0, 1))
 
 
 class MsStsVis(nn.Module):
@@ -141,12 +164,11 @@ class MsStsVis(nn.Module):
             for level, shape in zip(memory_BTSC.split(layout.level_sizes, 2), layout.shapes, strict=True)
         )
         mask_features = self.mask_features(tuple(level.flatten(0, 1) for level in memory[:3])).unflatten(0, clips)
-        decoded = self.decoder(memory_BTSC, layout)
+        instances, boxes, references = zip(*self.decoder(memory_BTSC, layout), strict=True)
+        logits = (head(instances_BNC) for head, instances_BNC in zip(self.class_heads, instances, strict=True))
+        mask_parameters = self.mask_parameter_head(torch.stack(instances))
         return Output(
-            layers=tuple(
-                LayerOutput(class_head(instances), boxes, self.mask_parameter_head(instances), references)
-                for class_head, (instances, boxes, references) in zip(self.class_heads, decoded, strict=True)
-            ),
+            layers=tuple(map(LayerOutput, logits, boxes, mask_parameters, references)),
             mask_features_BTCHW=mask_features,
             memory=memory,
             sizes_B2=_sizes(frames_BT3HW, padding_BHW),

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mssts.ops.precision import in_full_precision
+
+SHORT = 18  # queries times keys up to which a CPU computes attention faster without the fused kernel
 
 
 class ScaledDotProduct(nn.Module):
@@ -30,7 +36,23 @@ class ScaledDotProduct(nn.Module):
             (..., Q, d).
         """
         dropout = self.dropout if self.training else 0.0
+        if queries.shape[-2] * keys.shape[-2] <= SHORT and queries.device.type == "cpu" and mask is None and not dropout:
+            return _short_attention(queries, keys, values)
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
+
+
+def _short_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention over a few tokens, many times: the other dimensions come last, so that each operation runs along them.
+
+    The fused kernel of a CPU multiplies tiny matrices one by one, which takes more than twice as long.
+    """
+    batch = queries.shape[:-2]
+    queries, keys, values = (
+        in_full_precision(x).movedim((-2, -1), (0, 1)).flatten(2).contiguous() for x in (queries, keys, values)
+    )
+    scores_QKF = (queries[:, None] * keys).sum(2) / math.sqrt(queries.shape[1])
+    weighted = scores_QKF.softmax(1)[:, :, None] * values
+    return weighted.sum(1).permute(2, 0, 1).unflatten(0, batch)
 
 
 class DeformableSampling(nn.Module):
@@ -49,8 +71,10 @@ class DeformableSampling(nn.Module):
             (B, T, Q, M*D).
         """
         B, T, Q, M, L, P = weights_BTQMLP.shape
-        # Queries last: the sum over points then runs along contiguous memory, which is a fifth faster on a CPU.
-        grids = (2 * locations_BTQMLP2 - 1).permute(4, 0, 1, 3, 5, 2, 6).reshape(L, B * T * M, P, Q, 2)
+        # Queries last, as `DeformableAttention` has them in memory: nothing is copied here. In the backward pass the
+        # detour through one dimension brings the gradient into this order at once.
+        points = (2 * locations_BTQMLP2 - 1).permute(0, 1, 3, 4, 5, 6, 2).reshape(B * T * M, -1)
+        grids = points.view(B * T * M, L, P, 2, Q).permute(1, 0, 2, 4, 3)
         weights = weights_BTQMLP.permute(4, 0, 1, 3, 5, 2).reshape(L, B * T * M, 1, P, Q)
         levels = zip(values, grids.unbind(0), weights.unbind(0), strict=True)
         sampled = ((_bilinear(value, grid) * weight).sum(2) for value, grid, weight in levels)

@@ -10,8 +10,9 @@ LOGIT_EPSILON = 1e-5  # [code] lower bound of x and 1 - x before the logarithm
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     """Corner form of boxes in centre form, (..., 4) -> (..., 4)."""
-    centre, size = boxes[..., :2], boxes[..., 2:]
-    return torch.cat([centre - size / 2, centre + size / 2], -1)
+    centre, size = boxes.chunk(2, -1)
+    half = size / 2
+    return torch.cat([centre - half, centre + half], -1)
 
 
 def generalized_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
@@ -24,17 +25,17 @@ def generalized_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     Returns:
         (...), in [-1, 1].
     """
-    top_left = torch.maximum(boxes_a[..., :2], boxes_b[..., :2])
-    bottom_right = torch.minimum(boxes_a[..., 2:], boxes_b[..., 2:])
-    intersection = (bottom_right - top_left).clamp(min=0).prod(-1)
-    area_a = (boxes_a[..., 2:] - boxes_a[..., :2]).prod(-1)
-    area_b = (boxes_b[..., 2:] - boxes_b[..., :2]).prod(-1)
-    union = area_a + area_b - intersection
-    hull_first = torch.minimum(boxes_a[..., :2], boxes_b[..., :2])
-    hull_last = torch.maximum(boxes_a[..., 2:], boxes_b[..., 2:])
-    hull = (hull_last - hull_first).clamp(min=0).prod(-1)
+    (first_a, last_a), (first_b, last_b) = boxes_a.chunk(2, -1), boxes_b.chunk(2, -1)
+    intersection = _area((torch.minimum(last_a, last_b) - torch.maximum(first_a, first_b)).clamp(min=0))
+    union = _area(last_a - first_a) + _area(last_b - first_b) - intersection
+    hull = _area((torch.maximum(last_a, last_b) - torch.minimum(first_a, first_b)).clamp(min=0))
     # Differs: the public SeqFormer code adds 1e-7 to the area of the hull here.
     return intersection / union - (hull - union) / hull
+
+
+def _area(sizes: Tensor) -> Tensor:
+    width, height = sizes.unbind(-1)
+    return width * height
 
 
 def inverse_sigmoid(probabilities: Tensor) -> Tensor:

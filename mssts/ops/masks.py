@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,42 +22,53 @@ def _split_sizes(channels: int) -> tuple[int, ...]:
     return (channels + 2) * channels, channels * channels, channels, channels, channels, 1
 
 
-def dynamic_masks(features_TCHW: Tensor, centres_Tn2: Tensor, parameters_nP: Tensor, stride: int) -> Tensor:
-    """Mask logits of n instances of one clip at the resolution of the features.
+def dynamic_masks(
+    features_BTCHW: Tensor, centres_LnT2: Tensor, parameters_LnP: Tensor, counts: Sequence[int], stride: int
+) -> Tensor:
+    """Mask logits of n instances of each of L decoder layers, at the resolution of the features.
 
     The input of the first convolution is centre - pixel in pixels, x then y, followed by the features [code]. The
     offsets are not stored for each instance: the convolution is linear, so the centre becomes part of the bias [ours].
 
     Args:
-        features_TCHW: Mask features.
-        centres_Tn2: Reference points x, y in pixels of the frame.
-        parameters_nP: Predicted weights, then biases.
+        features_BTCHW: Mask features.
+        centres_LnT2: Reference points x, y in pixels of the frame, clip by clip.
+        parameters_LnP: Predicted weights, then biases, clip by clip.
+        counts: Instances of each clip; they sum to n.
         stride: Pixels between two features.
 
     Returns:
-        (n, T, H, W), in full precision.
+        (L, n, T, H, W), in full precision.
     """
     # Differs: public SeqFormer stores the offsets of each instance and convolves group by group, to the same result.
-    features_TCHW, centres_Tn2, parameters_nP = map(in_full_precision, (features_TCHW, centres_Tn2, parameters_nP))
-    T, C, H, W = features_TCHW.shape
-    n = parameters_nP.shape[0]
-    weight1, weight2, weight3, bias1, bias2, bias3 = parameters_nP.split(_split_sizes(C), -1)
-    weight1_nCI = weight1.view(n, C, C + 2)
-    pixels_2THW = pixel_centres(H, W, stride, features_TCHW).view(2, 1, H, W).expand(2, T, H, W)
-    inputs_ITHW = torch.cat([-pixels_2THW, features_TCHW.transpose(0, 1)])
-    with no_autocast(features_TCHW.device):  # the products hold coordinates in pixels
-        shift_nCT = torch.einsum("nci,tni->nct", weight1_nCI[..., :2], centres_Tn2) + bias1[..., None]
-        hidden = (weight1_nCI.reshape(n * C, C + 2) @ inputs_ITHW.flatten(1)).view(n, C, T, H * W)
-        hidden = F.relu(hidden + shift_nCT[..., None]).view(n, C, T * H * W)
-        hidden = F.relu(torch.baddbmm(bias2[..., None], weight2.view(n, C, C), hidden))
-        return torch.baddbmm(bias3[..., None], weight3.view(n, 1, C), hidden).view(n, T, H, W)
+    features_BTCHW, centres_LnT2, parameters_LnP = map(
+        in_full_precision, (features_BTCHW, centres_LnT2, parameters_LnP)
+    )
+    B, T, C, H, W = features_BTCHW.shape
+    L, n, _ = parameters_LnP.shape
+    weight1, weight2, weight3, bias1, bias2, bias3 = parameters_LnP.split(_split_sizes(C), -1)
+    weight1_LnCI = weight1.view(L, n, C, C + 2)
+    offsets_2HW = -pixel_centres(H, W, stride, features_BTCHW.dtype, features_BTCHW.device)
+    offsets_B2THW = offsets_2HW[None, :, None].expand(B, 2, T, H, W)
+    inputs_BIS = torch.cat([offsets_B2THW, features_BTCHW.transpose(1, 2)], 1).flatten(2)
+    with no_autocast(features_BTCHW.device):  # the products hold coordinates in pixels
+        shift_LnCT = weight1_LnCI[..., :2] @ centres_LnT2.transpose(2, 3) + bias1[..., None]
+        convolved = [
+            (weights.reshape(-1, C + 2) @ inputs_IS).view(*weights.shape[:3], T, H * W)
+            for weights, inputs_IS in zip(weight1_LnCI.split(list(counts), 1), inputs_BIS, strict=True)
+        ]
+        hidden = F.relu(torch.cat(convolved, 1) + shift_LnCT[..., None]).view(L * n, C, T * H * W)
+        hidden = F.relu(torch.baddbmm(bias2.reshape(-1, C, 1), weight2.reshape(-1, C, C), hidden))
+        return torch.baddbmm(bias3.reshape(-1, 1, 1), weight3.reshape(-1, 1, C), hidden).view(L, n, T, H, W)
 
 
-def pixel_centres(height: int, width: int, stride: int, like: Tensor) -> Tensor:
+@functools.lru_cache(maxsize=64)
+def pixel_centres(height: int, width: int, stride: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """x, y in pixels of the centre of each feature, (2, H, W), rounded down to whole pixels [code]."""
-    y = torch.arange(height, dtype=like.dtype, device=like.device) * stride + stride // 2
-    x = torch.arange(width, dtype=like.dtype, device=like.device) * stride + stride // 2
-    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+    with torch.inference_mode(False):  # a cached tensor may be needed for training later
+        y = torch.arange(height, dtype=dtype, device=device) * stride + stride // 2
+        x = torch.arange(width, dtype=dtype, device=device) * stride + stride // 2
+        return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
 
 
 def upsample_aligned(maps: Tensor) -> Tensor:

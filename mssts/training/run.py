@@ -72,7 +72,6 @@ def train(
         print(f"{output}: this run is finished, nothing to do. The option --again trains it once more.")
         return
     runtime, execution = run.config.runtime, run.config.execution
-    torch.use_deterministic_algorithms(True, warn_only=True)
     with start_fabric(runtime.device, runtime.precision, execution.devices, execution.nodes) as fabric:
         torch.set_num_threads(runtime.threads)
         _train(fabric, run, record, data, output, init, callbacks, again)
@@ -194,7 +193,7 @@ def _write_results(
 ) -> None:
     """Write checkpoint.pt and run.json."""
     content = {
-        "model": {key: value.cpu() for key, value in model.state_dict().items()},
+        "model": {key: value.cpu().clone() for key, value in model.state_dict().items()},
         "backbone": run.backbone,
         "categories": list(categories),
         "config": configuration.canonical(run.config, configuration.RECORDED),

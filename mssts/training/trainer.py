@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 from tqdm import tqdm
 
 from mssts.core.distributed import all_reduce_sum
@@ -90,9 +90,10 @@ class Trainer:
         self._dropout_seed = generators.dropout
         if config.execution.checkpoint_encoder:
             checkpoint_activations(model.encoder.layers)
+        self._network = fabric.setup_module(model)
         self._raw_optimizer = build_optimizer(model, optimisation)
         self._rates = [group["lr"] for group in self._raw_optimizer.param_groups]
-        self._network, self._optimizer = fabric.setup(model, self._raw_optimizer)
+        self._optimizer = fabric.setup_optimizers(self._raw_optimizer)
         self._criterion = Criterion(config.loss)
         self._adversary = None
         if config.loss.foreground_background.enabled:
@@ -156,7 +157,8 @@ class Trainer:
         Returns:
             The losses over all devices, and the learning rate.
         """
-        self._network.train()
+        if not self.model.training:  # it takes time
+            self.model.train()
         factor = rate_factor(step, self._optimisation)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
@@ -165,7 +167,7 @@ class Trainer:
         # Differs: the public SeqFormer code also counts instances that are left without a query.
         num_boxes = max(total_instances, 1.0) / self.fabric.world_size  # DDP averages the gradients over the devices
 
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=False)  # the gradients are views, see `flattened`
         losses: dict[str, float] = {}
         own = self.micro_batches.own
         with self._statistics.step():
@@ -184,8 +186,7 @@ class Trainer:
             self._network, self._optimizer, max_norm=self._optimisation.gradient_clip_norm, error_if_nonfinite=False
         )
         if not self._scales_loss:  # with fp16, a step with such gradients is skipped and the scale lowered
-            assert isinstance(norm, Tensor)
-            self._require_finite({"gradients": norm})
+            self._require_finite({"gradients": math.isfinite(norm)})
         self._optimizer.step()
         if self._adversary:
             self._adversary.step()
@@ -195,7 +196,8 @@ class Trainer:
         """Add the gradients of one micro-batch; return its losses, those of the last decoder layer."""
         share = 1 / len(self.micro_batches.own)
         output = self._network(batch.frames_BT3HW, batch.padding_mask_BTHW)
-        self._require_finite({"class logits": output.logits, "boxes": output.boxes})  # the matching needs it
+        predicted = {"class logits": output.logits, "boxes": output.boxes}  # the matching needs finite ones
+        self._require_finite({name: bool(values.isfinite().all()) for name, values in predicted.items()})
         terms, matches = self._criterion(output, batch, num_boxes)
         loss = self._criterion.total(terms)
         if self._adversary:
@@ -204,12 +206,14 @@ class Trainer:
         self.fabric.backward(loss)
         if self._adversary:
             terms["loss_discriminator"] = self._adversary.discriminator_backward(batch, output, matches, share)
-        losses = {name: term.detach().reshape(-1)[-1].item() for name, term in ({"loss": loss} | terms).items()}
-        self._require_finite(losses)
+        found = {"loss": loss} | terms
+        values = torch.stack([term.detach().reshape(-1)[-1] for term in found.values()])
+        losses = dict(zip(found, values.tolist(), strict=True))  # one transfer from the device
+        self._require_finite({name: math.isfinite(value) for name, value in losses.items()})
         return losses
 
-    def _require_finite(self, found: Mapping[str, Tensor | float]) -> None:
-        if names := [name for name, values in found.items() if not torch.as_tensor(values).isfinite().all()]:
+    def _require_finite(self, finite: Mapping[str, bool]) -> None:
+        if names := [name for name, is_finite in finite.items() if not is_finite]:
             raise self.progress.non_finite(names)
 
     def state_dict(self) -> dict[str, Any]:

@@ -30,6 +30,10 @@ class StandIn:
     def mask_logits(self, layer: int, clip: int, queries: torch.Tensor) -> torch.Tensor:
         return self.layers[layer].masks[clip, queries]
 
+    def matched_mask_logits(self, queries_LP, clips_P, counts) -> torch.Tensor:
+        layers_L1 = torch.arange(len(self.layers))[:, None]
+        return torch.stack([layer.masks for layer in self.layers])[layers_L1, clips_P, queries_LP].flatten(0, 1)
+
     def clip(self, index: int) -> StandIn:
         """The output of one clip alone, on the same tensors."""
         part = slice(index, index + 1)

@@ -98,7 +98,8 @@ def coordinates(model):
     parameters[:, :80:10] = 1.0
     parameters[:, 80:152:9] = 1.0
     parameters[:, 152] = 1.0
-    return [dynamic_masks(torch.zeros(2, 8, 48, 86), torch.tensor([[[681.0, 382.0]] * 2] * 2), parameters, 8)]
+    centres = torch.tensor([681.0, 382.0]).expand(1, 2, 2, 2)
+    return [dynamic_masks(torch.zeros(1, 2, 8, 48, 86), centres, parameters[None], (2,), 8)]
 
 
 @HALVES

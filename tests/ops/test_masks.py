@@ -28,7 +28,7 @@ def test_dynamic_masks_equal_three_explicit_convolutions_per_instance_and_frame(
     features = torch.randn(T, C, H, W, generator=generator)
     centres = torch.rand(T, n, 2, generator=generator) * 30
     parameters = torch.randn(n, parameter_count(C), generator=generator)
-    masks = dynamic_masks(features, centres, parameters, stride)
+    masks = dynamic_masks(features[None], centres.transpose(0, 1)[None], parameters[None], (n,), stride)[0]
     assert masks.shape == (n, T, H, W)
     for i in range(n):
         weights = parameters[i].split([(C + 2) * C, C * C, C, C, C, 1])
@@ -43,4 +43,19 @@ def test_dynamic_masks_equal_three_explicit_convolutions_per_instance_and_frame(
 
 
 def test_no_chosen_instance_gives_no_mask():
-    assert dynamic_masks(torch.randn(2, 8, 3, 4), torch.rand(2, 0, 2), torch.randn(0, 169), 8).shape == (0, 2, 3, 4)
+    masks = dynamic_masks(torch.randn(1, 2, 8, 3, 4), torch.rand(1, 0, 2, 2), torch.randn(1, 0, 169), (0,), 8)
+    assert masks.shape == (1, 0, 2, 3, 4)
+
+
+def test_masks_of_all_clips_and_layers_equal_those_of_each_alone():
+    generator = torch.Generator().manual_seed(0)
+    counts = (2, 0, 1)
+    features = torch.randn(3, 2, 8, 4, 5, generator=generator)
+    centres = torch.rand(2, 3, 2, 2, generator=generator) * 30
+    parameters = torch.randn(2, 3, 169, generator=generator)
+    together = dynamic_masks(features, centres, parameters, counts, 8)
+    for layer in range(2):
+        for clip, own in ((0, slice(0, 2)), (2, slice(2, 3))):
+            inputs = features[clip, None], centres[layer, None, own], parameters[layer, None, own]
+            alone = dynamic_masks(*inputs, (counts[clip],), 8)[0]
+            torch.testing.assert_close(together[layer, own], alone, rtol=1e-5, atol=1e-4)
