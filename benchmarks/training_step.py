@@ -2,14 +2,14 @@
 
     python benchmarks/training_step.py OTHER [--variant ms_sts_temporal] [--layers 2] [--rounds 15] [--steps 20]
 
-OTHER is the directory of another version of this repository, for example of `git archive COMMIT | tar x -C OTHER`. Each
-version runs in its own process on one thread: the `embedded` scale with a number of decoder layers, batches of two clips
-of three frames of 64x96 pixels with one to three rectangles each. The versions take turns, a round of steps each, and
-the other one comes first.
+OTHER is the directory of another version of this repository, for example of `git archive COMMIT | tar x -C OTHER`.
+Each version runs in its own process on one thread: the `embedded` scale with a number of decoder layers, batches of two
+clips of three frames of 64x96 pixels with one to three rectangles each. The versions take turns, a round of steps each,
+and the other one comes first.
 
 A step is forward pass, matching, losses, backward pass, clipping of the gradients and optimizer, without the loading of
-clips. Printed are the medians over all steps and the median over the rounds of the ratio of a round's medians; beside
-them the loss of the last step and the number of operators of a step.
+clips. Printed are medians of its processor time, over all steps, and the median over the rounds of the ratio of a
+round's medians; beside them the number of operators of a step and the loss of the last one.
 """
 
 from __future__ import annotations

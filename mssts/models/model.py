@@ -158,7 +158,8 @@ class MsStsVis(nn.Module):
         features = self.backbone(frames_BT3HW.flatten(0, 1))
         levels = [level.unflatten(0, clips) for level in self.input_projection(features)]
         layout = self.geometry(tuple(level.shape[-2:] for level in levels), padding_BHW)
-        memory_BTSC = self.encoder(torch.cat([level.flatten(3) for level in levels], 3).transpose(2, 3), layout)
+        tokens_BTSC = torch.cat([level.flatten(3).transpose(2, 3) for level in levels], 2).contiguous()
+        memory_BTSC = self.encoder(tokens_BTSC, layout)
         memory = tuple(
             level.transpose(2, 3).unflatten(3, shape)
             for level, shape in zip(memory_BTSC.split(layout.level_sizes, 2), layout.shapes, strict=True)

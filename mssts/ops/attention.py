@@ -36,7 +36,8 @@ class ScaledDotProduct(nn.Module):
             (..., Q, d).
         """
         dropout = self.dropout if self.training else 0.0
-        if queries.shape[-2] * keys.shape[-2] <= SHORT and queries.device.type == "cpu" and mask is None and not dropout:
+        short = queries.shape[-2] * keys.shape[-2] <= SHORT and queries.device.type == "cpu"
+        if short and mask is None and not dropout:
             return _short_attention(queries, keys, values)
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
 

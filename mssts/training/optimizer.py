@@ -25,8 +25,8 @@ def build_optimizer(model: MsStsVis, config: OptimisationSection) -> torch.optim
     """Build AdamW with the three learning rates of the public code [code].
 
     The groups are the backbone, the reference projections that modules declare (see `HasReferenceProjections`), and all
-    other parameters, each in the order of `model.named_parameters()` and as one tensor (see `flattened`). The model must
-    be on its device and in its precision.
+    other parameters, each in the order of `model.named_parameters()` and as one tensor (see `flattened`). The model is
+    on its device already, and in its precision.
     """
     declaring = [module for module in model.modules() if isinstance(module, HasReferenceProjections)]
     references = {p for module in declaring for layer in module.reference_projections() for p in layer.parameters()}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricOptimizer
 from tqdm import tqdm
 
 from mssts.core.distributed import all_reduce_sum
@@ -93,7 +94,7 @@ class Trainer:
         self._network = fabric.setup_module(model)
         self._raw_optimizer = build_optimizer(model, optimisation)
         self._rates = [group["lr"] for group in self._raw_optimizer.param_groups]
-        self._optimizer = fabric.setup_optimizers(self._raw_optimizer)
+        self._optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(self._raw_optimizer))
         self._criterion = Criterion(config.loss)
         self._adversary = None
         if config.loss.foreground_background.enabled:
@@ -186,6 +187,7 @@ class Trainer:
             self._network, self._optimizer, max_norm=self._optimisation.gradient_clip_norm, error_if_nonfinite=False
         )
         if not self._scales_loss:  # with fp16, a step with such gradients is skipped and the scale lowered
+            assert norm is not None
             self._require_finite({"gradients": math.isfinite(norm)})
         self._optimizer.step()
         if self._adversary:
