@@ -25,7 +25,11 @@ from tests.data.test_training import write_coco
 
 DATASET = "ytvis2019"
 VIDEOS = 4
-CONFIG = SimpleNamespace(data=SimpleNamespace(protocol="official", joint=False), train=SimpleNamespace(frames=2))
+CONFIG = SimpleNamespace(
+    data=SimpleNamespace(protocol="official", joint=False),
+    train=SimpleNamespace(frames=2),
+    loss=SimpleNamespace(foreground_background=SimpleNamespace(enabled=False)),
+)
 
 
 def command(*arguments):
