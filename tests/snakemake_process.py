@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import os
@@ -24,8 +25,10 @@ def run_snakemake(directory: Path, arguments: list[str], environment: dict[str, 
 
 @functools.cache
 def _server() -> subprocess.Popen:
-    """The process that is forked; it ends with its standard input."""
-    return subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    """The process that is forked; it ends with this one."""
+    server = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(server.communicate)
+    return server
 
 
 def serve() -> None:
