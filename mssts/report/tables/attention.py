@@ -19,7 +19,8 @@ NOTE = (
     "map is larger at a pixel of the instance than at one of the background, in all frames that show it, in percent. "
     "50 is chance; that larger means inside was fixed before any map was looked at. Pixels of other objects are left "
     "out. Mean over instances and seeds ± half of the 95 % interval over videos (none below "
-    f"{MIN_VIDEOS} videos). The intervals of the differences hold for all variants and challenges at once."
+    f"{MIN_VIDEOS} videos). The intervals of the differences hold for all variants and challenges at once. They do not "
+    "cover chance in training: the number can change more from one pre-training to another than between variants."
 )
 _KEYS = ["Measure", "Variant", "Seeds"]
 _VALUE, _DIFFERENCE = "AUROC", "difference to the baseline, in percentage points"
