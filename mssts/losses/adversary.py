@@ -45,12 +45,13 @@ class ForegroundBackgroundAdversary:
     Attributes:
         score: Running mean over the steps of the share of clips whose true mask the discriminator prefers to the
             foreign one.
+        steps_acted: Number of steps in which the model saw the loss.
     """
 
     def __init__(self, config: ForegroundBackgroundSection, feature_channels: int, generator: torch.Generator) -> None:
         self.weight = config.weight
         self.min_score = config.min_score
-        self.score = CHANCE
+        self.score, self.steps_acted = CHANCE, 0
         self.discriminator = Discriminator(config.channels, feature_channels, generator)
         self.optimizer = torch.optim.AdamW(
             self.discriminator.parameters(), lr=config.learning_rate, betas=BETAS, fused=True
@@ -100,6 +101,7 @@ class ForegroundBackgroundAdversary:
                 gradient /= dist.get_world_size()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.steps_acted += self.score >= self.min_score
         self.score += (1 - SCORE_DECAY) * ((counts[0] / counts[1]).item() - self.score)
         self._preferred.clear()
 
@@ -128,18 +130,19 @@ class ForegroundBackgroundAdversary:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights of the discriminator, state of its optimizer, and score."""
+        """Weights of the discriminator, state of its optimizer, score, and number of steps in which the loss acted."""
         return {
             "discriminator": self.discriminator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "score": self.score,
+            "steps_acted": self.steps_acted,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the result of `state_dict`."""
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.score = state["score"]
+        self.score, self.steps_acted = state["score"], state["steps_acted"]
 
     @torch.no_grad()
     def _conditions(self, batch: Batch, output: Output) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -147,6 +148,14 @@ class Trainer:
                             f"{self.progress.run}: stopped by a signal; step {step + 1} is saved in "
                             f"{self.progress.output / 'resume.pt'}. Run the same command again to continue."
                         )
+        if self._adversary and not self._adversary.steps_acted and not quiet:
+            print(
+                f"warning: {self.progress.run}: the foreground-background loss never acted, so the model is that of "
+                "the same variant without it. The score of the discriminator stayed below "
+                f"loss.foreground_background.min_score, {self._adversary.min_score}; at the end it is "
+                f"{self._adversary.score:.2f}. Train for more steps, or lower min_score.",
+                file=sys.stderr,
+            )
 
     def step(self, step: int, batches: list[Batch]) -> tuple[dict[str, float], float]:
         """Do one optimizer step.

@@ -92,6 +92,7 @@ def test_the_model_is_left_alone_until_the_discriminator_beats_chance_on_foreign
         assert adversary.score == pytest.approx(score)
         loss = adversary.generator_loss(*case)
         assert ((loss.item() > 0), loss.requires_grad) == (acts, acts)
+    assert adversary.steps_acted == 1
 
 
 def test_the_score_of_a_step_counts_the_clips_of_all_its_micro_batches():
@@ -241,6 +242,7 @@ def test_training_goes_on_from_a_saved_state_as_if_never_stopped(case):
     pairs = zip(parameters_of(straight), parameters_of(resumed), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert straight.score == resumed.score != adversary_of().score
+    assert straight.steps_acted == resumed.steps_acted > 0
 
 
 def test_masks_judged_together_get_the_verdicts_they_get_alone(case):

@@ -1,6 +1,7 @@
 """Real training of the smoke scale on generated data: what it writes, what it repeats, what it refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -69,6 +70,24 @@ def test_the_log_holds_every_term_at_every_interval(data, pretrained, tmp_path):
     assert [line["step"] for line in lines] == list(range(settings.log_every, settings.steps + 1, settings.log_every))
     terms = {"class", "l1", "giou", "mask", "dice", "adversary", "discriminator"}
     assert all({f"loss_{term}" for term in terms} < line.keys() for line in lines)
+
+
+def test_a_loss_that_never_acted_is_reported_and_trains_the_model_without_it(data, pretrained, tmp_path, capsys):
+    run = training("fgbg")
+    unreachable = run.config.loss.foreground_background.model_copy(update={"min_score": 1.0})
+    loss = run.config.loss.model_copy(update={"foreground_background": unreachable})
+    changed = replace(run, config=run.config.model_copy(update={"loss": loss}))
+    weights = {}
+    for name, one, reported in (
+        ("acts", run, False),
+        ("never", changed, True),
+        ("without", training("baseline"), False),
+    ):
+        stage.train(one, data, tmp_path / name, pretrained)
+        assert ("foreground-background loss never acted" in capsys.readouterr().err) == reported
+        weights[name] = load_checkpoint(tmp_path / name / "checkpoint.pt")["model"]
+    assert all(torch.equal(weights["never"][name], value) for name, value in weights["without"].items())
+    assert not all(torch.equal(weights["acts"][name], value) for name, value in weights["without"].items())
 
 
 def test_a_run_is_read_back_with_its_own_config(data, pretrained, tmp_path):
