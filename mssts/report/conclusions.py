@@ -134,8 +134,8 @@ def _meaning(judged: list[Difference]) -> str:
             outside = sum(one.excludes_zero for one in own)
             counts.append(f"{outside} of {len(own)} intervals of {_FAMILIES[kind]} exclude zero.")
     return (
-        f"{' '.join(counts)} Those of one kind on a dataset, split and backbone hold at once: if no variant had an "
-        "effect, none of them would exclude zero with a probability of about 95 %. "
+        f"{' '.join(counts)} Intervals of one kind on a dataset, split and backbone are simultaneous: if no variant "
+        "had an effect, none of them would exclude zero with a probability of about 95 %. "
         "An interval describes how the trained models would compare on other videos of the same kind; it says nothing "
         "about other trainings, other data or the official benchmark."
     )

@@ -104,6 +104,7 @@ def _caption(comparison: AttentionComparison) -> str:
         f"{run.backbone}, seed {run.seed}: the encoder's output at stride 8, its maximum over channels; no query takes "
         "part. For each challenge the instance that shows it most, among all instances, whether or not a model finds "
         f"it (at an IoU of 0.5): {listed}.{without} One colour scale for both models and all frames of a video. "
-        "Outline: ground truth. AUROC: of the map for the outlined instance against the background in all frames that "
-        "show it, 0.5 is chance. Degraded: at most half of the largest area of the instance is visible and not covered."
+        "Outline: ground truth. AUROC: how well the map separates the outlined instance from the background in all "
+        "frames that show it; 0.5 is chance. Degraded: the visible, uncovered area of the instance is at most half of "
+        "its largest area."
     )

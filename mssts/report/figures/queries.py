@@ -113,9 +113,9 @@ def _caption(comparison: AttentionComparison) -> str:
     return (
         f"Baseline and {comparison.title}, {run.dataset}, {comparison.result.split} split, {run.backbone}, seed "
         f"{run.seed}. For each challenge the instance that shows it most among those that both models find at an IoU "
-        f"of 0.5: {listed}.{without} Upper rows: deformable cross-attention of the instance's query, summed over "
+        f"of 0.5: {listed}.{without} Upper rows: deformable cross-attention of the instance query, summed over "
         "heads, points, levels and layers. Lower rows: the frames, and how much attention the encoder token at the "
         "cross pays to each frame of the video (all levels; in percent; uniform: the same to every frame). Degraded: "
-        "at most half of the largest area of the instance is visible and not covered. The colour scale is common to "
-        f"the frames of a clip and proportional to the square root of the attention; outline: ground truth.{silent}"
+        "the visible, uncovered area of the instance is at most half of its largest area. The colour scale is common "
+        f"to the frames of a clip and proportional to the square root of the attention; outline: ground truth.{silent}"
     )

@@ -18,18 +18,19 @@ BLOCK = ("Dataset", "Split", "Backbone", "Measure", "Videos", "Instances")
 NUMBERS = ("Seeds", "Δ", "95 % interval", "pointwise", "p (least)")
 TOO_SMALL = "n too small"
 EFFECTS_NOTE = (
-    "Main effects and interactions of the contributions. Main effect: mean difference that switching a contribution on "
-    "makes, over all settings of the others (Pairs). Interaction A x B: effect of A with B on, minus that with B off; "
-    "A x B x C: interaction A x B with C on, minus that with C off. Means over the seeds that all variants have, in "
-    "percentage points, with 95 % bootstrap intervals over videos that hold for all effects and measures of a dataset, "
-    "split and backbone at once. Other columns as in the next table."
+    "Main effects and interactions of the contributions. Main effect: metric with a contribution on minus that with it "
+    "off, averaged over all settings of the others (Pairs: how many). Interaction A x B: effect of A with B on minus "
+    "that with B off; A x B x C: interaction A x B with C on minus that with C off. Means over the seeds that all "
+    "variants have, in percentage points, with simultaneous 95 % bootstrap intervals over videos for all effects and "
+    "measures of a dataset, split and backbone. Other columns as in the next table."
 )
 NOTE = (
     "Mean paired difference to the baseline over training seeds (Δ), in percentage points, with 95 % bootstrap "
-    "intervals over videos. The interval that decides holds for all variants and measures of a dataset, split and "
-    "backbone at once; the pointwise one holds for its row alone. Videos: those that show an instance that counts. "
+    "intervals over videos. The simultaneous interval (95 % interval) decides: it holds for all variants and measures "
+    "of a dataset, split and backbone at once. The pointwise one holds for its row alone. Videos: those with an "
+    "instance that the measure counts. "
     f"“{TOO_SMALL}”: fewer than {MIN_VIDEOS} videos, so there is no interval, no test and no verdict. p: two-sided "
-    "exact sign-flip test over seeds, descriptive and not corrected, and the least value that so few seeds can give."
+    "exact sign-flip test over seeds, descriptive and not corrected; in brackets the least value for so few seeds."
 )
 
 

@@ -15,12 +15,12 @@ from mssts.study.resolve import BASELINE
 from mssts.study.runs import StudyRuns
 
 NOTE = (
-    "AUROC of the encoder's map (maximum over channels, stride 8, no query) for the mask of an instance: how often the "
+    "AUROC of the encoder map (maximum over channels, stride 8, no query) for the mask of an instance: how often the "
     "map is larger at a pixel of the instance than at one of the background, in all frames that show it, in percent. "
     "50 is chance; that larger means inside was fixed before any map was looked at. Pixels of other objects are left "
-    "out. Mean over instances and seeds ± half of the 95 % interval over videos (none below "
-    f"{MIN_VIDEOS} videos). The intervals of the differences hold for all variants and challenges at once. They do not "
-    "cover chance in training: the number can change more from one pre-training to another than between variants."
+    "out. Mean over instances and seeds ± half the width of the 95 % interval over videos (none below "
+    f"{MIN_VIDEOS} videos). The intervals of the differences are simultaneous over all variants and challenges. They "
+    "do not cover the randomness of training: AUROC can vary more between pre-trainings than between variants."
 )
 _KEYS = ["Measure", "Variant", "Seeds"]
 _VALUE, _DIFFERENCE = "AUROC", "difference to the baseline, in percentage points"
