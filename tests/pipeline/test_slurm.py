@@ -75,7 +75,7 @@ def test_the_whole_study_runs_through_the_shipped_profile_to_the_bytes_of_a_loca
     assert (directory / "reports/table.pdf").read_bytes() == (smoke / "reports/table.pdf").read_bytes()
     finished = slurm("squeue", "--noheader", "--states=COMPLETED", "--Format=comment:60,tres-per-job").splitlines()
     on_gpus = [line.split()[0] for line in finished if line.split()[-1] == "gres:gpu:1"]
-    assert {re.match(r"rule_([a-z]+)_", name)[1] for name in on_gpus} == {"pretrain", "train", "predict"}
+    assert {re.match(r"rule_([a-z]+)", name)[1] for name in on_gpus} == {"pretrain", "train", "predict", "attention"}
     assert len(finished) == int(re.search(r"^total +(\d+)$", said, re.M)[1])
 
 

@@ -109,7 +109,9 @@ def test_a_server_restarted_during_the_training_misses_nothing(server, tracked, 
     wait_for_lines(process, workplace / RUN / "log.jsonl", 3)
     server.stop()
     wait_for_lines(process, workplace / RUN / "log.jsonl", 11)
+    process.send_signal(signal.SIGSTOP)
     server.start()
+    process.send_signal(signal.SIGCONT)
     said = process.communicate(timeout=300)[1]
     assert process.returncode == 0, said
     assert said.count("warning: MLflow") == 1
