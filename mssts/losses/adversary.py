@@ -9,7 +9,6 @@ Shape letters: B clips, T frames, C feature channels; h, w: size of a map at its
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor
 from mssts.config import ForegroundBackgroundSection
 from mssts.core.records import Batch
 from mssts.losses.discriminator import LEVELS, STRIDE, Discriminator
-from mssts.losses.matched import MASK_LOSS_STRIDE
+from mssts.losses.matched import SAMPLES, subsampled
 from mssts.losses.matcher import Matches
 from mssts.models import Output
 from mssts.ops.precision import in_full_precision
@@ -28,7 +27,6 @@ from mssts.ops.precision import in_full_precision
 BETAS = (0.5, 0.999)  # [ours] the usual first momentum of adversarial training
 SCORE_DECAY = 0.98  # [ours] per step; the score forgets in about 50 steps
 CHANCE = 0.5
-SAMPLES = slice(MASK_LOSS_STRIDE // 2, None, MASK_LOSS_STRIDE)  # rows and columns of the masks at stride 4 [code]
 
 
 class ForegroundBackgroundAdversary:
@@ -155,12 +153,12 @@ class ForegroundBackgroundAdversary:
 
 def true_foreground(batch: Batch) -> Tensor:
     """Union of the ground-truth masks at stride 4, zero in the padding: (BT, 1, h, w) bool."""
-    return _sampled(batch, (clip.masks_NTHW.any(0) for clip in batch.instances))
+    return subsampled(batch, [clip.masks_NTHW.any(0, keepdim=True) for clip in batch.instances]).flatten(0, 1)[:, None]
 
 
 def foreign_foreground(batch: Batch) -> Tensor:
     """The foreground of another video for each clip, as `true_foreground`."""
-    return _sampled(batch, batch.foreign_foregrounds_THW)
+    return subsampled(batch, [mask_THW[None] for mask_THW in batch.foreign_foregrounds_THW]).flatten(0, 1)[:, None]
 
 
 def predicted_foreground(batch: Batch, output: Output, matches: Matches) -> Tensor:
@@ -180,15 +178,6 @@ def predicted_foreground(batch: Batch, output: Output, matches: Matches) -> Tens
         else:
             unions.append(in_full_precision(output.layers[-1].logits_BNK).new_zeros(inside_BThw.shape[1:]))
     return (torch.stack(unions) * inside_BThw).flatten(0, 1)[:, None]
-
-
-def _sampled(batch: Batch, masks_THW: Iterable[Tensor]) -> Tensor:
-    """One mask per clip, padded as the frames are, every fourth pixel from offset 2: (BT, 1, h, w) bool."""
-    sampled_BThw = torch.zeros_like(batch.padding_mask_BTHW[..., SAMPLES, SAMPLES])
-    for sampled_Thw, mask_THW in zip(sampled_BThw, masks_THW, strict=True):
-        mask_Thw = mask_THW[..., SAMPLES, SAMPLES]
-        sampled_Thw[:, : mask_Thw.shape[1], : mask_Thw.shape[2]] = mask_Thw
-    return sampled_BThw.flatten(0, 1)[:, None]
 
 
 def _bce(logits: Tensor, target: int) -> Tensor:

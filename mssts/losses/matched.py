@@ -5,6 +5,7 @@ Shape letters as in `mssts.losses.matcher`; h, w: mask size at stride 4 of the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from mssts.models import Output
 from mssts.ops.precision import in_full_precision
 
 MASK_LOSS_STRIDE = 4  # pixels
+SAMPLES = slice(MASK_LOSS_STRIDE // 2, None, MASK_LOSS_STRIDE)  # rows and columns of masks at that stride [code]
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,15 @@ class Matched:
 
 
 def subsampled_masks(batch: Batch) -> Tensor:
-    """Ground-truth masks of all clips, every fourth pixel from offset 2, zero in the padding: (N, T, h, w) bool [code].
+    """Ground-truth masks of the N instances of all clips, as from `subsampled`: (N, T, h, w) bool."""
+    return subsampled(batch, [clip.masks_NTHW for clip in batch.instances])
 
-    N counts the instances of all clips.
+
+def subsampled(batch: Batch, masks_NTHW: Sequence[Tensor]) -> Tensor:
+    """Masks of all clips, every fourth pixel from offset 2, zero in the padding: (N, T, h, w) [code].
+
+    N counts the masks of all clips.
     """
-    offset = MASK_LOSS_STRIDE // 2
-    height, width = (len(range(offset, length, MASK_LOSS_STRIDE)) for length in batch.frames_BT3HW.shape[-2:])
-    masks = [clip.masks_NTHW[..., offset::MASK_LOSS_STRIDE, offset::MASK_LOSS_STRIDE] for clip in batch.instances]
+    height, width = batch.padding_mask_BTHW[..., SAMPLES, SAMPLES].shape[-2:]
+    masks = [mask[..., SAMPLES, SAMPLES] for mask in masks_NTHW]
     return torch.cat([F.pad(mask, (0, width - mask.shape[-1], 0, height - mask.shape[-2])) for mask in masks])
