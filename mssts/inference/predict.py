@@ -58,6 +58,11 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
     return model.eval(), config, categories
 
 
+def inference_device(config: Config) -> str:
+    """Device of models in inference: a GPU if there is one, unless the configuration says "cpu"."""
+    return "cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: str, output: Path) -> None:
     """Predict every video of a split.
 
@@ -80,8 +85,7 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
     annotations, images = entry(dataset).files(data, split)
     inputs = [checkpoint, checkpoint.with_name(RECORD), annotations, images, data / FINGERPRINT]
     check_outputs([output, _zip_beside(output), boxes_beside(output), record_beside(output)], inputs)
-    device = "cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
-    with start_fabric(device, "32-true", config.execution.devices) as fabric:
+    with start_fabric(inference_device(config), "32-true", config.execution.devices) as fabric:
         _predict(fabric, config, checkpoint, data, dataset, split, output)
 
 

@@ -10,7 +10,7 @@ from mssts.config import Config, DataSection
 from mssts.data.datasets import VideoSplit, split_annotations
 from mssts.data.videos import read_video
 from mssts.inference.attention_maps import encoder_map
-from mssts.inference.predict import load_run_model
+from mssts.inference.predict import inference_device, load_run_model
 from mssts.models import MsStsVis
 from mssts.models.model import MASK_FEATURE_STRIDE
 from mssts.study.attention_auroc import MeanAuroc, instance_aurocs, summarise
@@ -50,7 +50,7 @@ def load_model(result: Result, config: Config) -> tuple[MsStsVis, Config]:
     """The model of a run in eval mode on the device of `config`, and the configuration that it was trained with."""
     torch.set_num_threads(config.runtime.threads)
     model, trained, _ = load_run_model(result.run.directory / "checkpoint.pt")
-    return model.to("cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"), trained
+    return model.to(inference_device(config)), trained
 
 
 def split_aurocs(model: MsStsVis, split: VideoSplit, short_side: int, data_config: DataSection) -> dict[int, float]:

@@ -6,12 +6,11 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricOptimizer
 from tqdm import tqdm
 
 from mssts.core.distributed import all_reduce_sum
@@ -95,7 +94,7 @@ class Trainer:
         self._network = fabric.setup_module(model)
         self._raw_optimizer = build_optimizer(model, optimisation)
         self._rates = [group["lr"] for group in self._raw_optimizer.param_groups]
-        self._optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(self._raw_optimizer))
+        self._optimizer: Any = fabric.setup_optimizers(self._raw_optimizer)
         self._criterion = Criterion(config.loss)
         self._adversary = None
         if config.loss.foreground_background.enabled:

@@ -96,7 +96,7 @@ def encoder_record(comparison: AttentionComparison | None) -> dict[str, Any]:
 
 def _caption(comparison: AttentionComparison) -> str:
     run, pictures = comparison.result.run, [panel.picture for panel in comparison.encoder]
-    listed = drawing.described([picture.case for picture in pictures]) or "none"
+    listed = drawing.described([picture.case for picture in pictures])
     missing = drawing.absent(comparison, pictures)
     without = f" No instance shows {missing}." if missing else ""
     return (

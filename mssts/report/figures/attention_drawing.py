@@ -148,11 +148,10 @@ def _fitted(cell: Cell, picture: Picture) -> tuple[float, float, float]:
 
 
 def described(cases: Sequence[Case]) -> str:
-    """Challenge, score and video of each case."""
+    """Challenge, score and video of each case, or "none"."""
     scores = {case.challenge: "" if case.score is None else f" {case.score:.2f}" for case in cases}
-    return "; ".join(
-        f"{name_of(case.challenge)}{scores[case.challenge]} (video {case.instance.video_id})" for case in cases
-    )
+    listed = [f"{name_of(case.challenge)}{scores[case.challenge]} (video {case.instance.video_id})" for case in cases]
+    return "; ".join(listed) or "none"
 
 
 def absent(comparison: AttentionComparison, pictures: Sequence[Picture]) -> str:

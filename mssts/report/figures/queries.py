@@ -105,7 +105,7 @@ def query_record(comparison: AttentionComparison | None) -> dict[str, Any]:
 
 def _caption(comparison: AttentionComparison) -> str:
     run, pictures = comparison.result.run, [panel.picture for panel in comparison.queries]
-    listed = drawing.described([picture.case for picture in pictures]) or "none"
+    listed = drawing.described([picture.case for picture in pictures])
     missing = drawing.absent(comparison, pictures)
     without = f" No instance found by both models shows {missing}." if missing else ""
     nothing = ", ".join(comparison.nothing_to_show)
