@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,22 +45,45 @@ class Criterion:
         self.weights = {f"loss_{name}": weights[name] for name in terms}
 
     def __call__(self, output: Output, batch: Batch, num_boxes: float) -> tuple[dict[str, Tensor], Matches]:
-        """Unweighted terms of a batch.
+        """Unweighted terms of a batch: `costs`, a copy to the host, `assign` and `terms`.
+
+        Returns:
+            As `terms`, and the matches that they were computed from.
+
+        Raises:
+            InputError: As `assign` and `terms`.
+        """
+        matches = self._matcher(output, batch)
+        return self.terms(output, batch, matches, num_boxes), matches
+
+    def costs(self, output: Output, batch: Batch) -> Tensor:
+        """Matching costs without gradient, see `Matcher.costs`: (L, B, N, M), on the device of the output."""
+        return self._matcher.costs(output, batch)
+
+    def assign(self, costs_LBNM: np.ndarray, output: Output, batch: Batch) -> Matches:
+        """Solve the assignment problems on the host, see `Matcher.assign`.
+
+        Raises:
+            InputError: A cost is not finite.
+        """
+        return self._matcher.assign(costs_LBNM, output, batch)
+
+    def terms(self, output: Output, batch: Batch, matches: Matches, num_boxes: float) -> dict[str, Tensor]:
+        """Unweighted terms of a batch that has been matched. The host waits for no result of the device.
 
         Args:
             output: Output of the model.
             batch: The clips and their ground truth.
+            matches: Which query is responsible for which instance.
             num_boxes: Divisor of every term: the matched instances of the whole step.
 
         Returns:
             Terms by full name: for each of the L decoder layers, the last of which is the final one, a value with
-            gradient, (L,). And the matches that they were computed from.
+            gradient, (L,).
 
         Raises:
-            InputError: A cost of the matching is not finite, the frames are padded to no multiple of 8, or a
-                registered term has another shape.
+            InputError: The frames are padded to no multiple of 8, or a registered term has another shape.
         """
-        matches = self._matcher(output, batch)
         matched = Matched(output, batch, matches)
         terms = {name: term(matched) for name, term in self._terms.items()}
         for name, values_L in terms.items():
@@ -67,10 +91,10 @@ class Criterion:
                 expected = f"({len(output.layers)},): one value per decoder layer"
                 raise InputError(f"loss term {name}: found shape {tuple(values_L.shape)}, expected {expected}")
         values_KL = torch.stack(list(terms.values())) / num_boxes
-        return dict(zip(terms, values_KL.unbind(), strict=True)), matches
+        return dict(zip(terms, values_KL.unbind(), strict=True))
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """Weighted sum of the terms of `__call__` over all layers: a scalar."""
+        """Weighted sum of the terms over all layers: a scalar."""
         values_KL = torch.stack(list(terms.values()))
         weights_K = values_KL.new_tensor([self.weights[name] for name in terms])
         return (weights_K[:, None] * values_KL).sum()

@@ -60,21 +60,41 @@ class Matcher:
     def __init__(self, config: LossSection):
         self.config = config
 
-    @torch.no_grad()
     def __call__(self, output: Output, batch: Batch) -> Matches:
-        """Match every decoder layer of every clip on its own.
+        """Match every decoder layer of every clip on its own: `costs`, a copy to the host, `assign`.
 
         Raises:
             InputError: A cost is not finite.
         """
+        return self.assign(self.costs(output, batch).cpu().numpy(), output, batch)
+
+    @torch.no_grad()
+    def costs(self, output: Output, batch: Batch) -> Tensor:
+        """Cost of every query for every instance of its clip, on the device of the output.
+
+        Returns:
+            (L, B, N, M), in full precision, with arbitrary values beyond a clip's own instances.
+        """
         logits_LBNK = torch.stack([layer.logits_BNK for layer in output.layers])
         boxes_LBTN4 = torch.stack([layer.boxes_BTN4 for layer in output.layers])
-        costs_LBNM = self.costs(logits_LBNK, boxes_LBTN4, batch.instances).cpu().numpy()
-        _check_finite(costs_LBNM, logits_LBNK, boxes_LBTN4)
-        return _assign(costs_LBNM, [len(instances.labels_N) for instances in batch.instances], logits_LBNK.device)
+        return self.pair_costs(logits_LBNK, boxes_LBTN4, batch.instances)
 
-    def costs(self, logits_LBNK: Tensor, boxes_LBTN4: Tensor, instances: tuple[Instances, ...]) -> Tensor:
-        """Cost of every query for every instance of its clip.
+    def assign(self, costs_LBNM: np.ndarray, output: Output, batch: Batch) -> Matches:
+        """Solve the L * B assignment problems on the host. All indices go to the device in one transfer.
+
+        Args:
+            costs_LBNM: Result of `costs`, on the host.
+            output: Output of the model; it gives the device of the matches.
+            batch: The clips and their ground truth.
+
+        Raises:
+            InputError: A cost is not finite.
+        """
+        _require_finite(costs_LBNM, output)
+        return _assign(costs_LBNM, [len(clip.labels_N) for clip in batch.instances], output.layers[0].logits_BNK.device)
+
+    def pair_costs(self, logits_LBNK: Tensor, boxes_LBTN4: Tensor, instances: tuple[Instances, ...]) -> Tensor:
+        """The costs of predictions of all layers.
 
         Args:
             logits_LBNK: Class logits.
@@ -82,7 +102,7 @@ class Matcher:
             instances: Ground truth of each clip.
 
         Returns:
-            (L, B, N, M), with arbitrary values beyond a clip's own instances.
+            See `costs`.
         """
         logits_LBNK, boxes_LBTN4 = in_full_precision(logits_LBNK), in_full_precision(boxes_LBTN4)
         layers = len(logits_LBNK)
@@ -113,7 +133,6 @@ class Matcher:
 
 
 def _assign(costs_LBNM: np.ndarray, sizes: list[int], device: torch.device) -> Matches:
-    """Solve the L * B assignment problems. All indices go to the device in one transfer."""
     first_targets = np.cumsum([0, *sizes[:-1]])
     counts = tuple(min(size, costs_LBNM.shape[2]) for size in sizes)
     pairs = [
@@ -130,13 +149,14 @@ def _assign(costs_LBNM: np.ndarray, sizes: list[int], device: torch.device) -> M
     return Matches(queries_LP, targets_LP, clips_1P[0], counts)
 
 
-def _check_finite(costs_LBNM: np.ndarray, logits_LBNK: Tensor, boxes_LBTN4: Tensor) -> None:
+def _require_finite(costs_LBNM: np.ndarray, output: Output) -> None:
     if np.isfinite(costs_LBNM).all():
         return
     layer, clip, query, instance = (int(i) for i in np.argwhere(~np.isfinite(costs_LBNM))[0])
+    predicted = {"class logits": output.layers[layer].logits_BNK, "boxes": output.layers[layer].boxes_BTN4}
     found = [
-        f"{name} {'are finite' if bool(values[layer, clip].isfinite().all()) else 'contain NaN or infinity'}"
-        for name, values in (("class logits", logits_LBNK), ("boxes", boxes_LBTN4))
+        f"{name} {'are finite' if bool(values[clip].isfinite().all()) else 'contain NaN or infinity'}"
+        for name, values in predicted.items()
     ]
     raise InputError(
         f"matching: decoder layer {layer}, clip {clip} of the batch, query {query}, instance {instance}: found cost "

@@ -27,7 +27,7 @@ def test_cost_equals_the_formula_by_hand_with_euclidean_boxes():
     yes, no = 0.25 * 0.25**2 * -math.log(0.75), 0.75 * 0.75**2 * -math.log(0.25)
     giou = (1 + 0) / 2  # halves that touch: no overlap, no empty hull
     expected = 2 * (yes - no) + 5 * 0.5 - 2 * giou
-    cost = Matcher(CONFIG).costs(logits, boxes, (instances,))
+    cost = Matcher(CONFIG).pair_costs(logits, boxes, (instances,))
     assert cost.shape == (1, 1, 1, 1)
     assert cost.item() == pytest.approx(expected, rel=1e-5)
 
@@ -37,7 +37,7 @@ def test_box_cost_is_the_euclidean_distance_over_all_frames_not_l1():
     boxes = (target + 0.1)[:, :, None][None]
     instances = Instances(torch.tensor([0]), target, torch.zeros(1, 3, 8, 8).bool())
     only_boxes = Matcher(CONFIG.model_copy(update={"matching": CONFIG.matching.model_copy(update={"giou": 0.0})}))
-    cost = only_boxes.costs(torch.zeros(1, 1, 1, 2), boxes, (instances,))
+    cost = only_boxes.pair_costs(torch.zeros(1, 1, 1, 2), boxes, (instances,))
     class_cost = only_boxes.class_costs(torch.zeros(1))
     assert (cost - 2 * class_cost).item() == pytest.approx(5 * math.sqrt(12 * 0.01), rel=1e-5)
 
@@ -50,7 +50,7 @@ def test_each_layer_and_clip_is_matched_on_its_own_and_at_least_cost(generator):
         for clip, (first, count) in enumerate(((0, 2), (2, 3))):
             alone = output.clip(clip).layers[layer]
             instances = (batch.instances[clip],)
-            costs = Matcher(CONFIG).costs(alone.logits_BNK[None], alone.boxes_BTN4[None], instances)[0, 0].tolist()
+            costs = Matcher(CONFIG).pair_costs(alone.logits_BNK[None], alone.boxes_BTN4[None], instances)[0, 0].tolist()
             best = min(
                 sum(costs[query][instance] for instance, query in enumerate(queries))
                 for queries in itertools.permutations(range(6), count)
@@ -119,5 +119,7 @@ def test_a_cost_that_is_not_finite_is_refused_with_its_layer_and_clip(generator,
 def test_half_precision_is_matched_in_single_precision(generator):
     output, batch = random_output(generator), random_batch(generator)
     layer = output.layers[0]
-    costs = Matcher(CONFIG).costs(layer.logits_BNK[None].bfloat16(), layer.boxes_BTN4[None].bfloat16(), batch.instances)
+    costs = Matcher(CONFIG).pair_costs(
+        layer.logits_BNK[None].bfloat16(), layer.boxes_BTN4[None].bfloat16(), batch.instances
+    )
     assert costs.dtype == torch.float32

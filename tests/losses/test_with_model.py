@@ -1,5 +1,6 @@
 """The losses on the real network's output, at the smallest scale."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,3 +64,25 @@ def test_the_model_has_the_same_weights_with_and_without_the_adversary():
     weights = adversarial.state_dict()
     assert list(baseline.state_dict()) == list(weights)
     assert all(torch.equal(value, weights[name]) for name, value in baseline.state_dict().items())
+
+
+def test_costs_assignment_and_terms_one_by_one_are_the_loss(case):
+    _, config, batch, output, matches, terms = case
+    criterion = Criterion(config.loss)
+    assigned = criterion.assign(criterion.costs(output, batch).numpy(), output, batch)
+    assert torch.equal(assigned.queries_LP, matches.queries_LP)
+    again = criterion.terms(output, batch, assigned, instances_in(batch))
+    assert all(torch.equal(again[name], value) for name, value in terms.items())
+
+
+def test_losses_and_gradients_have_shapes_on_the_meta_device():
+    config, batch = resolve("smoke", "fgbg"), random_batch(torch.Generator().manual_seed(1)).to(torch.device("meta"))
+    with torch.device("meta"):
+        model = build_model(config.model, "tiny", CLASSES)
+    output, criterion = model(batch.frames_BT3HW), Criterion(config.loss)
+    costs_LBNM = criterion.costs(output, batch)
+    assert costs_LBNM.is_meta and costs_LBNM.shape == (2, 2, config.model.queries, 3)
+    matches = criterion.assign(np.zeros(costs_LBNM.shape), output, batch)  # any assignment has these shapes
+    loss = criterion.total(criterion.terms(output, batch, matches, 5))
+    loss.backward()
+    assert loss.is_meta and all(p.grad.is_meta for p in model.parameters() if p.requires_grad)
