@@ -372,14 +372,9 @@ class RuntimeSection(Section):
     """Device, precision and threads: from the configuration, never from the machine."""
 
     device: Literal["cpu", "cuda", "auto"] = Field(description="auto takes a GPU where there is one")
-    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = Field(description="of training only")
+    precision: Literal["32-true", "64-true", "bf16-mixed"] = Field(description="of training only")
+    tf32: bool = Field(default=False, description="on CUDA, matrix products and convolutions in TensorFloat-32")
     threads: Positive = Field(le=1024, description="CPU threads of a process")
-
-    @model_validator(mode="after")
-    def _check(self) -> RuntimeSection:
-        works = self.device != "cpu" or self.precision != "16-mixed"
-        _require(works, "precision", self.precision, "expected 32-true or bf16-mixed on a CPU")
-        return self
 
 
 class ExecutionSection(Section):

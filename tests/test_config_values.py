@@ -111,7 +111,7 @@ TOGETHER = [
     ({f"loss.matching.{key}": 0.0 for key in ("class", "box", "giou")}, "loss.matching.class: found 0.0; expected one"),
     ({"train.schedule": "step"}, "train.drop_fractions: found []; expected fractions for the schedule step"),
     ({"pretrain.schedule": "step"}, "pretrain.drop_fractions: found []"),
-    ({"runtime.precision": "16-mixed"}, "runtime.precision: found '16-mixed'; expected 32-true or bf16-mixed"),
+    ({"runtime.precision": "16-mixed"}, "runtime.precision: found '16-mixed'; did you mean 'bf16-mixed'"),
     ({"execution.devices": 4}, "pretrain.batch_clips: found 2; expected a multiple of execution.devices"),
     ({"execution.clips_per_device": 3}, "batch_clips: found 2; expected a multiple"),
     ({"train.batch_clips": 3, "execution.nodes": 2}, "train.batch_clips: found 3; expected a multiple"),

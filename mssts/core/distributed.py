@@ -13,15 +13,18 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from torch.distributed import DistError
 
-from mssts.core.errors import DeviceError, InputError
+from mssts.core.environment import set_tf32
+from mssts.core.errors import DeviceError
 from mssts.core.processes import LOST, fail, is_started_by_another, started
 
-Precision = Literal["32-true", "64-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["32-true", "64-true", "bf16-mixed"]
 T = TypeVar("T")
 
 
 @contextmanager
-def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int = 1) -> Iterator[Fabric]:
+def start_fabric(
+    device: str, precision: Precision, devices: int = 1, nodes: int = 1, tf32: bool = False
+) -> Iterator[Fabric]:
     """Start Fabric on the configured devices, with deterministic operations, while the block runs.
 
     With several devices on one node, this process starts the others (see `mssts.core.processes`). On several nodes the
@@ -32,14 +35,15 @@ def start_fabric(device: str, precision: Precision, devices: int = 1, nodes: int
         precision: Precision of weights and computation.
         devices: Number of devices per node.
         nodes: Number of nodes.
+        tf32: See `mssts.core.environment.set_tf32`.
 
     Raises:
-        InputError: For fp16 on a CPU, where Fabric would use bf16 instead.
         DeviceError: If the process of another device fails.
     """
     starts = devices > 1 and nodes == 1 and not LightningEnvironment().creates_processes_externally
     with started(devices) if starts else nullcontext() as others:
         try:
+            set_tf32(tf32)
             yield _launched(device, precision, devices, nodes)
         except Exception as error:
             if not _is_lost_connection(error):
@@ -67,9 +71,6 @@ def _launched(device: str, precision: Precision, devices: int, nodes: int) -> Fa
         strategy=DDPStrategy(forward_sync_buffers=False) if devices * nodes > 1 else "auto",
         plugins=[LightningEnvironment()] if nodes == 1 else None,
     )
-    if precision == "16-mixed" and fabric.device.type == "cpu":
-        found = "found 16-mixed, which does not work on a CPU"
-        raise InputError(f"ablations: runtime.precision: {found}; expected 32-true or bf16-mixed.")
     fabric.launch()
     return fabric
 

@@ -85,7 +85,8 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
     annotations, images = entry(dataset).files(data, split)
     inputs = [checkpoint, checkpoint.with_name(RECORD), annotations, images, data / FINGERPRINT]
     check_outputs([output, _zip_beside(output), boxes_beside(output), record_beside(output)], inputs)
-    with start_fabric(inference_device(config), "32-true", config.execution.devices) as fabric:
+    devices, tf32 = config.execution.devices, config.runtime.tf32
+    with start_fabric(inference_device(config), "32-true", devices, tf32=tf32) as fabric:
         _predict(fabric, config, checkpoint, data, dataset, split, output)
 
 

@@ -7,6 +7,7 @@ import torch
 from tqdm import tqdm
 
 from mssts.config import Config, DataSection
+from mssts.core.environment import set_tf32
 from mssts.data.datasets import VideoSplit, split_annotations
 from mssts.data.videos import read_video
 from mssts.inference.attention_maps import encoder_map
@@ -49,6 +50,7 @@ def read_split(study: ResolvedStudy, dataset: str, split: str) -> tuple[VideoSpl
 def load_model(result: Result, config: Config) -> tuple[MsStsVis, Config]:
     """The model of a run in eval mode on the device of `config`, and the configuration that it was trained with."""
     torch.set_num_threads(config.runtime.threads)
+    set_tf32(config.runtime.tf32)
     model, trained, _ = load_run_model(result.run.directory / "checkpoint.pt")
     return model.to(inference_device(config)), trained
 

@@ -16,7 +16,7 @@ from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.coco import uses_coco
 from mssts.data.fingerprints import read_fingerprint
 
-NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "start", "steps")  # may differ when a run is resumed
+NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "environments", "start", "steps")  # may differ at a resume
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class TrainingRun:
 
 
 def run_record(run: TrainingRun, data: Path, init: Path | None) -> dict[str, Any]:
-    """Describe a run before its first step, for run.json. Only the number of parameters is still missing.
+    """Describe a run before its first step, for run.json. The number of parameters and the environment are missing.
 
     Args:
         run: The run.
@@ -91,3 +91,15 @@ def resumed_commit(before: str, now: str) -> str:
     warning = f"this run was started at commit {before} and is resumed at commit {now}; run.json records both"
     print(f"warning: {warning}", file=sys.stderr)
     return f"{before}..{now}"
+
+
+def resumed_environments(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the environments of a resumed run in their order, with a warning if the present one is not the last."""
+    if before[-1:] == now:
+        return before
+    if before:
+        last = before[-1]
+        changed = [f"{key} {last.get(key)} -> {value}" for key, value in now[0].items() if last.get(key) != value]
+        warning = f"this run is resumed in another environment: {', '.join(changed)}; run.json records both"
+        print(f"warning: {warning}", file=sys.stderr)
+    return before + now

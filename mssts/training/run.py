@@ -18,6 +18,7 @@ from mssts import config as configuration
 from mssts.config import IMAGENET, NO_START, PRETRAIN
 from mssts.core.checkpoint import load_checkpoint, misfits, save_checkpoint
 from mssts.core.distributed import on_first_device, start_fabric
+from mssts.core.environment import environment
 from mssts.core.errors import InputError
 from mssts.core.files import check_outputs, sha256_file, write_record
 from mssts.data.clips import ClipLoader
@@ -27,7 +28,7 @@ from mssts.training.callbacks import Callback, StartedRun, observed
 from mssts.training.failures import TrainingProgress, reraise_with_advice
 from mssts.training.finished import FILES, is_finished, remove_finished, require_no_checkpoint
 from mssts.training.log import TrainingLog
-from mssts.training.record import TrainingRun, identity, resumed_commit, run_record
+from mssts.training.record import TrainingRun, identity, resumed_commit, resumed_environments, run_record
 from mssts.training.resume import ResumeFiles, stop_requests
 from mssts.training.run_lock import run_lock
 from mssts.training.start import advice, initial_checkpoint, require_same_architecture
@@ -72,7 +73,7 @@ def train(
         print(f"{output}: this run is finished, nothing to do. The option --again trains it once more.")
         return
     runtime, execution = run.config.runtime, run.config.execution
-    with start_fabric(runtime.device, runtime.precision, execution.devices, execution.nodes) as fabric:
+    with start_fabric(runtime.device, runtime.precision, execution.devices, execution.nodes, runtime.tf32) as fabric:
         torch.set_num_threads(runtime.threads)
         _train(fabric, run, record, data, output, init, callbacks, again)
 
@@ -105,6 +106,7 @@ def _train(
             load_start(model, init, run, clips.categories)
         trainer = Trainer(fabric, model, run, generators, progress)
         record["parameters"] = count_parameters(model)
+        record["environments"] = [environment(fabric.device)]
 
         if again:
             on_first_device(fabric, lambda: remove_finished(output))
@@ -117,6 +119,7 @@ def _train(
         if start:
             trainer.load_state_dict(state.pop("trainer"))
             record["commit"] = resumed_commit(state["commit"], record["commit"])
+            record["environments"] = resumed_environments(state.get("environments", []), record["environments"])
             progress.saved = start
         log = TrainingLog(output / "log.jsonl" if writes else None, optimisation.log_every, state["log"])
         batches = ClipLoader(
@@ -136,6 +139,7 @@ def _train(
 
         def write_resume_checkpoint(step: int) -> None:
             so_far = {"step": step, "seconds": seconds(), "commit": record["commit"]}
+            so_far |= {"environments": record["environments"]}
             resume_files.save(so_far | {"log": log.state_dict(), "trainer": trainer.state_dict()})
 
         def save(step: int) -> None:

@@ -87,7 +87,6 @@ class Trainer:
         self._optimisation = optimisation
         self._checkpoint_every = config.execution.checkpoint_every
         self._queries = config.model.queries
-        self._scales_loss = config.runtime.precision == "16-mixed"
         self._dropout_seed = generators.dropout
         if config.execution.checkpoint_encoder:
             checkpoint_activations(model.encoder.layers)
@@ -194,9 +193,8 @@ class Trainer:
         norm = self.fabric.clip_gradients(
             self._network, self._optimizer, max_norm=self._optimisation.gradient_clip_norm, error_if_nonfinite=False
         )
-        if not self._scales_loss:  # with fp16, a step with such gradients is skipped and the scale lowered
-            assert norm is not None
-            self._require_finite({"gradients": math.isfinite(norm)})
+        assert norm is not None
+        self._require_finite({"gradients": math.isfinite(norm)})
         self._optimizer.step()
         if self._adversary:
             self._adversary.step()
@@ -227,12 +225,11 @@ class Trainer:
             raise self.progress.non_finite(names)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return weights, optimizers of model and discriminator, and the loss scale of fp16; equal on every device."""
+        """Return weights and optimizers of model and discriminator; equal on every device."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self._raw_optimizer.state_dict(),
             "adversary": self._adversary.state_dict() if self._adversary else None,
-            "precision": self.fabric.strategy.precision.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -241,4 +238,3 @@ class Trainer:
         self._raw_optimizer.load_state_dict(state["optimizer"])
         if self._adversary:
             self._adversary.load_state_dict(state["adversary"])
-        self.fabric.strategy.precision.load_state_dict(state["precision"])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mssts.config import ExecutionSection, resolve
-from mssts.core.distributed import interleave, start_fabric
+from mssts.core.distributed import interleave
 from mssts.core.errors import InputError
 from mssts.core.files import read_record, sha256_file, write_record
 from mssts.data.clips import ClipDataset, ClipLoader
@@ -124,20 +124,3 @@ def test_every_seed_step_and_clip_has_its_own_dropout_seed():
 def test_a_batch_that_does_not_divide_is_refused(execution):
     with pytest.raises(InputError, match=r"found batch_clips 4 on .* devices"):
         MicroBatches.split(4, ExecutionSection(**execution))
-
-
-def test_half_precision_on_a_cpu_is_refused_rather_than_replaced():
-    told = "precision: found 16-mixed, which does not work on a CPU"
-    with pytest.raises(InputError, match=told), start_fabric("cpu", "16-mixed"):
-        pass
-
-
-@pytest.mark.long
-def test_bf16_trains_close_to_single_precision(train, workplace):
-    set_scale(workplace, steps=3)
-    single = json.loads((train("single") / "log.jsonl").read_text())
-    scale = workplace / "ablations/scales/smoke.yaml"
-    scale.write_text(scale.read_text().replace("threads: 1}", "threads: 1, precision: bf16-mixed}"))
-    mixed = json.loads((train("mixed") / "log.jsonl").read_text())
-    assert mixed["loss"] != single["loss"]
-    assert mixed["loss"] == pytest.approx(single["loss"], rel=0.02)

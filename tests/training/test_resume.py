@@ -8,8 +8,10 @@ import signal
 import time
 
 import pytest
+import torch
 
 from mssts.config import resolve
+from mssts.core.files import read_record
 from mssts.evaluation.evaluate import evaluate
 from mssts.inference.predict import predict
 from mssts.training.failures import NoSpace, Preempted
@@ -29,12 +31,15 @@ def interrupted(train, workplace, name: str, lines: int, number=signal.SIGTERM) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_training_stopped_by_a_signal_goes_on_to_the_same_bytes(train, whole, workplace, number):
+def test_a_training_stopped_by_a_signal_goes_on_to_the_same_bytes(train, whole, workplace, number, capsys):
     handler = signal.getsignal(number)
     interrupted(train, workplace, "stopped", 1, number)
     assert signal.getsignal(number) == handler
     (workplace / "stopped/log.jsonl").unlink()  # the workflow removes the outputs of a job that it starts again
+    capsys.readouterr()
     assert contents(train("stopped")) == whole
+    continued = capsys.readouterr().err
+    assert "warning" not in continued and "| 0/12" not in continued
 
 
 def test_a_training_killed_outright_goes_on_to_the_same_bytes(train, whole, start, workplace):
@@ -121,6 +126,15 @@ def test_a_training_resumes_to_the_same_bytes_under_other_execution_settings(tra
     interrupted(train, workplace, "run", 1)
     set_scale(workplace, "{checkpoint_every: 500, workers: 1, checkpoint_encoder: true}")
     assert contents(train("run")) == whole
+
+
+def test_a_training_resumed_in_another_environment_records_both(train, workplace, monkeypatch, capsys):
+    interrupted(train, workplace, "moved", 1)
+    monkeypatch.setattr(torch, "__version__", "9.9.9")
+    record = read_record(train("moved") / "run.json")
+    first, second = record["environments"]
+    assert second == first | {"torch": "9.9.9"} and first["torch"] != "9.9.9"
+    assert f"another environment: torch {first['torch']} -> 9.9.9" in capsys.readouterr().err
 
 
 def test_files_dated_in_the_future_do_no_harm(train, whole, workplace):
