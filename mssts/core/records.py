@@ -66,6 +66,12 @@ class Batch:
     video_ids: tuple[int, ...] = ()
     foreign_foregrounds_THW: tuple[torch.Tensor, ...] = ()
 
+    @property
+    def padding(self) -> torch.Tensor | None:
+        """The padding mask; None if no clip is padded, which the sizes tell without a look at the device."""
+        padded = tuple(self.padding_mask_BTHW.shape[2:])
+        return None if all(size == padded for size in self.sizes) else self.padding_mask_BTHW
+
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on another device."""
         return replace(

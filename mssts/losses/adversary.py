@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import functional_call
 
 from mssts.config import ForegroundBackgroundSection
 from mssts.core.records import Batch
@@ -122,10 +123,8 @@ class ForegroundBackgroundAdversary:
             return output.layers[-1].logits_BNK.new_zeros(())
         frames, features = self._conditions(batch, output)
         predicted = predicted_foreground(batch, output, matches).to(frames)
-        self.discriminator.requires_grad_(False)
-        loss = self.weight * _bce(self.discriminator(frames, features, predicted[None]), 1)
-        self.discriminator.requires_grad_(True)
-        return loss
+        frozen = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
+        return self.weight * _bce(functional_call(self.discriminator, frozen, (frames, features, predicted[None])), 1)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights of the discriminator, state of its optimizer, score, and number of steps in which the loss acted."""

@@ -95,6 +95,4 @@ class Criterion:
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """Weighted sum of the terms over all layers: a scalar."""
-        values_KL = torch.stack(list(terms.values()))
-        weights_K = values_KL.new_tensor([self.weights[name] for name in terms])
-        return (weights_K[:, None] * values_KL).sum()
+        return torch.stack([self.weights[name] * values_L for name, values_L in terms.items()]).sum()

@@ -6,8 +6,6 @@ Shape letters as in `mssts.losses.matcher`; h, w: mask size at stride 4 of the p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -23,23 +21,39 @@ MASK_LOSS_STRIDE = 4  # pixels
 SAMPLES = slice(MASK_LOSS_STRIDE // 2, None, MASK_LOSS_STRIDE)  # rows and columns of masks at that stride [code]
 
 
-@dataclass(frozen=True)
 class Matched:
-    """Predictions and targets in full precision. Each pair is computed when a term first asks for it.
+    """Predictions of the matched queries and their targets, in full precision.
 
-    Attributes:
+    Args:
         output: Output of the model.
         batch: The clips and their ground truth.
         matches: Which query is responsible for which instance.
+
+    Attributes:
+        output: As given.
+        batch: As given.
+        matches: As given.
+        classes: Class logits of all queries and their targets, 0 or 1: (L, B, N, K) both.
+        boxes: Boxes of the matched queries and of their instances: (L, P, T, 4) both, (cx, cy, w, h) relative to the
+            frame. The box of an instance is (1e-6, 1e-6, 1e-6, 1e-6) in a frame from which it is absent.
+        masks: Mask logits of the matched queries and masks of their instances, 0 or 1: (L * P, T * h * w) both.
+
+    Raises:
+        InputError: The padded frames are no multiple of 8.
     """
 
-    output: Output
-    batch: Batch
-    matches: Matches
+    def __init__(self, output: Output, batch: Batch, matches: Matches) -> None:
+        self.output, self.batch, self.matches = output, batch, matches
+        self._layers_L1 = torch.arange(len(output.layers), device=matches.clips_P.device)[:, None]
+        self.classes = self._classes()
+        self.boxes = self._boxes()
+        self.masks = self._masks()
 
-    @cached_property
-    def classes(self) -> tuple[Tensor, Tensor]:
-        """Class logits of all queries and their targets, 0 or 1: (L, B, N, K) both."""
+    def by_layer(self, values: Tensor) -> Tensor:
+        """Sum over the pairs of each layer, (L * P,) or (L, P) -> (L,)."""
+        return values.view(self.matches.queries_LP.shape).sum(1)
+
+    def _classes(self) -> tuple[Tensor, Tensor]:
         matches = self.matches
         logits_LBNK = in_full_precision(torch.stack([layer.logits_BNK for layer in self.output.layers]))
         labels = torch.cat([instances.labels_N for instances in self.batch.instances])
@@ -47,25 +61,14 @@ class Matched:
         targets_LBNK[self._layers_L1, matches.clips_P, matches.queries_LP, labels[matches.targets_LP]] = 1
         return logits_LBNK, targets_LBNK
 
-    @cached_property
-    def boxes(self) -> tuple[Tensor, Tensor]:
-        """Boxes of the matched queries and of their instances: (L, P, T, 4) both, (cx, cy, w, h) relative to the frame.
-
-        The box of an instance is (1e-6, 1e-6, 1e-6, 1e-6) in a frame from which it is absent.
-        """
+    def _boxes(self) -> tuple[Tensor, Tensor]:
         matches = self.matches
         boxes_LBTN4 = in_full_precision(torch.stack([layer.boxes_BTN4 for layer in self.output.layers]))
         boxes_LPT4 = boxes_LBTN4.transpose(2, 3)[self._layers_L1, matches.clips_P, matches.queries_LP]
         targets = torch.cat([instances.boxes_NT4 for instances in self.batch.instances]).to(boxes_LPT4)
         return boxes_LPT4, targets[matches.targets_LP]
 
-    @cached_property
-    def masks(self) -> tuple[Tensor, Tensor]:
-        """Mask logits of the matched queries and masks of their instances, 0 or 1: (L * P, T * h * w) both.
-
-        Raises:
-            InputError: The padded frames are no multiple of 8.
-        """
+    def _masks(self) -> tuple[Tensor, Tensor]:
         output, matches = self.output, self.matches
         if not sum(matches.counts):  # empty, but connected to the mask head, as distributed training requires
             zero = sum((layer.mask_parameters_BNP.sum() for layer in output.layers), output.mask_features_BTCHW.sum())
@@ -80,14 +83,6 @@ class Matched:
             )
         targets = masks[matches.targets_LP.flatten()].flatten(1).to(in_full_precision(logits))
         return in_full_precision(logits).flatten(1), targets
-
-    def by_layer(self, values: Tensor) -> Tensor:
-        """Sum over the pairs of each layer, (L * P,) or (L, P) -> (L,)."""
-        return values.view(self.matches.queries_LP.shape).sum(1)
-
-    @property
-    def _layers_L1(self) -> Tensor:
-        return torch.arange(len(self.output.layers), device=self.matches.clips_P.device)[:, None]
 
 
 def subsampled_masks(batch: Batch) -> Tensor:

@@ -144,16 +144,15 @@ class MsStsVis(nn.Module):
         Args:
             frames_BT3HW: Normalised float32 frames.
             padding_mask: (B, T, H, W) bool, True where padded (right and bottom). The frames of a clip have one size,
-                so that the mask of the first frame counts for all.
+                so that the mask of the first frame counts for all. None, for clips without padding, is faster than a
+                mask that is False everywhere.
 
         Raises:
             InputError: The frames are not (B, T, 3, H, W), or the mask does not fit them.
         """
         _check(frames_BT3HW, padding_mask)
         clips = frames_BT3HW.shape[:2]
-        padding_BHW = None  # also where the mask is False everywhere: the same result, faster
-        if padding_mask is not None and bool(padding_mask.any()):
-            padding_BHW = padding_mask[:, 0]
+        padding_BHW = None if padding_mask is None else padding_mask[:, 0]
 
         features = self.backbone(frames_BT3HW.flatten(0, 1))
         levels = [level.unflatten(0, clips) for level in self.input_projection(features)]
@@ -194,5 +193,5 @@ def _sizes(frames: Tensor, padding_BHW: Tensor | None) -> Tensor:
     B, _, _, H, W = frames.shape
     like = in_full_precision(frames[:0])
     if padding_BHW is None:
-        return like.new_tensor([[W, H]]).expand(B, 2)
+        return torch.stack([like.new_full((B,), W), like.new_full((B,), H)], -1)
     return torch.stack([(~padding_BHW[:, 0]).sum(1), (~padding_BHW[:, :, 0]).sum(1)], -1).to(like)

@@ -109,15 +109,15 @@ def padded_grid(paddings_BHW: list[Tensor], channels: int) -> Grid:
     device = paddings_BHW[0].device
     shapes = tuple((padding.shape[1], padding.shape[2]) for padding in paddings_BHW)
     ratios_BL2 = torch.stack([valid_ratio(padding) for padding in paddings_BHW], 1)
-    sizes = [height * width for height, width in shapes]
-    counts = torch.tensor(sizes, device=device)
+    levels = [torch.full((height * width,), level, device=device) for level, (height, width) in enumerate(shapes)]
+    cells = [torch.full((1,), 1 / side, device=device) for height, width in shapes for side in (width, height)]
     return Grid(
         shapes=shapes,
         sines_BSC=torch.cat([location_encodings(padding, channels) for padding in paddings_BHW], 1),
-        levels_S=torch.arange(len(shapes), device=device).repeat_interleave(counts, output_size=sum(sizes)),
+        levels_S=torch.cat(levels),
         references_B1SL2=token_references(shapes, ratios_BL2)[:, None],
         valid_ratios_BL2=ratios_BL2,
-        cells_L2=torch.tensor([[1 / width, 1 / height] for height, width in shapes], device=device),
+        cells_L2=torch.cat(cells).view(-1, 2),
     )
 
 

@@ -203,7 +203,7 @@ class Trainer:
     def _accumulate(self, batch: Batch, num_boxes: float) -> dict[str, float]:
         """Add the gradients of one micro-batch; return its losses, those of the last decoder layer."""
         share = 1 / len(self.micro_batches.own)
-        output = self._network(batch.frames_BT3HW, batch.padding_mask_BTHW)
+        output = self._network(batch.frames_BT3HW, batch.padding)
         predicted = {"class logits": output.logits, "boxes": output.boxes}  # the matching needs finite ones
         self._require_finite({name: bool(values.isfinite().all()) for name, values in predicted.items()})
         terms, matches = self._criterion(output, batch, num_boxes)

@@ -277,6 +277,8 @@ def test_a_batch_is_padded_at_right_and_bottom(train):
     assert torch.equal(batch.frames_BT3HW[0, :, :, :64], wide.frames_T3HW)
     assert not batch.frames_BT3HW[0, :, :, 64:].any() and batch.padding_mask_BTHW[0, :, 64:].all()
     assert not batch.padding_mask_BTHW[1, ..., :64].any() and batch.padding_mask_BTHW[1, ..., 64:].all()
+    assert batch.padding is batch.padding_mask_BTHW
+    assert collate([wide, wide], 32).padding is None and collate([wide], 128).padding is not None
 
 
 @pytest.mark.parametrize("poison", ["truncated", "missing", "no image", "other size"])
