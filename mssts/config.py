@@ -89,11 +89,13 @@ Positive = Annotated[int, Field(gt=0, le=10**8)]
 Natural = Annotated[int, Field(ge=0, le=10**8)]
 Seed = Annotated[int, Field(gt=0, lt=2**32)]
 Pixels = Annotated[int, Field(gt=0, le=8192)]
+ShortSides = Annotated[list[Pixels], Field(min_length=1, max_length=100)]
 Channels = Annotated[int, Field(gt=0, le=16384)]
 PositiveFloat = Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Fractions = Annotated[list[Probability], Field(max_length=100)]
 Deviation = Annotated[float, Field(ge=0.001, le=1, allow_inf_nan=False)]
 Name = Annotated[str, AfterValidator(_name)]
 Names = Annotated[list[Name], Field(max_length=100), AfterValidator(_unique)]
@@ -161,9 +163,7 @@ class DataSection(Section):
     """The frames of a clip and their augmentation."""
 
     synthetic: SyntheticSection
-    short_sides: list[Pixels] = Field(
-        min_length=1, max_length=100, description="short sides in pixels; one is drawn per training clip"
-    )
+    short_sides: ShortSides = Field(description="short sides in pixels; one is drawn per training clip")
     max_long_side: Pixels = Field(description="limit of the long side in pixels after resizing")
     crop: bool = Field(description="also use resize {400,500,600} + crop 384-600 + resize")
     photometric: bool = Field(description="distort brightness, contrast, saturation, hue and the order of channels")
@@ -314,9 +314,7 @@ class OptimisationSection(Section):
     gradient_clip_norm: PositiveFloat = Field(description="largest norm of all gradients together")
     warmup_fraction: Probability = Field(description="share of the steps in which the rate rises")
     schedule: Literal["step", "cosine"] = Field(description="the rate drops in steps or follows a cosine")
-    drop_fractions: list[Probability] = Field(
-        max_length=100, description="the rate drops to a tenth at these fractions (step)"
-    )
+    drop_fractions: Fractions = Field(description="the rate drops to a tenth at these fractions of the steps (step)")
     log_every: Positive = Field(description="steps between two records of the training log")
 
     @model_validator(mode="after")
@@ -330,11 +328,14 @@ class PretrainSection(OptimisationSection):
     """Pre-training on still images: the checkpoint that all variants start from."""
 
     backbone_weights: UserPath = Field(default=IMAGENET, description="imagenet, random, or a local file or folder")
+    short_sides: ShortSides | None = Field(default=None, description="as data.short_sides; null: equal to it")
+    max_long_side: Pixels | None = Field(default=None, description="as data.max_long_side; null: equal to it")
 
 
 class TrainSection(OptimisationSection):
     """Training of a variant from the pre-trained checkpoint."""
 
+    joint_drop_fractions: Fractions = Field(default=[], description="drop_fractions of a training with data.joint")
     seeds_per_pretraining: Positive = Field(description="seed k starts from pre-training seed (k-1)//this + 1")
     init: UserPath | Annotated[dict[Backbone, UserPath], Field(min_length=1)] = Field(
         default=PRETRAIN,
@@ -410,7 +411,16 @@ class Config(Section):
             share = devices * (execution.clips_per_device or 1)
             expected = f"expected a multiple of execution.devices * nodes * clips_per_device, {share}"
             _require(clips % share == 0, f"{name}.batch_clips", clips, expected)
+        drops = bool(self.train.joint_drop_fractions) or self.train.schedule != "step" or not self.data.joint
+        _require(drops, "train.joint_drop_fractions", [], "expected fractions for the schedule step with data.joint")
         return self
+
+    def optimisation(self, stage: Literal["pretrain", "train"]) -> OptimisationSection:
+        """The section of a stage; in joint training with the drops of the learning rate that are meant for it."""
+        if stage == PRETRAIN:
+            return self.pretrain
+        joint = {"drop_fractions": self.train.joint_drop_fractions} if self.data.joint else {}
+        return self.train.model_copy(update=joint)
 
 
 RECORDED = tuple(name for name in Config.model_fields if name != "execution")

@@ -85,10 +85,13 @@ def test_every_value_is_refused_or_can_be_used(key):
     assert not [value for value in accepted if value in ({}, [{}], {"a": 1}, "", " ", "{a}", "a\x00b")]
 
 
+NULLABLE = ("execution.clips_per_device", "pretrain.short_sides", "pretrain.max_long_side")
+
+
 @pytest.mark.parametrize("value", [{}, {"x": {}}, None])
 def test_an_empty_value_in_a_scale_is_never_passed_over(value):
     for key in keys():
-        if (key, value) == ("execution.clips_per_device", None) or (key in REGISTERED and value is not None):
+        if (value is None and key in NULLABLE) or (key in REGISTERED and value is not None):
             continue
         tree: Any = value
         for part in reversed(key.split(".")):
@@ -111,6 +114,10 @@ TOGETHER = [
     ({f"loss.matching.{key}": 0.0 for key in ("class", "box", "giou")}, "loss.matching.class: found 0.0; expected one"),
     ({"train.schedule": "step"}, "train.drop_fractions: found []; expected fractions for the schedule step"),
     ({"pretrain.schedule": "step"}, "pretrain.drop_fractions: found []"),
+    (
+        {"train.schedule": "step", "train.drop_fractions": [0.5], "data.joint": True},
+        "train.joint_drop_fractions: found []; expected fractions for the schedule step with data.joint",
+    ),
     ({"runtime.precision": "16-mixed"}, "runtime.precision: found '16-mixed'; did you mean 'bf16-mixed'"),
     ({"execution.devices": 4}, "pretrain.batch_clips: found 2; expected a multiple of execution.devices"),
     ({"execution.clips_per_device": 3}, "batch_clips: found 2; expected a multiple"),

@@ -46,28 +46,28 @@ def check_coco(directory: Path, check_frames: CheckFrames | None = None) -> Vide
 
 
 def read_coco(data: Path, dataset: str | None = None, which: str = CORRECTED) -> VideoSplit:
-    """Read the annotations in `data`/coco.
+    """Read the annotations in `data`/coco: the images with an object, crowds apart, of one of the categories.
 
     Args:
         data: Directory of all datasets.
-        dataset: Dataset whose categories the objects get; objects of other categories and images without an object
-            are left out. None: COCO's own categories.
+        dataset: Dataset whose categories the objects get; objects of other categories are left out. None: COCO's own
+            categories.
         which: Name of the map of categories, see `coco_map`.
 
     Raises:
         InputError: With the missing files and where to get them, or every problem of the file.
     """
-    ids = coco_map(dataset, which) if dataset is not None else {}
+    mapped = coco_map(dataset, which) if dataset is not None else None
     split = check_coco(data / DIRECTORY)
-    if dataset is None:
-        return split
     coco = split.annotations
+    ids = {key: key for key in coco.categories} if mapped is None else mapped
     shown = {track.video_id for track in coco.tracks if track.category_id in ids and not track.crowd}
     tracks = tuple(
-        replace(track, category_id=ids[track.category_id])
+        track if mapped is None else replace(track, category_id=ids[track.category_id])
         for track in coco.tracks
         if track.category_id in ids and track.video_id in shown
     )
     videos = {key: video for key, video in coco.videos.items() if key in shown}
-    categories, pooled = dict(entry(dataset).categories), tuple(range(len(tracks)))
+    categories = coco.categories if dataset is None else dict(entry(dataset).categories)
+    pooled = tuple(range(len(tracks)))
     return replace(split, annotations=replace(coco, videos=videos, categories=categories, tracks=tracks, pooled=pooled))

@@ -9,11 +9,13 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
+from mssts.config import DataSection
 from mssts.data.augmentation import View
 from mssts.data.clips import ClipDataset
+from mssts.data.datasets import VideoSplit
 from mssts.ytvis.tracks import Video
 
-MAX_INSTANCES = 25
+MAX_INSTANCES = 25  # of an image in joint training [code]
 ROTATION_DEGREES = 20.0
 PERSPECTIVE = 0.08
 SHIFT = 0.1
@@ -23,17 +25,36 @@ BLUR = 0.02
 
 
 class StillClipDataset(ClipDataset):
-    """Clips of one still image each: the image and T-1 warps of it, shuffled; at most 25 instances.
+    """Clips of one still image each: the image and T-1 warps of it, shuffled.
 
     The photometric distortion of video clips is not applied. The warps change brightness, hue and motion blur instead
     [code], hue and blur only if `data_config.photometric` is on [ours].
+
+    Args:
+        split: The images, as videos of one frame.
+        frames: As for `ClipDataset`, like the next two.
+        data_config: Likewise.
+        with_foreign_foreground: Likewise.
+        max_instances: Of an image with more instances so many are drawn; None: all are kept.
     """
+
+    def __init__(
+        self,
+        split: VideoSplit,
+        frames: int,
+        data_config: DataSection,
+        with_foreign_foreground: bool = False,
+        max_instances: int | None = None,
+    ) -> None:
+        super().__init__(split, frames, data_config, with_foreign_foreground)
+        self.max_instances = max_instances
 
     def _choose(self, video: Video, reference: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
         chosen = list(range(len(self._store.objects(video))))
-        # Differs: the public SeqFormer code passes over images with more instances; here 25 of them are drawn.
-        if len(chosen) > MAX_INSTANCES:
-            chosen = sorted(rng.choice(len(chosen), MAX_INSTANCES, replace=False).tolist())
+        # Differs: the public SeqFormer code passes over images with more than 25 instances in joint training; here 25
+        # of them are drawn.
+        if self.max_instances is not None and len(chosen) > self.max_instances:
+            chosen = sorted(rng.choice(len(chosen), self.max_instances, replace=False).tolist())
         return [0] * self.frames, chosen
 
     def _load(self, video: Video, indices: list[int], chosen: list[int], rng: np.random.Generator) -> View:

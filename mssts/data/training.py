@@ -11,7 +11,7 @@ from mssts.core.records import Clip
 from mssts.data.clips import ClipDataset
 from mssts.data.coco import read_coco
 from mssts.data.datasets import LOCAL, STILLS, is_generated, split_annotations
-from mssts.data.stills import StillClipDataset
+from mssts.data.stills import MAX_INSTANCES, StillClipDataset
 
 
 class JointClips:
@@ -44,10 +44,19 @@ def training_clips(dataset: str, directory: Path, config: Config) -> ClipDataset
     if not config.data.joint:
         return videos
     stills = read_coco(directory.parent, dataset, config.data.coco_map)
-    return JointClips(videos, StillClipDataset(stills, config.train.frames, config.data, foreign))
+    images = StillClipDataset(stills, config.train.frames, config.data, foreign, MAX_INSTANCES)
+    return JointClips(videos, images)
 
 
 def pretraining_clips(dataset: str, directory: Path, config: Config) -> StillClipDataset:
-    """Pseudo-clips of still images: those of a generated dataset; COCO with all its categories otherwise [code]."""
+    """Pseudo-clips of still images: those of a generated dataset; COCO with all its categories otherwise [code].
+
+    The images are of the sizes of section `pretrain`, and all their instances are kept [code].
+    """
     stills = split_annotations(dataset, directory, STILLS) if is_generated(dataset) else read_coco(directory.parent)
-    return StillClipDataset(stills, config.pretrain.frames, config.data, config.loss.foreground_background.enabled)
+    own, data_config, foreign = config.pretrain, config.data, config.loss.foreground_background.enabled
+    sizes = {
+        "short_sides": own.short_sides or data_config.short_sides,
+        "max_long_side": own.max_long_side or data_config.max_long_side,
+    }
+    return StillClipDataset(stills, own.frames, data_config.model_copy(update=sizes), foreign)

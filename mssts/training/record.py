@@ -54,7 +54,7 @@ class TrainingRun:
     @property
     def optimisation(self) -> OptimisationSection:
         """The section of the configuration that describes this stage."""
-        return self.config.pretrain if self.stage == PRETRAIN else self.config.train
+        return self.config.optimisation(self.stage)
 
 
 def run_record(run: TrainingRun, data: Path, init: Path | None) -> dict[str, Any]:

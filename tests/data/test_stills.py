@@ -57,8 +57,10 @@ def test_one_frame_is_the_image_itself_and_its_place_varies(bright_square, setti
     assert len(places) > 2
 
 
-def test_at_most_25_instances_are_kept(bright_square, settings):
-    assert len(StillClipDataset(bright_square, 2, settings).clip(0, generator()).instances.labels_N) == MAX_INSTANCES
+@pytest.mark.parametrize(("most", "kept"), [(None, 30), (MAX_INSTANCES, 25)])
+def test_only_a_limit_leaves_instances_out(bright_square, settings, most, kept):
+    dataset = StillClipDataset(bright_square, 2, settings, max_instances=most)
+    assert len(dataset.clip(0, generator()).instances.labels_N) == kept
 
 
 def test_generated_stills_give_clips_of_their_instances(synthvis_dir, settings):

@@ -74,6 +74,7 @@ def test_joint_set_is_videos_then_images_each_drawn_once_an_epoch(data, config):
     assert isinstance(joint, JointClips)
     videos, stills = joint.parts
     assert len(joint) == len(videos) + len(stills) == 10 * fake.FRAMES + 20
+    assert stills.max_instances == 25
     assert joint.categories == entry("ytvis2019").categories
     rng = np.random.default_rng(0)
     assert joint.clip(len(videos) - 1, rng).video_id == videos.split.videos[-1].id
@@ -102,10 +103,21 @@ def test_the_corrected_map_merges_near_kinds_and_gives_fox_and_mouse_no_source(d
     assert "fox" not in pairs and "mouse" not in pairs
 
 
-def test_pretraining_takes_all_categories_of_coco(data, config):
+def test_pretraining_takes_all_categories_of_coco_and_every_image_with_an_object(data, config):
     clips = pretraining_clips("ytvis2019", data / "ytvis2019", config)
-    assert len(clips) == len(clips.categories) == len(COCO_NAMES)
-    assert clips.categories[-1] == (90, "toothbrush")
+    assert len(clips.categories) == len(COCO_NAMES) and clips.categories[-1] == (90, "toothbrush")
+    assert {video.id for video in clips.split.videos} == set(COCO_NAMES) - {43}  # which shows a crowd only
+    assert clips.max_instances is None
+
+
+def test_pretraining_has_image_sizes_of_its_own(data, config):
+    sizes = {"short_sides": [40], "max_long_side": 200}
+    own = config.model_copy(update={"pretrain": config.pretrain.model_copy(update=sizes)})
+    for clip_config, size in ((config, (64, 85)), (own, (40, 53))):  # images of 48 x 64 px
+        clips = pretraining_clips("ytvis2019", data / "ytvis2019", clip_config)
+        assert clips.clip(0, np.random.default_rng(0)).frames_T3HW.shape[-2:] == size
+    paper = resolve("paper-2019").pretrain
+    assert (paper.short_sides[0], paper.short_sides[-1], paper.max_long_side) == (480, 768, 1333)  # [code]
 
 
 def test_annotations_with_other_categories_than_coco_are_refused(tmp_path):

@@ -27,6 +27,17 @@ def test_the_step_schedule_drops_tenfold_at_the_epochs_of_the_recipe():
     assert factors == pytest.approx([1.0] * 4 + [0.1] * 6 + [0.01] * 2)
 
 
+@pytest.mark.parametrize(("scale", "epochs"), [("paper-2019", (4, 10)), ("videos-only", (2, 10))])
+def test_joint_training_has_drops_of_its_own(scale, epochs):
+    config = resolve("paper-2019")
+    if scale == "videos-only":
+        config = config.model_copy(update={"data": config.data.model_copy(update={"joint": False})})
+    stage = config.optimisation("train").model_copy(update={"steps": 1200})
+    drops = [step for step in range(1, 1200) if rate_factor(step, stage) < rate_factor(step - 1, stage)]
+    assert drops == [100 * epoch for epoch in epochs]
+    assert config.optimisation("pretrain") == config.pretrain
+
+
 def test_backbone_and_reference_projections_have_rates_of_their_own():
     class Model(nn.ModuleDict):
         def reference_projections(self):
