@@ -246,7 +246,9 @@ def train(
         The model, its discriminator, and the course of the score and the time of a step. The adversary's share of the
         backward pass of the model is not in its time.
     """
-    loader = batches(config, data, "train", config.train.steps, config.train.batch_clips, seed)
+    steps = config.train.steps
+    assert steps, "scale embedded states its length in steps"
+    loader = batches(config, data, "train", steps, config.train.batch_clips, seed)
     model = load_run_model(checkpoint)[0].train()
     section = config.loss.foreground_background
     adversary = ForegroundBackgroundAdversary(section, config.model.hidden_dim, torch.Generator().manual_seed(seed))
@@ -255,7 +257,7 @@ def train(
     scores, seconds = [], [0.0, 0.0]
     for step, batch in enumerate(loader):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * rate_factor(step, config.train)
+            group["lr"] = rate * rate_factor(step, steps, config.train)
         if warmup_steps is not None:
             adversary.min_score = float(step < warmup_steps)  # 1 is never reached
         started = time.perf_counter()

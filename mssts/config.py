@@ -302,9 +302,10 @@ class LossSection(Section):
 
 
 class OptimisationSection(Section):
-    """One training stage: the number of optimiser steps, the total batch and the optimiser."""
+    """One training stage: its length in optimiser steps or in epochs, the total batch and the optimiser."""
 
-    steps: Positive = Field(description="optimiser steps")
+    steps: Positive | None = Field(default=None, description="optimiser steps; null where epochs says the length")
+    epochs: Positive | None = Field(default=None, description="passes over the clips; null where steps says the length")
     batch_clips: Positive = Field(le=10**5, description="clips per optimiser step, summed over all devices")
     frames: Positive = Field(le=1000, description="frames per clip (T)")
     learning_rate: Rate = Field(description="of all weights that the next two keys do not cover")
@@ -317,8 +318,16 @@ class OptimisationSection(Section):
     drop_fractions: Fractions = Field(description="the rate drops to a tenth at these fractions of the steps (step)")
     log_every: Positive = Field(description="steps between two records of the training log")
 
+    def steps_of(self, clips: int) -> int:
+        """Optimiser steps on so many clips: those that are stated, or enough to draw each clip in every epoch."""
+        return self.steps or -(-(self.epochs or 0) * clips // self.batch_clips)
+
     @model_validator(mode="after")
     def _check(self) -> OptimisationSection:
+        both = f"expected null beside epochs: {self.epochs}; to state the length in steps, write epochs: null"
+        _require(self.steps is None or self.epochs is None, "steps", self.steps, both)
+        neither = "expected a number of steps with epochs: null, or a number of epochs"
+        _require(self.steps is not None or self.epochs is not None, "steps", self.steps, neither)
         drops = bool(self.drop_fractions) or self.schedule != "step"
         _require(drops, "drop_fractions", [], "expected fractions for the schedule step; [1.0] for a constant rate")
         return self

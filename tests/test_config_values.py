@@ -65,7 +65,8 @@ class Used:
         Criterion(config.loss)
         for stage in (config.pretrain, config.train):
             MicroBatches.split(stage.batch_clips, config.execution)
-            assert all(0 <= rate_factor(step, stage) <= 1 for step in (0, 1, stage.steps - 1))
+            steps = stage.steps_of(1000)
+            assert all(0 <= rate_factor(step, steps, stage) <= 1 for step in (0, 1, steps - 1))
         assert math.isfinite(math.log(config.predict.mask_threshold / (1 - config.predict.mask_threshold)))
 
 
@@ -86,6 +87,7 @@ def test_every_value_is_refused_or_can_be_used(key):
 
 
 NULLABLE = ("execution.clips_per_device", "pretrain.short_sides", "pretrain.max_long_side")
+NULLABLE += ("pretrain.epochs", "train.epochs")  # smoke states steps
 
 
 @pytest.mark.parametrize("value", [{}, {"x": {}}, None])
@@ -114,6 +116,11 @@ TOGETHER = [
     ({f"loss.matching.{key}": 0.0 for key in ("class", "box", "giou")}, "loss.matching.class: found 0.0; expected one"),
     ({"train.schedule": "step"}, "train.drop_fractions: found []; expected fractions for the schedule step"),
     ({"pretrain.schedule": "step"}, "pretrain.drop_fractions: found []"),
+    (
+        {"train.epochs": 12},
+        "train.steps: found 8; expected null beside epochs: 12; to state the length in steps, write",
+    ),
+    ({"pretrain.steps": None}, "pretrain.steps: found None; expected a number of steps with epochs: null, or a number"),
     (
         {"train.schedule": "step", "train.drop_fractions": [0.5], "data.joint": True},
         "train.joint_drop_fractions: found []; expected fractions for the schedule step with data.joint",

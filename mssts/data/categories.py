@@ -9,8 +9,8 @@ from mssts.core.errors import InputError
 from mssts.data.datasets import entry
 
 COCO_MAP_CSV = Path(__file__).with_name("coco_to_ytvis.csv")
-CORRECTED = "corrected"
-_SOURCES = {CORRECTED: "VITA", "seqformer": "SeqFormer"}  # prefix of the sources of a map
+CORRECTED, SEQFORMER = "corrected", "seqformer"
+_SOURCES = {CORRECTED: "VITA", SEQFORMER: "SeqFormer"}  # prefix of the sources of a map
 
 
 def coco_map(dataset: str, which: str = CORRECTED) -> dict[int, int]:

@@ -37,6 +37,7 @@ class DatasetEntry:
         seeds: {split: seed of the generator}; None for a user's dataset.
         source: Where to get the files.
         local_share: Share of the training videos that the local split holds out.
+        training_frames: Published number of frames of the training videos; None if unknown.
     """
 
     title: str
@@ -45,6 +46,7 @@ class DatasetEntry:
     seeds: dict[str, int] | None = None
     source: str = ""
     local_share: float = 0.0
+    training_frames: int | None = None
 
     @property
     def categories(self) -> tuple[tuple[int, str], ...]:
@@ -116,7 +118,9 @@ class DatasetEntry:
         return f"Get the dataset from {self.source} and put it into {directory}, which must then contain {parts}."
 
 
-def _youtube_vis_entry(title: str, category_key: str, source: str, local_share: float) -> DatasetEntry:
+def _youtube_vis_entry(
+    title: str, category_key: str, source: str, local_share: float, training_frames: int | None = None
+) -> DatasetEntry:
     splits = {
         split: (
             f"{split}.json|instances_{short}_sub.json|annotations/instances_{short}_sub.json|annotations/{split}.json|"
@@ -127,7 +131,9 @@ def _youtube_vis_entry(title: str, category_key: str, source: str, local_share: 
     }
     for part in ("train", "valid"):
         splits[f"{LOCAL}{part}"] = (f"{LOCAL}{part}.json", splits["train"][1])
-    return DatasetEntry(title, category_key, splits, source=source, local_share=local_share)
+    return DatasetEntry(
+        title, category_key, splits, source=source, local_share=local_share, training_frames=training_frames
+    )
 
 
 def _synthvis_entry(title: str, first_seed: int) -> DatasetEntry:
@@ -142,8 +148,10 @@ DATASETS: dict[str, DatasetEntry] = {
     "synthvis": _synthvis_entry("SynthVIS", 100),
     "synthvis-fresh": _synthvis_entry("SynthVIS, fresh seeds", 900),
     "synthvis-final": _synthvis_entry("SynthVIS, final seeds", 2600),
-    "ytvis2019": _youtube_vis_entry("YouTube-VIS 2019", "ytvis2019", _YOUTUBE_VOS.format(2019), 302 / 2238),
-    "ytvis2021": _youtube_vis_entry("YouTube-VIS 2021", "ytvis2021_and_2022", _YOUTUBE_VOS.format(2021), 421 / 2985),
+    "ytvis2019": _youtube_vis_entry("YouTube-VIS 2019", "ytvis2019", _YOUTUBE_VOS.format(2019), 302 / 2238, 61_800),
+    "ytvis2021": _youtube_vis_entry(
+        "YouTube-VIS 2021", "ytvis2021_and_2022", _YOUTUBE_VOS.format(2021), 421 / 2985, 90_200
+    ),
     "ytvis2022": _youtube_vis_entry("YouTube-VIS 2022", "ytvis2021_and_2022", _YOUTUBE_VOS.format(2022), 421 / 2985),
     "ovis": _youtube_vis_entry("OVIS", "ovis", _SONGBAI, 140 / 607),
 }

@@ -19,6 +19,7 @@ from mssts.core.errors import InputError
 from mssts.core.files import check_outputs, sha256_file, write_json, write_record
 from mssts.data.coco import COCO, check_coco
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+from mssts.data.counts import images_with_objects
 from mssts.data.datasets import (
     LOCAL,
     STILLS,
@@ -124,9 +125,16 @@ def fingerprint(
         derived: Splits that were made of them, whose digests are recorded as well.
     """
     total = hashlib.sha256("".join(line + "\n" for line in _lines(parts)).encode())
-    splits = {
-        name: {"videos": len(part.videos), "instances": len(part.annotations.tracks)} for name, part in parts.items()
+    splits: dict[str, dict[str, Any]] = {
+        name: {
+            "videos": len(part.videos),
+            "instances": len(part.annotations.tracks),
+            "frames": sum(video.length for video in part.videos),
+        }
+        for name, part in (parts | derived).items()
     }
+    if dataset == COCO_DIRECTORY:
+        splits[STILLS]["images_with_objects"] = images_with_objects(parts[STILLS].annotations)
     frames = {name: frames_digest(directory, part.frame_paths()) for name, part in (parts | derived).items()}
     paths = [part.annotations.path for part in (*parts.values(), *derived.values())]
     files = {path.relative_to(directory).as_posix(): sha256_file(path) for path in paths}

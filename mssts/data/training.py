@@ -10,7 +10,8 @@ from mssts.config import Config
 from mssts.core.records import Clip
 from mssts.data.clips import ClipDataset
 from mssts.data.coco import read_coco
-from mssts.data.datasets import LOCAL, STILLS, is_generated, split_annotations
+from mssts.data.counts import training_split
+from mssts.data.datasets import STILLS, is_generated, split_annotations
 from mssts.data.stills import MAX_INSTANCES, StillClipDataset
 
 
@@ -38,7 +39,7 @@ def training_clips(dataset: str, directory: Path, config: Config) -> ClipDataset
 
     The videos are those of the local part of a user's dataset, unless the protocol is official.
     """
-    split = "train" if is_generated(dataset) or config.data.protocol == "official" else f"{LOCAL}train"
+    split = training_split(dataset, config)
     foreign = config.loss.foreground_background.enabled
     videos = ClipDataset(split_annotations(dataset, directory, split), config.train.frames, config.data, foreign)
     if not config.data.joint:

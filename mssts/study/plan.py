@@ -10,6 +10,7 @@ import torch
 from mssts.config import PRETRAIN, Config, ModelSection, OptimisationSection
 from mssts.study.complexity import forward_flops, frame_size, meta_model, parameters
 from mssts.study.complexity_file import COUNTED
+from mssts.study.lengths import Length, planned_length
 from mssts.study.matrix import planned_runs, pretrain_seeds
 from mssts.study.resolve import ResolvedStudy
 
@@ -49,11 +50,12 @@ def plan(study: ResolvedStudy, paper_config: Config) -> str:
     job_lines = "\n".join(f"  {job:10} {count}" for job, count in jobs(study).items())
     sizes = ((dataset, *frame_size(study.baseline, dataset)) for dataset in study.spec.datasets)
     frames = "\n".join("Frames of {}: {} x {} px".format(*size) for size in sizes)
+    lengths = "\n".join(f"Length of {name}: {length}" for name, length in _lengths(study).items())
     costs = _costs(study, paper_config)
     table = costs.to_string(index=False, formatters={name: number.format for name, number in _COSTS.items()})
     total = f"Total: about {costs['GPU h'].sum():,.0f} GPU hours of training."
     question = f"Study {study.name}: {study.spec.question}"
-    return f"{question}\n\nJobs:\n{job_lines}\n\n{frames}\n\n{table}\n\n{total}\n\n{ASSUMPTIONS}"
+    return f"{question}\n\nJobs:\n{job_lines}\n\n{frames}\n{lengths}\n\n{table}\n\n{total}\n\n{ASSUMPTIONS}"
 
 
 def jobs(study: ResolvedStudy) -> dict[str, int]:
@@ -66,6 +68,17 @@ def jobs(study: ResolvedStudy) -> dict[str, int]:
         "train": len(runs) - pretrained,
         "predict": measured * (len(study.spec.splits) + len(study.spec.submissions)),
         "evaluate": measured * len(study.spec.splits),
+    }
+
+
+def _lengths(study: ResolvedStudy) -> dict[str, Length]:
+    """Length of each kind of training; where a variant has one of its own, that of the first variant."""
+    stages = {PRETRAIN: PRETRAIN, "train": study.spec.variants[0]}
+    return {
+        f"{dataset}, {stage}": planned_length(study, dataset, variant)
+        for dataset in study.spec.datasets
+        for stage, variant in stages.items()
+        if stage != PRETRAIN or any(pretrain_seeds(study, backbone) for backbone in study.spec.backbones)
     }
 
 
@@ -83,7 +96,8 @@ def _costs(study: ResolvedStudy, paper_config: Config) -> pd.DataFrame:
         weights, flops = parameters(config.model, backbone, dataset), forward_flops(*clip)
         kept = max(1, stage.batch_clips // DEVICES) * activation_bytes(*clip)
         memory = OVERHEAD * (BYTES_PER_WEIGHT * weights + kept)
-        hours = stage.steps * stage.batch_clips * REFERENCE_SECONDS * flops / reference / 3600
+        drawn = planned_length(study, dataset, variant).drawn
+        hours = drawn * REFERENCE_SECONDS * flops / reference / 3600
         numbers = (weights / 1e6, flops / 1e9, memory / 1e9, hours, hours * runs)
         rows.append([dataset, backbone, variant, runs, stage.frames, *numbers])
     return pd.DataFrame(rows, columns=["dataset", "backbone", "variant", "runs", "frames", *_COSTS])

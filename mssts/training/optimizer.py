@@ -65,18 +65,19 @@ def _vector(values: torch.Tensor) -> torch.Tensor:
     return values.as_strided((values.numel(),), (1,))
 
 
-def rate_factor(step: int, config: OptimisationSection) -> float:
+def rate_factor(step: int, steps: int, config: OptimisationSection) -> float:
     """Return the factor on every learning rate: a linear warm-up, then drops or a cosine to 0.
 
     Args:
         step: Optimizer step, from 0.
+        steps: Optimizer steps of the stage.
         config: Optimisation of the stage.
     """
-    warmup_steps = round(config.warmup_fraction * config.steps)
+    warmup_steps = round(config.warmup_fraction * steps)
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     if config.schedule == "cosine":
-        progress = (step - warmup_steps) / max(1, config.steps - warmup_steps)
+        progress = (step - warmup_steps) / max(1, steps - warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * progress))
     # Differs: public SeqFormer drops the rate after whole epochs; here the drops are at fractions of the steps.
-    return 0.1 ** sum(step >= round(fraction * config.steps) for fraction in config.drop_fractions)
+    return 0.1 ** sum(step >= round(fraction * steps) for fraction in config.drop_fractions)

@@ -16,7 +16,8 @@ from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.coco import uses_coco
 from mssts.data.fingerprints import read_fingerprint
 
-NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "environments", "start", "steps")  # may differ at a resume
+NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "environments", "start", "clips", "steps", "epochs")
+"""Keys of a record that may differ at a resume."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class TrainingRun:
         seed: Seed of all random draws of the run, from 1.
         pretrain_seed: Seed of the pre-training that the run starts from, or is.
         config: Resolved configuration.
+        clips: Number of clips that it draws from, once its data is read.
     """
 
     stage: Literal["pretrain", "train"]
@@ -42,6 +44,7 @@ class TrainingRun:
     seed: int
     pretrain_seed: int
     config: Config
+    clips: int = 0
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.backbone}/{self.variant}/seed{self.seed}"
@@ -56,23 +59,32 @@ class TrainingRun:
         """The section of the configuration that describes this stage."""
         return self.config.optimisation(self.stage)
 
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps. Its data must have been read where the configuration states epochs."""
+        return self.optimisation.steps_of(self.clips)
+
+    def length(self) -> dict[str, float]:
+        """The length of the run for run.json, with epochs as the number of times that it draws each clip."""
+        epochs = round(self.steps * self.optimisation.batch_clips / self.clips, 4)
+        return {"clips": self.clips, "steps": self.steps, "epochs": epochs}
+
 
 def run_record(run: TrainingRun, data: Path, init: Path | None) -> dict[str, Any]:
-    """Describe a run before its first step, for run.json. The number of parameters and the environment are missing.
+    """Describe a run before its first step, for run.json. Its length, parameters and environment are missing.
 
     Args:
         run: The run.
         data: Directory of the dataset.
         init: Checkpoint that the run starts from.
     """
-    record = {key: value for key, value in vars(run).items() if key not in ("stage", "config")} | {
+    record = {key: value for key, value in vars(run).items() if key not in ("stage", "config", "clips")} | {
         "config": json.loads(configuration.canonical(run.config, configuration.RECORDED)),
         "config_digest": configuration.digest(run.config, run.stage),
         "commit": commit(),
         "data_fingerprint": read_fingerprint(data),
         "start": run.start,
         "initial_checkpoint_sha256": sha256_file(init) if init else None,
-        "steps": run.optimisation.steps,
     }
     if uses_coco(run.dataset, run.config, run.stage):
         record["coco_fingerprint"] = read_fingerprint(data.parent / COCO_DIRECTORY)

@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,8 @@ def _train(
     started = time.monotonic()
     config, optimisation, execution = run.config, run.optimisation, run.config.execution
     clips = (pretraining_clips if run.stage == PRETRAIN else training_clips)(run.dataset, data, config)
+    run = replace(run, clips=len(clips))
+    record |= run.length()
     writes = fabric.is_global_zero
     generators = Generators.from_seed(run.stage, run.seed)
     progress = TrainingProgress(str(run), output)
@@ -125,7 +128,7 @@ def _train(
         batches = ClipLoader(
             clips,
             optimisation.batch_clips,
-            optimisation.steps,
+            run.steps,
             generators.clips,
             config.data.pad_multiple,
             start_step=start,

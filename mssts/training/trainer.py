@@ -85,6 +85,7 @@ class Trainer:
         self.progress = progress
         self.micro_batches = MicroBatches.split(optimisation.batch_clips, config.execution, fabric.global_rank)
         self._optimisation = optimisation
+        self._steps = run.steps
         self._checkpoint_every = config.execution.checkpoint_every
         self._queries = config.model.queries
         self._dropout_seed = generators.dropout
@@ -125,7 +126,7 @@ class Trainer:
             Preempted: If the training was asked to stop, after saving.
             NonFinite: If a prediction, loss or gradient is not finite, before it changes anything.
         """
-        steps = self._optimisation.steps
+        steps = self._steps
         quiet = not self.fabric.is_global_zero
         with tqdm(total=steps, initial=start, desc=self.progress.run, mininterval=2, disable=quiet) as bar:
             for step in range(start, steps):
@@ -167,7 +168,7 @@ class Trainer:
         """
         if not self.model.training:  # it takes time
             self.model.train()
-        factor = rate_factor(step, self._optimisation)
+        factor = rate_factor(step, self._steps, self._optimisation)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         instances = torch.tensor(matched_instances(batches, self._queries), dtype=torch.float64)

@@ -48,8 +48,10 @@ def test_all_known_layouts_give_the_same_split(tmp_path, layout):
     local = split_annotations("ytvis2019", tmp_path, "local_valid")
     assert sorted(video.file_names[0].split("/")[0] for video in local.videos) == record["valid"]
     assert json.loads((tmp_path / "fingerprint.json").read_text())["splits"] == {
-        "train": {"videos": 12, "instances": 12},
-        "valid": {"videos": 2, "instances": 0},
+        "train": {"videos": 12, "instances": 12, "frames": 36},
+        "valid": {"videos": 2, "instances": 0, "frames": 6},
+        "local_train": {"videos": 10, "instances": 10, "frames": 30},
+        "local_valid": {"videos": 2, "instances": 2, "frames": 6},
     }
 
 
@@ -136,7 +138,10 @@ def test_all_errors_of_both_splits_are_listed_at_once(tmp_path):
 def test_the_fingerprint_of_coco_sees_annotations_and_images(tmp_path):
     directory = write_coco(tmp_path) / "coco"
     first = prepare_coco(directory)
-    assert first["splits"] == {"stills": {"videos": 25, "instances": 25}}
+    images = first["splits"]["stills"].pop("images_with_objects")
+    assert first["splits"] == {"stills": {"videos": 25, "instances": 25, "frames": 25}}
+    assert images["coco"] == 24 and images["ytvis2019 corrected"] == 20 and images["ytvis2019 seqformer"] == 20
+    first["splits"]["stills"]["images_with_objects"] = images
     assert prepare_coco(directory) == first == read_record(directory / "fingerprint.json")
     image = directory / "train2017/000000000018.jpg"
     image.write_bytes(image.read_bytes() + b"0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from mssts.config import load_baseline, resolve
 from mssts.models import build_model, count_parameters
 from mssts.study import plan as planning
 from mssts.study.complexity import forward_flops, frame_size, parameters
+from mssts.study.lengths import Length, planned_length
 from mssts.study.resolve import load_study
 
 
@@ -31,6 +33,19 @@ def test_parameters_are_those_of_the_model(text):
 
 def test_assumptions_stand_beside_the_hours(text):
     assert "GPU hours of training" in text and "Assumptions:" in text and "issues 13 and 16" in text
+
+
+def test_hours_follow_the_stated_epochs_and_say_what_is_assumed():
+    study = load_study("paper-2019")
+    coco, videos = planned_length(study, "ytvis2019", "pretrain"), planned_length(study, "ytvis2019", "baseline")
+    assert coco.drawn == 50 * 117_266 and "117,266 clips (assumed" in str(coco)
+    assert videos.drawn == 12 * (round(61_800 * 1936 / 2238) + 117_266)
+    assert planned_length(load_study("smoke"), "synthvis", "baseline").drawn == 8 * 2
+
+
+def test_hours_without_a_number_of_clips_are_unknown():
+    unknown = Length(None, 12, 16, None)
+    assert math.isnan(unknown.drawn) and "prepare" in str(unknown)
 
 
 def test_longer_clips_and_more_modules_cost_more():

@@ -63,6 +63,17 @@ def test_a_run_says_where_it_comes_from(data, pretrained, tmp_path):
     assert not [key for key in record if "time" in key or "path" in key]
 
 
+def test_epochs_become_steps_once_the_clips_are_counted(data, tmp_path):
+    run = pretraining()
+    section = run.config.pretrain.model_copy(update={"steps": None, "epochs": 3, "batch_clips": 7})
+    run = replace(run, config=run.config.model_copy(update={"pretrain": section}))
+    stage.train(run, data, tmp_path)
+    record = read_json(tmp_path / "run.json")
+    assert (record["clips"], record["steps"]) == (16, 7)  # 3 x 16 / 7 steps, rounded up
+    assert record["epochs"] == round(7 * 7 / 16, 4)
+    assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["step"] == 6  # logged every two steps
+
+
 def test_the_log_holds_every_term_at_every_interval(data, pretrained, tmp_path):
     output = train(data, pretrained, tmp_path)
     lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
