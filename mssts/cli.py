@@ -82,6 +82,24 @@ def prepare(
 
 
 @app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="File or folder of the annotations.")],
+    output: Output,
+    read_as: Annotated[
+        str, typer.Option("--from", help="coco-video, coco, palette, mots, labelme, cvat or youtube-vis.")
+    ] = "youtube-vis",
+    write_as: Annotated[str, typer.Option("--to", help="youtube-vis, coco-video or mots.")] = "youtube-vis",
+    images: Annotated[Path | None, typer.Option(help="Folder of the frames, a folder in it for each video.")] = None,
+) -> None:
+    """Convert annotations of other tools to YouTube-VIS format, or YouTube-VIS to COCO-video or MOTS."""
+    from mssts.ytvis.converters.formats import convert as stage
+
+    for note, count in stage(source, read_as, output, write_as, images).items():
+        print(printable(f"note: {source}: {note} ({count} times)"))
+    print(printable(f"{output}: written."))
+
+
+@app.command()
 def pretrain(
     study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output, again: Again = False
 ) -> None:

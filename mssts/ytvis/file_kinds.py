@@ -13,7 +13,7 @@ class FileKind(Enum):
     COCO = "an annotation file in COCO format, of images"
     COCO_VIDEO = (
         "a COCO-video file (layout of mmtracking and mmdetection: images of a video, and an annotation for each object "
-        "in each image), which has to be converted: one annotation per object and video, with an entry per frame"
+        "in each image); convert it with `mssts convert FILE --from coco-video --output NEW.json`"
     )
     SUBMISSION = "a submission (a list of predictions)"
     COCO_DETECTIONS = "a list of detections in COCO format, of images"

@@ -1,0 +1,1 @@
+"""Annotations of other formats to YouTube-VIS and back; see `mssts.ytvis.converters.formats`."""

@@ -1,0 +1,90 @@
+"""The formats by name, and the conversion between any of them and YouTube-VIS."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mssts.core.errors import InputError, shown, suggestion
+from mssts.core.files import check_outputs, write_json
+from mssts.ytvis import run_length
+from mssts.ytvis.annotations import VIDEOS, parse_annotations
+from mssts.ytvis.converters.coco import coco_video, read_coco_images, read_coco_video
+from mssts.ytvis.converters.cvat import read_cvat
+from mssts.ytvis.converters.document import FRAME_NAME, Converted, ConvertedVideo, as_text, document
+from mssts.ytvis.converters.labelme import read_labelme
+from mssts.ytvis.converters.mots import read_mots, write_mots
+from mssts.ytvis.converters.palette import read_palette
+from mssts.ytvis.json_input import parse_json, read_bytes
+
+YOUTUBE_VIS = "youtube-vis"
+READERS: dict[str, Callable[[Path, Path | None], Converted]] = {
+    "coco-video": read_coco_video,
+    "coco": read_coco_images,
+    "palette": read_palette,
+    "mots": read_mots,
+    "labelme": read_labelme,
+    "cvat": read_cvat,
+}
+"""For each format, the function that reads (source, folder of images or None)."""
+WRITERS = ("coco-video", "mots")
+
+
+def convert(
+    source: Path, read_as: str, output: Path, write_as: str = YOUTUBE_VIS, images: Path | None = None
+) -> Counter:
+    """Convert annotations. The result is checked as every other command will read it, before it is written.
+
+    Args:
+        source: File or folder of the annotations.
+        read_as: Its format, `YOUTUBE_VIS` or one of `READERS`.
+        output: File to write; for MOTS a folder.
+        write_as: Format to write, `YOUTUBE_VIS` or one of `WRITERS`.
+        images: Folder of the frames, where the source does not name them.
+
+    Returns:
+        What was left out, changed or assumed, and how often.
+
+    Raises:
+        InputError: If the source is not of that format, or holds what YouTube-VIS does not allow.
+    """
+    for option, found, known in (
+        ("--from", read_as, (YOUTUBE_VIS, *READERS)),
+        ("--to", write_as, (YOUTUBE_VIS, *WRITERS)),
+    ):
+        if found not in known:
+            raise InputError(f"{option}: found {shown(found)}; {suggestion(found, known)}")
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder; expected annotations in format {read_as}")
+    content, notes = _read(source, read_as, images)
+    parse_annotations(content, f"{source} as {YOUTUBE_VIS}")
+    if write_as == "mots":
+        return notes + write_mots(content, output)
+    check_outputs([output], [source if source.is_file() else None])
+    write_json(output, coco_video(content) if write_as == "coco-video" else content)
+    return notes
+
+
+def _read(source: Path, read_as: str, images: Path | None) -> tuple[dict[str, Any], Counter[str]]:
+    converted = READERS[read_as](source, images) if read_as != YOUTUBE_VIS else _read_youtube_vis(source)
+    return document(converted), converted.notes
+
+
+def _read_youtube_vis(source: Path) -> Converted:
+    """An annotation file whose masks may be polygons or plain run lengths."""
+    content = parse_json(read_bytes(source, VIDEOS.description), source, VIDEOS.description)
+    checked = parse_annotations(content, str(source))
+    videos: dict[int, ConvertedVideo] = {}
+    for key, video in checked.videos.items():
+        names = [*video.file_names] or [FRAME_NAME.format(video=key, frame=frame) for frame in range(video.length)]
+        videos[key] = ConvertedVideo(str(key), video.height, video.width, names, id=key)
+    for annotation, track in zip(content["annotations"], checked.tracks, strict=True):
+        own = videos[track.video_id]
+        found = own.object(checked.categories[track.category_id], crowd=track.crowd, attributes=track.attributes)
+        found.segmentations = [
+            mask and as_text(run_length.compressed(run_length.from_annotation(mask, own.height, own.width)[0]))
+            for mask in annotation["segmentations"]
+        ]
+    return Converted(list(videos.values()), checked.categories)
