@@ -266,7 +266,7 @@ def train(
         between = time.perf_counter()
         loss = criterion.total(terms) + adversary.generator_loss(batch, output, matches)
         adversary.discriminator_backward(batch, output, matches)
-        adversary.step()
+        adversary.update_score(adversary.step().item())
         seconds[1] += time.perf_counter() - between
         optimizer.zero_grad()
         loss.backward()

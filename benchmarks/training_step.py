@@ -88,7 +88,7 @@ def serve(variant: str, layers: int) -> None:
                 losses, _ = trainer.step(done, [batches[done % len(batches)]])
                 seconds.append(time.process_time() - start)
                 done += 1
-            return {"seconds": seconds, "loss": losses["loss"]}
+            return {"seconds": seconds, "loss": float(losses["loss"])}
 
         steps(10)
         with torch.profiler.profile() as profile:

@@ -103,7 +103,7 @@ def all_reduce_sum(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
     """Return the sum of a tensor over all devices; with several devices `values` itself may be overwritten."""
     if fabric.world_size == 1:
         return values
-    total = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    total = fabric.all_reduce(values.to(fabric.device, non_blocking=True), reduce_op="sum")
     assert isinstance(total, torch.Tensor)
     return total
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -23,8 +23,8 @@ class Instances:
     masks_NTHW: torch.Tensor
 
     def to(self, device: torch.device) -> Instances:
-        """Return the same record on another device."""
-        return Instances(self.labels_N.to(device), self.boxes_NT4.to(device), self.masks_NTHW.to(device))
+        """Return the same record on another device, see `Batch.to`."""
+        return Instances(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,13 @@ class Batch:
         return None if all(size == padded for size in self.sizes) else self.padding_mask_BTHW
 
     def to(self, device: torch.device) -> Batch:
-        """Return the same batch on another device."""
+        """Return the same batch on a device. The host does not wait until it has been copied there."""
         return replace(
             self,
-            frames_BT3HW=self.frames_BT3HW.to(device),
-            padding_mask_BTHW=self.padding_mask_BTHW.to(device),
+            frames_BT3HW=self.frames_BT3HW.to(device, non_blocking=True),
+            padding_mask_BTHW=self.padding_mask_BTHW.to(device, non_blocking=True),
             instances=tuple(instances.to(device) for instances in self.instances),
-            foreign_foregrounds_THW=tuple(mask_THW.to(device) for mask_THW in self.foreign_foregrounds_THW),
+            foreign_foregrounds_THW=tuple(
+                mask_THW.to(device, non_blocking=True) for mask_THW in self.foreign_foregrounds_THW
+            ),
         )

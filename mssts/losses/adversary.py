@@ -88,10 +88,15 @@ class ForegroundBackgroundAdversary:
         self._preferred.append(true_B > foreign_B)
         return loss.detach()
 
-    def step(self) -> None:
-        """Optimizer step on the gradients averaged over processes, which are then cleared; update of the score."""
+    def step(self) -> Tensor:
+        """Optimizer step on the gradients averaged over processes, which are then cleared.
+
+        Returns:
+            Share of the clips of all processes whose true mask the discriminator preferred, a float64 scalar on the
+            device. Before the next step it must be given to `update_score`.
+        """
         preferred = torch.cat(self._preferred).double()
-        counts = torch.stack((preferred.sum(), preferred.new_tensor(len(preferred))))
+        counts = torch.stack((preferred.sum(), preferred.new_full((), len(preferred))))
         gradients = [parameter.grad for parameter in self.discriminator.parameters() if parameter.grad is not None]
         if dist.is_available() and dist.is_initialized():
             for tensor in (counts, *gradients):
@@ -101,8 +106,12 @@ class ForegroundBackgroundAdversary:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps_acted += self.score >= self.min_score
-        self.score += (1 - SCORE_DECAY) * ((counts[0] / counts[1]).item() - self.score)
         self._preferred.clear()
+        return counts[0] / counts[1]
+
+    def update_score(self, share: float) -> None:
+        """Update the score by the result of `step`, once it is on the host."""
+        self.score += (1 - SCORE_DECAY) * (share - self.score)
 
     def generator_loss(self, batch: Batch, output: Output, matches: Matches) -> Tensor:
         """Loss of the model, weight * BCE(discriminator(frames, features, predicted mask), 1), mean over patches.

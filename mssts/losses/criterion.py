@@ -68,7 +68,7 @@ class Criterion:
         """
         return self._matcher.assign(costs_LBNM, output, batch)
 
-    def terms(self, output: Output, batch: Batch, matches: Matches, num_boxes: float) -> dict[str, Tensor]:
+    def terms(self, output: Output, batch: Batch, matches: Matches, num_boxes: float | Tensor) -> dict[str, Tensor]:
         """Unweighted terms of a batch that has been matched. The host waits for no result of the device.
 
         Args:

@@ -25,11 +25,15 @@ class TrainingLog:
         self._sums: dict[str, float] = dict(state["sums"]) if state else {}
         self._write(self._text, "w")
 
+    def is_due(self, step: int) -> bool:
+        """Whether optimizer step `step` (from 1) completes a line."""
+        return step % self._every == 0
+
     def add(self, step: int, losses: dict[str, float], learning_rate: float) -> dict[str, float] | None:
         """Add the losses of optimizer step `step` (from 1); return the record written if one was due."""
         for key, value in losses.items():
             self._sums[key] = self._sums.get(key, 0.0) + value / self._every
-        if step % self._every:
+        if not self.is_due(step):
             return None
         means = {key: round(value, 6) for key, value in self._sums.items()}
         record = {"step": step} | means | {"learning_rate": learning_rate}

@@ -60,7 +60,7 @@ def full_frame_case(logit: float, foreign=False):
 
 def discriminator_step(adversary, batch, output, matches):
     loss = adversary.discriminator_backward(batch, output, matches)
-    adversary.step()
+    adversary.update_score(adversary.step().item())
     return loss
 
 
@@ -100,7 +100,7 @@ def test_the_score_of_a_step_counts_the_clips_of_all_its_micro_batches():
     see_only_the_mask(adversary, 4.0)
     for foreign in (False, False, True, False):
         adversary.discriminator_backward(*full_frame_case(3.0, foreign), share=1 / 4)
-    adversary.step()
+    adversary.update_score(adversary.step().item())
     assert adversary.score == pytest.approx(0.98 * 0.5 + 0.02 * 3 / 4)
 
 

@@ -36,7 +36,8 @@ def main(devices: int, precision: str, steps: int, recompute: bool, data: Path, 
         trainer = Trainer(fabric, model, run, generators, progress)
         clips_at_once, own = trainer.micro_batches.clips, trainer.micro_batches.own
         batches = iter(ClipLoader(clips, 4, steps, generators.clips, 32, micro_batch_clips=clips_at_once, firsts=own))
-        losses = [trainer.step(step, [next(batches) for _ in own])[0] for step in range(steps)]
+        found = [trainer.step(step, [next(batches) for _ in own])[0] for step in range(steps)]
+        losses = [{name: value.item() for name, value in losses.items()} for losses in found]
         weights = {key: value.double().sum().item() for key, value in model.state_dict().items()}
         if fabric.is_global_zero:
             output.write_text(json.dumps({"losses": losses, "weights": weights}))

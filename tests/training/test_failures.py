@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from mssts.core.errors import InputError
 from mssts.data.clips import ClipLoader
 from mssts.training import failures
 from mssts.training import run as stage
+from mssts.training.callbacks import Callback
 from mssts.training.failures import DeadWorker, NonFinite, NoSpace, OutOfMemory, TrainingProgress, reraise_with_advice
 from tests.training.conftest import contents, set_scale, training
 
@@ -36,6 +38,50 @@ def test_a_loss_that_is_not_finite_is_reported_with_step_videos_and_remedy(train
     for part in ("step ", "not finite on videos [", "Lower the learning rate"):
         assert part in str(caught.value)
     assert not (workplace / "run/checkpoint.pt").exists()
+
+
+class PoisonMasks(Callback):
+    """After some steps, the weights of the mask head are NaN: class logits and boxes stay finite."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_step(self, step, model, record):
+        if step == self.steps:
+            torch.nn.init.constant_(model.mask_parameter_head.layers[-1].weight, torch.nan)
+
+
+@pytest.mark.parametrize(
+    ("step", "checkpoint_every", "steps"),
+    [(3, 2, 12), (5, 500, 12), (10, 500, 11), (10, 500, 12)],
+    ids=["checkpoint due", "line due", "last step", "nothing due"],
+)
+def test_a_loss_that_is_not_finite_is_neither_logged_nor_saved(train, workplace, step, checkpoint_every, steps):
+    """A line is due after the steps 3, 6, 9 and 12."""
+    set_scale(workplace, f"{{checkpoint_every: {checkpoint_every}}}", steps)
+    with pytest.raises(NonFinite, match=rf"step {step}: loss, loss_mask, loss_dice.* not finite on videos \["):
+        train("run", PoisonMasks(step))
+    logged = [json.loads(line)["step"] for line in (workplace / "run/log.jsonl").read_text().splitlines()]
+    assert logged == [due for due in (3, 6, 9) if due <= step]
+    resume = workplace / "run/resume.pt"
+    assert resume.exists() == (checkpoint_every == 2)
+    if resume.exists():
+        state = torch.load(io.BytesIO(resume.read_bytes().split(b"\n", 1)[1]), weights_only=True)
+        assert state["step"] == 2 and all(weight.isfinite().all() for weight in state["trainer"]["model"].values())
+    assert not (workplace / "run/checkpoint.pt").exists()
+
+
+def test_a_gradient_that_is_not_finite_is_named_with_its_step(train):
+    def poison(_module, _inputs, output):
+        output.register_hook(lambda gradient: gradient * torch.nan)
+
+    class PoisonGradient(Callback):
+        def on_step(self, step, model, record):
+            if step == 5:
+                model.mask_features.register_forward_hook(poison)
+
+    with pytest.raises(NonFinite, match=r"step 5: gradients not finite on videos \["):
+        train("run", PoisonGradient())
 
 
 def test_the_command_exits_with_the_code_of_the_failure(command, environment, pretrained, workplace):

@@ -84,6 +84,8 @@ def test_a_stop_that_cannot_be_saved_says_so(run, workplace):
         ("1 DeadWorker", 6, "a data-loader worker process died"),
         ("1 killed", 1, "the process of device 1 was ended by signal SIGKILL"),
         ("0 NonFinite", 3, "a loss is not finite"),
+        ("0 nan", 3, "step 3: loss, loss_mask, loss_dice"),
+        ("1 nan", 3, "step 3: loss, loss_mask, loss_dice"),
     ],
 )
 def test_a_failure_of_any_device_ends_the_command_with_its_message_and_code(run, workplace, event, code, told):

@@ -1,7 +1,7 @@
 """A program for the tests: the command line on two processes, with what may happen to one of them.
 
 The variable MSSTS_TEST_EVENT names a device and what happens to it at its third step, such as "1 MemoryError", or
-"0 slow" for a disk that needs seconds to write a file.
+"0 slow" for a disk that needs seconds to write a file. "1 nan": the mask head of that device returns NaN from then on.
 """
 
 import errno
@@ -9,6 +9,8 @@ import os
 import resource
 import signal
 import time
+
+import torch
 
 from mssts import cli
 from mssts.core.errors import InputError
@@ -33,6 +35,8 @@ class Event(Callback):
             return
         if EVENT in ERRORS:
             raise ERRORS[EVENT]
+        if EVENT == "nan":
+            torch.nn.init.constant_(model.mask_parameter_head.layers[-1].weight, torch.nan)
         if EVENT == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if EVENT == "full":
