@@ -42,7 +42,7 @@ def _all_rows() -> list[dict[str, str]]:
 
 
 def _rows(dataset: str, which: str) -> list[dict[str, str]]:
-    year = {"ytvis2019": "2019", "ytvis2021_and_2022": "2021"}.get(entry(dataset).category_key)
+    year = {"ytvis2019": "2019", "ytvis2021_and_2022": "2021"}.get(entry(dataset).category_key or "")
     if year is None:
         raise InputError(f"{dataset}: no mapping from COCO categories is defined; set data.joint to false.")
     return [row for row in _all_rows() if row["target"] == year and row["source"].startswith(_SOURCES[which])]

@@ -1,6 +1,7 @@
 """The registry of datasets: names, files, categories, and where to get them. Imports no torch.
 
-To add a dataset, add one entry to `DATASETS` (and its category names to `categories.csv`).
+A user's own dataset is one file in `ablations/datasets` (see `mssts.data.own_datasets`). The known ones are in
+`DATASETS`, and their category names in `categories.csv`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,21 @@ from pathlib import Path
 
 from mssts.core.errors import InputError, shown, suggestion
 from mssts.core.files import verify_digest
-from mssts.data.fingerprints import ADVICE, FINGERPRINT, recorded_digests, recorded_frames, verify_frames
+from mssts.data.fingerprints import (
+    ADVICE,
+    FINGERPRINT,
+    recorded_categories,
+    recorded_digests,
+    recorded_frames,
+    verify_frames,
+)
+from mssts.data.own_datasets import own_dataset_file, own_dataset_names, read_own_dataset
 from mssts.ytvis.annotations import STILLS as STILLS_LAYOUT
 from mssts.ytvis.annotations import VIDEOS, Annotations, CheckFrames, Layout, Truth, read_annotations
 from mssts.ytvis.categories import ExpectedCategories
 from mssts.ytvis.tracks import Video
 
+DATA = Path("data")  # directory of all datasets
 CATEGORIES_CSV = Path(__file__).with_name("categories.csv")
 STILLS = "stills"
 LOCAL = "local_"  # prefix of the splits that `mssts prepare` makes of the training annotations
@@ -30,7 +40,7 @@ class DatasetEntry:
 
     Attributes:
         title: Name for people.
-        category_key: Rows of `categories.csv` that hold its category names.
+        category_key: Rows of `categories.csv` that hold its category names; None if its annotations define them.
         splits: {split: (annotation file, image folder)}, relative to the directory of the dataset. The split `stills`
             is COCO-style, all others are YouTube-VIS videos. Names separated by "|" are alternatives that people have;
             the first that exists is used.
@@ -38,20 +48,39 @@ class DatasetEntry:
         source: Where to get the files.
         local_share: Share of the training videos that the local split holds out.
         training_frames: Published number of frames of the training videos; None if unknown.
+        directory: Where the dataset lies; only needed where its annotations define the categories.
+        split_seed: Chooses another local split.
     """
 
     title: str
-    category_key: str
+    category_key: str | None
     splits: dict[str, tuple[str, str]]
     seeds: dict[str, int] | None = None
     source: str = ""
     local_share: float = 0.0
     training_frames: int | None = None
+    directory: Path = Path()
+    split_seed: int = 0
 
     @property
     def categories(self) -> tuple[tuple[int, str], ...]:
-        """(id, name) of every category, sorted by id; the position is the index of the class logit."""
-        return _categories(self.category_key)
+        """(id, name) of every category, sorted by id; the position is the index of the class logit.
+
+        Raises:
+            InputError: If the annotations define them, and are missing or unreadable.
+        """
+        if self.category_key is not None:
+            return _categories(self.category_key)
+        recorded = recorded_categories(self.directory)
+        if recorded is not None:
+            return recorded
+        path, _ = self.files(self.directory, "train", need_images=False)
+        return tuple(read_annotations(path, truth="absent").categories.items())
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The splits that a user brings."""
+        return tuple(split for split in self.splits if not split.startswith(LOCAL))
 
     def files(self, directory: Path, split: str, need_images: bool = True) -> tuple[Path, Path]:
         """(annotation file, image folder) of a split.
@@ -113,8 +142,7 @@ class DatasetEntry:
             return "Run `mssts prepare` first."
         if self.seeds is not None:
             return f"Generate it again: remove {directory} and run `mssts generate`, or let Snakemake do it."
-        pairs = [pair for split, pair in self.splits.items() if not split.startswith(LOCAL)]
-        parts = ", ".join(part.replace("|", " or ") for pair in pairs for part in pair)
+        parts = ", ".join(part.replace("|", " or ") for split in self.given for part in self.splits[split])
         return f"Get the dataset from {self.source} and put it into {directory}, which must then contain {parts}."
 
 
@@ -158,10 +186,31 @@ DATASETS: dict[str, DatasetEntry] = {
 
 
 def entry(name: str) -> DatasetEntry:
-    """The entry of that name. Raises InputError for an unknown name."""
-    if name not in DATASETS:
-        raise InputError(f"dataset {shown(name)}: unknown; {suggestion(name, DATASETS)} (to add one, extend DATASETS)")
-    return DATASETS[name]
+    """The entry of that name, known or of a file in `ablations/datasets`. Raises InputError for another name."""
+    if name in DATASETS:
+        return DATASETS[name]
+    path = own_dataset_file(name)
+    if not path.is_file():
+        close = suggestion(name, dataset_names())
+        raise InputError(f"dataset {shown(name)}: unknown; {close}. To add one, write {path} (docs/your-data.md)")
+    own = read_own_dataset(path)
+    parts = {"train": own.train} | ({"valid": own.valid} if own.valid else {})
+    splits = {split: (part.annotations, part.images) for split, part in parts.items()}
+    splits |= {f"{LOCAL}{side}": (f"{LOCAL}{side}.json", own.train.images) for side in ("train", "valid")}
+    return DatasetEntry(
+        own.title,
+        None,
+        splits,
+        source=own.source,
+        local_share=own.local_share,
+        directory=DATA / name,
+        split_seed=own.split_seed,
+    )
+
+
+def dataset_names() -> list[str]:
+    """Names of all datasets: the known ones, and those of the files in `ablations/datasets`."""
+    return [*DATASETS, *own_dataset_names()]
 
 
 def is_generated(name: str) -> bool:
@@ -169,8 +218,14 @@ def is_generated(name: str) -> bool:
     return entry(name).seeds is not None
 
 
-def expected_categories(name: str) -> ExpectedCategories:
-    """The categories of a dataset, to compare a file with them. Raises InputError for an unknown name."""
+def expected_categories(name: str) -> ExpectedCategories | None:
+    """The published categories of a dataset, to compare a file with them; None if its annotations define them.
+
+    Raises:
+        InputError: For an unknown name.
+    """
+    if entry(name).category_key is None:
+        return None
     known = {other: dict(one.categories) for other, one in DATASETS.items()}
     return ExpectedCategories(name, dict(entry(name).categories), known)
 

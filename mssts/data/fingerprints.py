@@ -33,6 +33,13 @@ def recorded_digests(directory: Path) -> dict[Path, str]:
     return {directory / name: digest for name, digest in read_record(path)["files"].items()} if path.is_file() else {}
 
 
+def recorded_categories(directory: Path) -> tuple[tuple[int, str], ...] | None:
+    """(id, name) of the categories of a dataset that defines its own; None if none are recorded. Raises InputError."""
+    path = directory / FINGERPRINT
+    found = read_record(path).get("categories") if path.is_file() else None
+    return None if found is None else tuple((number, name) for number, name in found)
+
+
 def recorded_frames(directory: Path, digests: dict[Path, str]) -> dict[Path, str]:
     """SHA-256 of the frames of a generated dataset; empty for a user's.
 

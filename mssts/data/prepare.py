@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mssts.core.errors import InputError
+from mssts.core.errors import InputError, printable, shown
 from mssts.core.files import check_outputs, sha256_file, write_json, write_record
 from mssts.data.coco import COCO, check_coco
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
@@ -31,7 +31,8 @@ from mssts.data.datasets import (
 )
 from mssts.data.fingerprints import FINGERPRINT, frames_digest
 from mssts.data.images import check_images
-from mssts.ytvis.annotations import VIDEOS, Truth, parse_annotations
+from mssts.data.summary import summary
+from mssts.ytvis.annotations import VIDEOS, Annotations, Truth, parse_annotations
 from mssts.ytvis.json_input import parse_json, read_bytes
 from mssts.ytvis.splits import local_split, part_of
 
@@ -56,9 +57,9 @@ def prepare(dataset: str, directory: Path, decode: bool = False) -> dict[str, An
     if is_generated(dataset):
         raise InputError(f"{dataset}: is a generated dataset and needs no preparation. Run `mssts generate` instead.")
     parts, problems = {}, []
-    given = [entry(dataset).paths(directory, split)[0] for split in ("train", "valid")]
-    check_outputs((directory / name for name in OUTPUTS), given)
-    for split in ("train", "valid"):
+    found = entry(dataset)
+    check_outputs((directory / name for name in OUTPUTS), [found.paths(directory, split)[0] for split in found.given])
+    for split in found.given:
         try:
             truth: Truth = "required" if split == "train" else "optional"
             check_frames = partial(check_images, decode=decode)
@@ -68,7 +69,9 @@ def prepare(dataset: str, directory: Path, decode: bool = False) -> dict[str, An
     if problems:
         raise InputError("\n".join(problems))
     annotations = parts["train"].annotations
-    record = local_split(annotations, entry(dataset).local_share) | {"dataset": dataset}
+    for part in parts.values():
+        _require_equal_categories(annotations, part.annotations)
+    record = local_split(annotations, found.local_share, found.split_seed) | {"dataset": dataset}
     content = parse_json(read_bytes(annotations.path, VIDEOS.description), annotations.path, VIDEOS.description)
     sides, derived = {}, {}
     for side in ("train", "valid"):
@@ -78,14 +81,29 @@ def prepare(dataset: str, directory: Path, decode: bool = False) -> dict[str, An
         read = parse_annotations(sides[path], str(path), expected=expected_categories(dataset))
         derived[f"{LOCAL}{side}"] = replace(parts["train"], annotations=read)
     _print_notices(parts)
-    for path, part in sides.items():
+    for split, part in parts.items():
+        print(printable("\n  ".join(summary(split, part.annotations))))
+    for path, content in sides.items():
         try:
-            write_json(path, part)
+            write_json(path, content)
         except ValueError as error:
             raise InputError(f"{annotations.path}: holds what JSON cannot hold ({error}); correct the file") from None
     write_record(directory / SPLIT_RECORD, record)
-    write_record(directory / FINGERPRINT, fingerprint(dataset, directory, parts, derived))
+    categories = {"categories": list(annotations.categories.items())} if found.category_key is None else {}
+    write_record(directory / FINGERPRINT, fingerprint(dataset, directory, parts, derived) | categories)
     return record
+
+
+def _require_equal_categories(first: Annotations, other: Annotations) -> None:
+    """Raise InputError unless two files define the same categories: the index of a class logit is their position."""
+    wrong = sorted(set(first.categories.items()) ^ set(other.categories.items()))
+    if wrong:
+        number, name = wrong[0]
+        where = other.path if number in other.categories else first.path
+        raise InputError(
+            f"{where}: categories: found id {number} ({shown(name)}), which the other part does not have; expected the "
+            f"same categories in {first.path.name} and {other.path.name}. List all categories in both files."
+        )
 
 
 def prepare_coco(directory: Path, decode: bool = False) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mssts.data.datasets import is_generated
+from mssts.data.datasets import DATA, is_generated
 
-DATA = Path("data")
 RESULTS = Path("results")
 REPORTS = Path("reports")
 TABLE_PDF = REPORTS / "table.pdf"

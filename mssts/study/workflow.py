@@ -74,7 +74,7 @@ def missing_data(study: ResolvedStudy) -> str:
     """Messages on the files and ground truth of the user's datasets that are missing; empty if nothing is."""
     spec = study.spec
     own = [dataset for dataset in spec.datasets if not is_generated(dataset)]
-    files = [(entry(name), dataset_dir(spec.scale, name), split) for name in own for split in ("train", "valid")]
+    files = [(entry(name), dataset_dir(spec.scale, name), split) for name in own for split in entry(name).given]
     stages = [TRAIN, PRETRAIN] if any(pretrain_seeds(study, name) for name in spec.backbones) else [TRAIN]
     if any(uses_coco(dataset, study.baseline, stage) for dataset in own for stage in stages):
         files.append((COCO, COCO_FINGERPRINT.parent, STILLS))

@@ -18,12 +18,30 @@ RULE = (
 )
 
 
-def video_name(video: Video) -> str:
-    """Name of a video: the folder of its frames, which is the same in every copy of a dataset."""
-    return video.file_names[0].rpartition("/")[0]
+def video_names(annotations: Annotations) -> dict[int, str]:
+    """{video id: name}, which is the same in every copy of a dataset.
+
+    It is the folder of the frames; where videos share a folder, the first frame.
+
+    Raises:
+        InputError: If two videos have the same first frame.
+    """
+    videos = annotations.videos.values()
+    names = {video.id: video.file_names[0].rpartition("/")[0] for video in videos}
+    if len(set(names.values())) == len(names):
+        return names
+    own: dict[str, Video] = {}
+    for video in videos:
+        first = own.setdefault(video.file_names[0], video)
+        if first is not video:
+            raise InputError(
+                f"{annotations.path}: the videos {first.id} and {video.id} both begin with {video.file_names[0]!r}; "
+                "expected a first frame of its own for each video, which decides whether the video is held out"
+            )
+    return {video.id: name for name, video in own.items()}
 
 
-def local_split(annotations: Annotations, share: float) -> dict[str, Any]:
+def local_split(annotations: Annotations, share: float, seed: int = 0) -> dict[str, Any]:
     """Choose the videos that are held out; the choice depends only on the names and categories of the videos [ours].
 
     The videos whose names have the lowest SHA-256 are held out. A side without an object gets a video that shows one.
@@ -31,26 +49,19 @@ def local_split(annotations: Annotations, share: float) -> dict[str, Any]:
     in for one that no category depends on. Crowds are no objects.
 
     Args:
-        annotations: The annotations to split; each video needs a folder of its own.
+        annotations: The annotations to split.
         share: Share of the videos to hold out; their number is rounded, and each side gets at least one.
+        seed: Another number chooses other videos.
 
     Returns:
         `train` and `valid`: sorted names of the videos; `rule`: the rule in words; `exceptions`: {category: {side:
         number of videos}} where a side has fewer than two; `digest`: SHA-256 of both lists of names.
 
     Raises:
-        InputError: If two videos lie in one folder, there is only one video, or a side has no object.
+        InputError: If two videos have the same first frame, there is only one video, or a side has no object.
     """
     path = annotations.path
-    own: dict[str, Video] = {}
-    for video in annotations.videos.values():
-        first = own.setdefault(video_name(video), video)
-        if first is not video:
-            raise InputError(
-                f"{path}: the videos {first.id} and {video.id} have their frames in one folder, "
-                f"{video_name(video)!r}; expected a folder for each video, whose name decides whether the "
-                "video is held out. Move the frames and change file_names."
-            )
+    own = {name: annotations.videos[key] for key, name in video_names(annotations).items()}
     if len(own) < 2:
         raise InputError(
             f"{path}: found {len(own)} video, expected 2 or more: the local split trains on some and holds out the "
@@ -60,7 +71,8 @@ def local_split(annotations: Annotations, share: float) -> dict[str, Any]:
         name: {track.category_id for track in annotations.tracks_of[video.id] if not track.crowd}
         for name, video in own.items()
     }
-    order = sorted(categories, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    salt = f"{seed}/" if seed else ""
+    order = sorted(categories, key=lambda name: hashlib.sha256(f"{salt}{name}".encode()).hexdigest())
     count = min(max(round(share * len(order)), 1), len(order) - 1)
     sides = {"valid": order[:count], "train": order[count:]}
     for side, other in OPPOSITE.items():
@@ -93,7 +105,7 @@ def part_of(content: dict[str, Any], names: set[str], annotations: Annotations) 
         names: Names of the videos to keep.
         annotations: The checked annotations of the same file.
     """
-    ids = {video.id for video in annotations.videos.values() if video_name(video) in names}
+    ids = {key for key, name in video_names(annotations).items() if name in names}
     return content | {
         "videos": [video for video in content["videos"] if video["id"] in ids],
         "annotations": [item for item in content["annotations"] if item["video_id"] in ids],

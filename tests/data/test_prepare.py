@@ -230,9 +230,9 @@ LOCAL_SPLITS = {
     "objects in one video": (only_in(7), "found objects other than crowds in 1 video(s), expected them in 2 or more"),
     "crowds only": (crowds_but_in(), ""),
     "no crowd in one video": (crowds_but_in(5), "found objects other than crowds in 1 video(s), expected"),
-    "videos in one folder": (
+    "one first frame of two videos": (
         in_one_folder,
-        "the videos 3 and 4 have their frames in one folder, 'train0002'; expected a folder for each video",
+        "the videos 3 and 4 both begin with 'train0002/00000.jpg'; expected a first frame of its own",
     ),
     "NaN where nobody reads it": (lambda content: content["info"].update(version=float("nan")), "cannot hold"),
 }

@@ -110,8 +110,13 @@ def coco_state(stage):
 
 def own_annotations(wildcards):
     """Annotation files of a user's own dataset, as far as they exist."""
-    found = [entry(wildcards.dataset).paths(data_dir(wildcards), split)[0] for split in ("train", "valid")]
+    found = [entry(wildcards.dataset).paths(data_dir(wildcards), split)[0] for split in entry(wildcards.dataset).given]
     return [path for path in found if path.exists()]
+
+
+def dataset_definition(wildcards):
+    """Text of all that the definition of the job's dataset says: a change prepares the dataset again."""
+    return repr(entry(wildcards.dataset))
 
 
 def coco_annotations(wildcards):

@@ -17,6 +17,7 @@ rule prepare:
         runtime=60,
     params:
         directory=subpath(output.fingerprint, parent=True),
+        reads=dataset_definition,
     shell:
         "python -m mssts prepare --dataset {wildcards.dataset:q} --data {params.directory:q} 2> >(tee {log:q} >&2)"
 
