@@ -25,6 +25,8 @@ from mssts.data.videos import read_video
 from mssts.models import MsStsVis, Output, build_model
 from mssts.ytvis.boxes import boxes_beside
 
+FRAMES_AT_ONCE = 8  # of one instance at the size of the video: 30 MB a copy at 720p
+
 
 def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, str]]]:
     """Load the model of a checkpoint.
@@ -177,9 +179,9 @@ def video_results(
     best = best[scores[best] >= 0]
     # Differs: public SeqFormer computes the masks of all queries after every layer; here only those of the chosen ones.
     queries, inverse = torch.unique(best // classes, return_inverse=True)
-    logits = prediction.mask_logits(-1, 0, queries)
     boxes_NT4 = boxes_at_video_size(prediction.boxes[0, :, queries].transpose(0, 1), original_size)
-    encoded = [encode_track(m) for m in masks_at_video_size(logits, input_size, original_size, config.mask_threshold)]
+    sizes = input_size, original_size
+    encoded = [encoded_masks(prediction, query, *sizes, config.mask_threshold) for query in queries.split(1)]
     # Differs: public SeqFormer omits results without any mask, and the masks of scores below 0.001.
     entries = [
         {
@@ -207,6 +209,26 @@ def boxes_at_video_size(boxes_NT4: torch.Tensor, original_size: tuple[int, int])
     height, width = original_size
     boxes = np.concatenate([centre - extent / 2, extent], axis=-1) * (width, height, width, height)
     return boxes.round(2) + 0.0  # no -0.0
+
+
+def encoded_masks(
+    prediction: Output,
+    query: torch.Tensor,
+    input_size: tuple[int, int],
+    original_size: tuple[int, int],
+    threshold: float,
+) -> list[dict[str, Any] | None]:
+    """The masks of one query in all frames of a video, as run lengths; None where a mask is empty.
+
+    Only `FRAMES_AT_ONCE` frames are held at the size of the video: the memory of all frames, or of all instances, would
+    be that of the whole network.
+    """
+    logits_1THW = prediction.mask_logits(-1, 0, query)
+    blocks = (
+        masks_at_video_size(block, input_size, original_size, threshold)[0]
+        for block in logits_1THW.split(FRAMES_AT_ONCE, 1)
+    )
+    return [mask for block_THW in blocks for mask in encode_track(block_THW)]
 
 
 def masks_at_video_size(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as run_length
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mssts.config import resolve
 from mssts.core.errors import InputError
 from mssts.data.clips import boxes_of_masks
-from mssts.inference.predict import boxes_at_video_size, masks_at_video_size, video_results
+from mssts.inference.predict import FRAMES_AT_ONCE, boxes_at_video_size, masks_at_video_size, video_results
 from tests.models.small_model import clips, small_model
 
 CATEGORIES = [(n, str(n)) for n in range(1, 6)]
@@ -44,6 +47,37 @@ def test_results_without_a_mask_or_with_a_tiny_score_are_kept(bias, visible):
     results, _ = video_results(prediction, 7, (64, 96), (64, 96), CATEGORIES, resolve("smoke").predict)
     assert len(results) == 10 and all(0 < result["score"] < 0.001 for result in results)
     assert {mask is not None for result in results for mask in result["segmentations"]} == {visible}
+
+
+class LargestTensor(TorchDispatchMode):
+    """Number of elements of the largest tensor that an operation makes."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        result = function(*arguments, **(named or {}))
+        found = [one.numel() for one in tree_leaves(result) if isinstance(one, torch.Tensor)]
+        self.elements = max(self.elements, *found, 0)
+        return result
+
+
+def test_no_tensor_holds_more_than_a_block_of_frames_of_one_instance_at_the_size_of_the_video():
+    length, size = 2 * FRAMES_AT_ONCE + 3, (240, 360)
+    with torch.no_grad():
+        prediction = small_model("baseline").eval()(clips(1, length, 3, 64, 96))
+        with LargestTensor() as largest:
+            results, _ = video_results(prediction, 7, (64, 96), size, CATEGORIES, resolve("smoke").predict)
+    assert largest.elements == FRAMES_AT_ONCE * size[0] * size[1]
+    queries = torch.arange(prediction.logits.shape[1])
+    with torch.no_grad():
+        whole = masks_at_video_size(prediction.mask_logits(-1, 0, queries), (64, 96), size, 0.5)
+    scores_NK = prediction.logits[0].sigmoid()
+    for result in results:
+        [[query]] = (scores_NK[:, result["category_id"] - 1] == result["score"]).nonzero().tolist()
+        assert len(result["segmentations"]) == length
+        for mask, expected in zip(result["segmentations"], whole[query], strict=True):
+            found = np.zeros(size, np.uint8) if mask is None else run_length.decode(mask)
+            assert np.array_equal(found, expected)
 
 
 def test_the_margin_beyond_the_frame_is_cut_off_and_not_squeezed_in():
