@@ -121,7 +121,7 @@ def scenes(model: MsStsVis, criterion: Criterion, loader: ClipLoader, held_out: 
     """The scenes of all batches of a frozen model."""
     found = []
     for batch in loader:
-        output = model(batch.frames_BT3HW, batch.padding_mask_BTHW)
+        output = model(batch.frames_BT3HW, batch.padding)
         _, matches = criterion(output, batch, 1)
         masks = {
             "true": true_foreground(batch).float(),
@@ -214,7 +214,7 @@ def gradients(
     criterion_sum = torch.zeros(sum(parameter.numel() for parameter in parameters))
     sums = {name: {way: torch.zeros_like(criterion_sum) for way in ("masks", "features")} for name in arms}
     for batch in loader:
-        output = model(batch.frames_BT3HW, batch.padding_mask_BTHW)
+        output = model(batch.frames_BT3HW, batch.padding)
         terms, matches = criterion(output, batch, sum(len(clip.labels_N) for clip in batch.instances))
         criterion_sum += gradient(criterion.total(terms))
         frames, features = conditions(batch, output)
@@ -261,7 +261,7 @@ def train(
         if warmup_steps is not None:
             adversary.min_score = float(step < warmup_steps)  # 1 is never reached
         started = time.perf_counter()
-        output = model(batch.frames_BT3HW, batch.padding_mask_BTHW)
+        output = model(batch.frames_BT3HW, batch.padding)
         terms, matches = criterion(output, batch, sum(len(clip.labels_N) for clip in batch.instances))
         between = time.perf_counter()
         loss = criterion.total(terms) + adversary.generator_loss(batch, output, matches)

@@ -7,7 +7,7 @@ import torch
 from mssts.config import resolve
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model
-from tests.losses.stand_in import instances_in, random_batch
+from tests.losses.stand_in import batch_of, instances_in, no_instances, random_batch
 
 CLASSES = 4
 
@@ -43,6 +43,16 @@ def test_all_terms_are_finite_and_each_reaches_the_backbone(case):
         assert value.isfinite() and value > 0, name
         gradients = gradients_of(model, value)
         assert any(g is not None and (g != 0).any() for key, g in gradients.items() if key.startswith("backbone")), name
+
+
+@pytest.mark.parametrize("variant", ["baseline", "ms_sts_temporal_fgbg"])
+def test_every_trained_parameter_has_a_gradient_also_without_instances(variant):
+    """Otherwise a device whose clips are empty makes the others wait for ever."""
+    model, config = model_of(variant)
+    batch = batch_of((no_instances(), no_instances()), ((64, 96), (48, 64)))
+    terms, _ = Criterion(config.loss)(model(batch.frames_BT3HW, batch.padding), batch, 1)
+    Criterion(config.loss).total(terms).backward()
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
 def test_the_adversary_teaches_encoder_and_mask_head_but_not_class_and_box_heads_of_the_last_layer(case):

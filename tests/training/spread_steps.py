@@ -1,16 +1,24 @@
 """A program for the tests: optimiser steps on as many processes as asked for; losses and weights as JSON.
 
+In the second step, every other micro-batch has no instances. Also noted: how often the gradients were summed over the
+processes.
+
 Arguments: devices, precision, steps, checkpoint_encoder (0 or 1), data directory, output file.
 """
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.distributed import GradBucket
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
 
 from mssts.config import Config, resolve
 from mssts.core.distributed import start_fabric
+from mssts.core.records import Batch, Instances
 from mssts.data.clips import ClipLoader
 from mssts.data.training import training_clips
 from mssts.models import build_model
@@ -36,11 +44,37 @@ def main(devices: int, precision: str, steps: int, recompute: bool, data: Path, 
         trainer = Trainer(fabric, model, run, generators, progress)
         clips_at_once, own = trainer.micro_batches.clips, trainer.micro_batches.own
         batches = iter(ClipLoader(clips, 4, steps, generators.clips, 32, micro_batch_clips=clips_at_once, firsts=own))
-        found = [trainer.step(step, [next(batches) for _ in own])[0] for step in range(steps)]
-        losses = [{name: value.item() for name, value in losses.items()} for losses in found]
+        reductions = count_reductions(trainer._network._forward_module)
+        losses = []
+        for step in range(steps):
+            own_batches = [next(batches) for _ in own]
+            if step == 1:
+                for index, first in enumerate(own):
+                    own_batches[index] = without_instances(own_batches[index]) if first % 2 else own_batches[index]
+            losses.append({name: value.item() for name, value in trainer.step(step, own_batches)[0].items()})
         weights = {key: value.double().sum().item() for key, value in model.state_dict().items()}
         if fabric.is_global_zero:
-            output.write_text(json.dumps({"losses": losses, "weights": weights}))
+            output.write_text(json.dumps({"losses": losses, "weights": weights, "reductions": len(reductions)}))
+
+
+def without_instances(batch: Batch) -> Batch:
+    """The same clips without ground truth."""
+    empty = tuple(Instances(*(values[:0] for values in vars(clip).values())) for clip in batch.instances)
+    return replace(batch, instances=empty)
+
+
+def count_reductions(network: torch.nn.Module) -> list[int]:
+    """A list that gets longer by one for each time that the gradients are summed over the processes."""
+    reductions: list[int] = []
+
+    def reduce(state: None, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
+        if bucket.is_last():
+            reductions.append(bucket.index())
+        return allreduce_hook(torch.distributed.group.WORLD, bucket)
+
+    if isinstance(network, DistributedDataParallel):
+        network.register_comm_hook(None, reduce)
+    return reductions
 
 
 if __name__ == "__main__":

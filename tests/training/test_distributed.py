@@ -44,6 +44,7 @@ def test_two_processes_give_the_losses_and_weights_of_one_with_twice_the_accumul
         assert together == pytest.approx(alone, rel=1e-9, abs=1e-9), step
     assert two["weights"] == pytest.approx(one["weights"], rel=1e-9, abs=1e-9)
     assert one["losses"][0]["loss"] != pytest.approx(one["losses"][19]["loss"], rel=1e-3)
+    assert (one["reductions"], two["reductions"]) == (0, 20)  # once in a step of two micro-batches
 
 
 @pytest.mark.long
