@@ -128,6 +128,9 @@ class ClipDataset:
         objects = self._store.objects(video)
         labels = torch.tensor([self.split.labels[objects[n].category_id] for n in chosen])
         instances = Instances(labels[seen], boxes_of_masks(masks_NTHW), masks_NTHW)
+        # Differs: the public SeqFormer code distorts the colours of frames before it resizes them; here
+        # after, on fewer pixels.
+        frames_T3HW = self._distort(frames_T3HW, rng)
         return Clip(video.id, tuple(indices), normalise(frames_T3HW, self.data_config), instances)
 
     def _foreign_foreground(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
@@ -165,9 +168,11 @@ class ClipDataset:
     def _load(self, video: Video, indices: list[int], chosen: list[int], rng: np.random.Generator) -> View:
         """Frames (T, 3, H, W) uint8 and masks (N, T, H, W) bool of the chosen objects, before augmentation."""
         frames_T3HW, masks_NTHW = self._store.clip(video, indices)
-        if self.data_config.photometric:
-            frames_T3HW = photometric_distortion(frames_T3HW, rng)
         return frames_T3HW, masks_NTHW[chosen]
+
+    def _distort(self, frames_T3HW: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Frames of the clip with changed colours, if the configuration says so."""
+        return photometric_distortion(frames_T3HW, rng) if self.data_config.photometric else frames_T3HW
 
 
 def boxes_of_masks(masks_NTHW: torch.Tensor) -> torch.Tensor:

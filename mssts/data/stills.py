@@ -64,6 +64,9 @@ class StillClipDataset(ClipDataset):
         frames, masks = zip(*(views[t] for t in rng.permutation(len(views))), strict=True)
         return torch.cat(frames), torch.cat(masks, dim=1)
 
+    def _distort(self, frames_T3HW: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        return frames_T3HW  # the warps have changed the colours already
+
     def _warp(self, image_13HW: torch.Tensor, masks_N1HW: torch.Tensor, rng: np.random.Generator) -> View:
         """One warped copy; the area from outside of the image has the mean colour and no mask."""
         # Differs: the public SeqFormer code adds up to 40 of 255 instead of a factor, blurs a quarter of the copies by

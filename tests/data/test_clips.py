@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from mssts.core.errors import InputError
-from mssts.data.augmentation import photometric_distortion, resized_size
+from mssts.data.augmentation import normalise, photometric_distortion, resized_size
 from mssts.data.clips import ClipDataset, ClipLoader, boxes_of_masks, collate, sample_frames
 from mssts.data.datasets import split_annotations
 
@@ -141,6 +141,19 @@ def test_full_augmentation_keeps_frames_masks_and_boxes_together(train, settings
         assert torch.equal(boxes_of_masks(clip.instances.masks_NTHW), clip.instances.boxes_NT4)
         shapes.add(tuple(clip.frames_T3HW.shape[-2:]))
     assert len(shapes) > 2
+
+
+def test_colours_are_distorted_after_flip_crop_and_resizing(train, settings):
+    update = {"crop": True, "flip": 0.5, "short_sides": [40]}
+    plain, distorted = (
+        ClipDataset(train.split, 3, settings.model_copy(update=update | {"photometric": on})) for on in (False, True)
+    )
+    for seed in range(4):
+        rng = generator(seed)
+        frames = (255 * (plain.clip(seed, rng).frames_T3HW * 0.25 + 0.5)).round().to(torch.uint8)
+        expected = normalise(photometric_distortion(frames, rng), settings)
+        found = distorted.clip(seed, generator(seed)).frames_T3HW
+        assert torch.equal(found, expected) and not torch.equal(found, normalise(frames, settings))
 
 
 def test_nothing_is_drawn_from_global_state(train, settings):
