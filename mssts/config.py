@@ -14,8 +14,9 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -112,7 +113,7 @@ Parts = dict[str, dict[str, JsonValue]]
 """Registered parts by name, each with the values of its own section (docs/adding-a-part.md)."""
 COMMON_KEYS = ("data.synthetic.", "pretrain.", "predict.", "evaluation.")
 """Beginnings of the keys that the jobs of all variants read from the baseline's configuration."""
-MAPPING_KEYS = ("model.encoder.branches", "model.decoder.blocks", "loss.terms", "train.init")
+MAPPING_KEYS = ("model.encoder.branches", "model.decoder.blocks", "loss.terms", "train.init", "execution.backbones")
 """Keys whose value may be a mapping, which is replaced as a whole."""
 
 
@@ -387,8 +388,8 @@ class RuntimeSection(Section):
     threads: Positive = Field(le=1024, description="CPU threads of a process")
 
 
-class ExecutionSection(Section):
-    """How a run is carried out. Results change by rounding only, so it names no run and is in no record."""
+class BackboneExecutionSection(Section):
+    """How runs with one backbone are carried out; a key that is not given is that of all backbones."""
 
     devices: Positive = Field(default=1, le=1024, description="on one node")
     nodes: Positive = Field(default=1, le=1024, description="machines that train together")
@@ -396,6 +397,20 @@ class ExecutionSection(Section):
     checkpoint_encoder: bool = Field(default=False, description="activation checkpointing: less memory, more time")
     workers: Natural = Field(default=0, le=1024, description="processes that prepare batches, per device")
     checkpoint_every: Positive = Field(default=500, description="steps between two resume checkpoints")
+
+
+class ExecutionSection(BackboneExecutionSection):
+    """How a run is carried out. Results change by rounding only, so it names no run and is in no record."""
+
+    backbones: dict[Backbone, BackboneExecutionSection] = Field(
+        default={}, description="backbone -> those of the keys above that differ for it"
+    )
+
+    def on(self, backbone: str) -> ExecutionSection:
+        """How runs with that backbone are carried out."""
+        sections: Mapping[Any, BackboneExecutionSection] = self.backbones
+        changes = sections[backbone].model_dump(exclude_unset=True) if backbone in sections else {}
+        return self.model_copy(update=changes | {"backbones": {}})
 
 
 class Config(Section):
@@ -413,13 +428,14 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
-        execution = self.execution
-        devices = execution.devices * execution.nodes
-        for name in (PRETRAIN, TRAIN) if PRETRAIN in self.train.starts else (TRAIN,):
-            clips = getattr(self, name).batch_clips
-            share = devices * (execution.clips_per_device or 1)
-            expected = f"expected a multiple of execution.devices * nodes * clips_per_device, {share}"
-            _require(clips % share == 0, f"{name}.batch_clips", clips, expected)
+        sections = {"": self.execution} | {f" of {name}": self.execution.on(name) for name in self.execution.backbones}
+        for stage, (whose, execution) in product(
+            (PRETRAIN, TRAIN) if PRETRAIN in self.train.starts else (TRAIN,), sections.items()
+        ):
+            clips = getattr(self, stage).batch_clips
+            share = execution.devices * execution.nodes * (execution.clips_per_device or 1)
+            expected = f"expected a multiple of execution.devices * nodes * clips_per_device{whose}, {share}"
+            _require(clips % share == 0, f"{stage}.batch_clips", clips, expected)
         drops = bool(self.train.joint_drop_fractions) or self.train.schedule != "step" or not self.data.joint
         _require(drops, "train.joint_drop_fractions", [], "expected fractions for the schedule step with data.joint")
         return self
@@ -430,6 +446,10 @@ class Config(Section):
             return self.pretrain
         joint = {"drop_fractions": self.train.joint_drop_fractions} if self.data.joint else {}
         return self.train.model_copy(update=joint)
+
+    def on(self, backbone: str) -> Config:
+        """The configuration of runs with that backbone: as this one, but carried out as `execution.backbones` says."""
+        return self.model_copy(update={"execution": self.execution.on(backbone)})
 
 
 RECORDED = tuple(name for name in Config.model_fields if name != "execution")
@@ -502,8 +522,8 @@ def config_of_checkpoint(text: str) -> Config:
 
 def _problem(model: type[BaseModel], problem: ErrorDetails) -> str:
     """Key, what was found, and what was expected."""
-    alternative = re.compile(r"(function-\w+|dict)\[")  # of a type, in which the problem lies
-    parts = [str(part) for part in problem["loc"] if not alternative.match(str(part))]
+    no_key = re.compile(r"(function-\w+|dict|)\[")  # which type of several, or the key of a mapping itself
+    parts = [str(part) for part in problem["loc"] if not no_key.match(str(part))]
     key, kind, context = short(".".join(parts)), problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         return f"{key}: {_unknown_key(model, key)}"
@@ -521,13 +541,20 @@ def _problem(model: type[BaseModel], problem: ErrorDetails) -> str:
 def _unknown_key(model: type[BaseModel], dotted: str) -> str:
     """Text on a key that is unknown, with what resembles it."""
     *parents, last = dotted.split(".")
+    kind: Any = model
     for parent in parents:
-        field = next((f for n, f in model.model_fields.items() if (f.alias or n) == parent), None)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return "unknown key"
-        model = field.annotation
-    names = [field.alias or name for name, field in model.model_fields.items()]
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        elif _is_section(kind):
+            kind = next((f.annotation for n, f in kind.model_fields.items() if (f.alias or n) == parent), None)
+    if not _is_section(kind):
+        return "unknown key"
+    names = [field.alias or name for name, field in kind.model_fields.items()]
     return f"unknown key; {suggestion(last, names)}"
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def leaves(tree: dict[str, Any], whole: Collection[str] = (), prefix: str = "") -> dict[str, Any]:

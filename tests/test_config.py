@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mssts import config as configuration
-from mssts.config import STAGE_SECTIONS, canonical, digest, pretrain_seed, resolve
+from mssts.config import STAGE_SECTIONS, ExecutionSection, canonical, digest, pretrain_seed, resolve
 from mssts.core.errors import InputError
 from mssts.study.resolve import load_study
 
@@ -256,6 +256,47 @@ def test_evaluation_settings_do_not_change_the_digest_of_a_run(ablations):
     path = ablations / "scales/smoke.yaml"
     path.write_text(path.read_text().replace("bootstrap_replicates: 50", "bootstrap_replicates: 51"))
     assert digest(resolve("smoke", root=ablations)) == before
+
+
+@pytest.mark.parametrize(
+    ("backbones", "complaint"),
+    [
+        ({"swin": {}}, "execution.backbones.swin: found 'swin'; did you mean 'swin_l'?"),
+        ({"swin_l": {"worker": 4}}, "execution.backbones.swin_l.worker: unknown key; did you mean 'workers'?"),
+        ({"swin_l": {"backbones": {}}}, "execution.backbones.swin_l.backbones: unknown key"),
+        ({"swin_l": {"workers": -1}}, "execution.backbones.swin_l.workers: found -1; Input should be greater"),
+        ({"swin_l": None}, "execution.backbones.swin_l: found None"),
+        ("swin_l", "execution.backbones: found 'swin_l'"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_the_execution_of_a_backbone_is_named(ablations, backbones, complaint):
+    path = ablations / "scales/smoke.yaml"
+    path.write_text(path.read_text() + f"\n{yaml.safe_dump({'execution': {'backbones': backbones}})}")
+    with pytest.raises(InputError) as caught:
+        resolve("smoke", root=ablations)
+    assert str(caught.value).startswith(f"{path}: {complaint}")
+
+
+def test_a_backbone_is_carried_out_as_all_but_for_its_own_keys():
+    study = load_study("paper-2019", ABLATIONS)
+    runs = [study.training("ytvis2019", name, "baseline", 1) for name in ("resnet50", "swin_l")]
+    small, large = (run.config.execution for run in runs)
+    assert not small.checkpoint_encoder and large.checkpoint_encoder
+    for execution in (small, large):
+        assert (execution.devices, execution.clips_per_device, execution.workers) == (8, 1, 4)
+    assert study.pretraining("ytvis2019", "swin_l", 1).config.execution == large
+
+
+def test_null_is_a_value_of_its_own_in_the_execution_of_a_backbone():
+    content = {"clips_per_device": 2, "backbones": {"tiny": {"clips_per_device": None}}}
+    execution = ExecutionSection.model_validate(content)
+    assert [execution.on(name).clips_per_device for name in ("tiny", "resnet50")] == [None, 2]
+
+
+def test_the_execution_of_a_backbone_changes_no_digest():
+    study = load_study("paper-2019", ABLATIONS)
+    assert digest(study.run_config("baseline", "swin_l")) == digest(study.config("baseline"))
 
 
 def test_stages_read_sections_that_exist():

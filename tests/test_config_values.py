@@ -22,7 +22,7 @@ from mssts.training.micro_batches import MicroBatches
 from mssts.training.optimizer import rate_factor
 
 ABLATIONS = Path(__file__).resolve().parent.parent / "ablations"
-REGISTERED = ("model.encoder.branches", "model.decoder.blocks", "loss.terms")
+MAPPINGS = ("model.encoder.branches", "model.decoder.blocks", "loss.terms", "execution.backbones")
 WRONG = (0, -1, 3, 10**30, -(10**30), 0.5, 1.0, 1e-9, 1e30, math.nan, math.inf)
 WRONG += ("x", "", " ", "a\x00b", "{a}", {}, {"a": 1}, [], [{}], [0], [1, 1], [-1.0], None, True, False)
 HUGE = (10**30, -(10**30), 1e30, math.nan, math.inf)
@@ -36,7 +36,7 @@ def smoke() -> dict[str, Any]:
 
 
 def keys() -> list[str]:
-    return list(leaves(read_yaml(ABLATIONS / "baseline.yaml")))
+    return list(leaves(read_yaml(ABLATIONS / "baseline.yaml"), MAPPING_KEYS))
 
 
 def changed(values: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Used:
         assert math.isfinite(math.log(config.predict.mask_threshold / (1 - config.predict.mask_threshold)))
 
 
-@pytest.mark.parametrize("key", sorted({*keys()} - {*REGISTERED}))
+@pytest.mark.parametrize("key", sorted({*keys()} - {*MAPPINGS}))
 def test_every_value_is_refused_or_can_be_used(key):
     use, accepted = Used(validated(Config, smoke(), "smoke")), []
     for value in WRONG:
@@ -93,7 +93,7 @@ NULLABLE += ("pretrain.epochs", "train.epochs")  # smoke states steps
 @pytest.mark.parametrize("value", [{}, {"x": {}}, None])
 def test_an_empty_value_in_a_scale_is_never_passed_over(value):
     for key in keys():
-        if (value is None and key in NULLABLE) or (key in REGISTERED and value is not None):
+        if (value is None and key in NULLABLE) or (key in MAPPINGS and value is not None):
             continue
         tree: Any = value
         for part in reversed(key.split(".")):
@@ -128,6 +128,10 @@ TOGETHER = [
     ({"runtime.precision": "16-mixed"}, "runtime.precision: found '16-mixed'; did you mean 'bf16-mixed'"),
     ({"execution.devices": 4}, "pretrain.batch_clips: found 2; expected a multiple of execution.devices"),
     ({"execution.clips_per_device": 3}, "batch_clips: found 2; expected a multiple"),
+    (
+        {"execution.backbones": {"tiny": {"devices": 4}}},
+        "batch_clips: found 2; expected a multiple of execution.devices * nodes * clips_per_device of tiny, 4",
+    ),
     ({"train.batch_clips": 3, "execution.nodes": 2}, "train.batch_clips: found 3; expected a multiple"),
     ({"data.pad_multiple": 12}, "data.pad_multiple: found 12; Input should be a multiple of 8"),
     ({"data.short_sides": []}, "data.short_sides: found []"),

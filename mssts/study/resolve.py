@@ -68,8 +68,8 @@ class ResolvedStudy:
         return self.configs[variant]
 
     def run_config(self, variant: str, backbone: str) -> Config:
-        """As `config`, where `train.init` is the start of this backbone alone: a run does not depend on the others."""
-        config = self.config(variant)
+        """As `config`, with the execution and the start (`train.init`) of this backbone alone."""
+        config = self.config(variant).on(backbone)
         if isinstance(config.train.init, str):
             return config
         train = config.train.model_copy(update={"init": config.train.start(backbone)})
@@ -78,7 +78,8 @@ class ResolvedStudy:
     def pretraining(self, dataset: str, backbone: str, seed: int) -> TrainingRun:
         """The pre-training of a dataset and backbone. Raises InputError for an unknown backbone."""
         check_backbone(backbone)
-        return TrainingRun(PRETRAIN, self.spec.scale, dataset, backbone, PRETRAIN, seed, seed, self.baseline)
+        config = self.baseline.on(backbone)
+        return TrainingRun(PRETRAIN, self.spec.scale, dataset, backbone, PRETRAIN, seed, seed, config)
 
     def training(self, dataset: str, backbone: str, variant: str, seed: int) -> TrainingRun:
         """The training of a variant, also on a backbone that the study does not list.
