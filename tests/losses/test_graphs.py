@@ -44,6 +44,15 @@ def test_the_network_is_one_graph(case, padded):
     assert_one_graph(model, batch.frames_BT3HW, batch.padding if padded else None)
 
 
+@pytest.mark.parametrize("backbone", ["resnet50", "swin_l"])
+@pytest.mark.long
+def test_the_full_size_networks_are_one_graph(backbone):
+    model = build_model(resolve("paper-2019", "ms_sts_temporal_fgbg").model, backbone, 40).train()
+    padding = torch.zeros(1, 2, 64, 96, dtype=torch.bool)
+    padding[..., 80:] = True
+    assert_one_graph(model, torch.zeros(1, 2, 3, 64, 96), padding)
+
+
 def test_matching_costs_are_one_graph(case):
     _, criterion, _, batch, output, _ = case
     assert_one_graph(criterion.costs, output, batch)
