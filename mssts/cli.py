@@ -48,6 +48,7 @@ Split = Annotated[str, typer.Option(help="Name of the split, e.g. valid.")]
 Output = Annotated[Path, typer.Option(help="File or directory to write.")]
 Again = Annotated[bool, typer.Option("--again", help="Train a finished run once more, and replace its files.")]
 Checkpoint = Annotated[Path, typer.Option(help="File checkpoint.pt of a run, or an imported checkpoint.")]
+Every = Annotated[int, typer.Option(min=1, help="Keep every n-th frame.")]
 ClassHead = Annotated[str, typer.Option(help="keep, drop, or a dataset: one logit per category, matched by name.")]
 
 
@@ -144,9 +145,47 @@ def _callbacks(study: str) -> list[Callback]:
     return [TrainingMirror(study)]
 
 
+@app.command("extract-frames")
+def extract_frames(
+    videos: Annotated[list[Path], typer.Argument(help="Video files.")],
+    output: Annotated[Path, typer.Option(help="Folder that receives a folder of JPEG files for each video.")],
+    every: Every = 1,
+) -> None:
+    """Write the frames of video files as images, to annotate them and to train on them."""
+    from mssts.data.video_files import extract_frames as stage
+
+    for video in videos:
+        print(printable(f"{output / video.stem}: {stage(video, output, every)} frames."))
+
+
 @app.command()
-def predict(study: Study, checkpoint: Checkpoint, data: Data, dataset: Dataset, split: Split, output: Output) -> None:
-    """Predict every video of a split. Writes a submission in the official format: JSON, beside it the zip and boxes."""
+def predict(
+    checkpoint: Checkpoint,
+    output: Output,
+    source: Annotated[
+        list[Path] | None, typer.Argument(help="A video file, a folder of images, or images; instead of a dataset.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help=STUDY_HELP)] = None,
+    data: Annotated[Path | None, typer.Option(help="Directory of the dataset.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
+    split: Annotated[str | None, typer.Option(help="Name of the split, e.g. valid.")] = None,
+    every: Every = 1,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Of the tracks of a source that are drawn.")] = 0.3,
+) -> None:
+    """Predict a video, with pictures, or every video of a dataset's split, as a submission: JSON, zip and boxes."""
+    options = {"--study": study, "--data": data, "--dataset": dataset, "--split": split}
+    if source:
+        if given := [name for name, value in options.items() if value is not None]:
+            raise InputError(f"predict: found a source and {', '.join(given)}; expected one or the other")
+        from mssts.inference.predict_file import predict_file
+        from mssts.inference.predictor import Predictor
+
+        drawn = predict_file(Predictor(checkpoint), source, output, every, min_score)
+        print(printable(f"{output}: {len(drawn)} objects with a score of {min_score} or more."))
+        return
+    if study is None or data is None or dataset is None or split is None:
+        missing = [name for name, value in options.items() if value is None]
+        raise InputError(f"predict: missing {', '.join(missing)}; or name a video file or a folder of images")
     from mssts.inference import predict as stage
 
     check_outputs([output], [ABLATIONS])

@@ -57,6 +57,14 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None] = ()) -
             raise InputError(f"{output}: two outputs of this command have this name. Choose another name.")
 
 
+def require_empty(folder: Path) -> None:
+    """Raise InputError unless a folder for outputs is new or empty: files of an earlier call would be taken for new."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        raise InputError(f"{folder}: exists already; remove it, or choose another --output")
+
+
 def _check_replaceable(path: Path) -> None:
     try:
         mode = path.lstat().st_mode

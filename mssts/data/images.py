@@ -41,6 +41,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations whose height and width are exchanged
 STORED_PIXELS = (
     "EXIF orientation not applied: only the stored size is that of the annotations; "
     "check that the masks lie on the stored pixels"
@@ -73,6 +74,13 @@ def check_image(path: Path, height: int, width: int) -> bool:
     with _opened(path) as image:
         orientation = _orientation(image)
         return _turn(image, orientation, height, width) != orientation
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) of the upright image. Raises ImageProblem if the file is no image of a named format and mode."""
+    with _opened(path) as image:
+        width, height = image.size
+        return (width, height) if _orientation(image) in SIDEWAYS else (height, width)
 
 
 def read_image(path: Path, height: int, width: int) -> tuple[np.ndarray, bool]:

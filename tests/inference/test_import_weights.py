@@ -65,7 +65,7 @@ def training(config):
 
 
 def test_imported_weights_give_the_public_outputs(imported):
-    model = mssts.load_model(imported)
+    model = mssts.load_model(imported).network
     assert not model.training
     expected = np.load(DATA / "r50_t2.npz")
     with torch.inference_mode():
@@ -206,5 +206,5 @@ def test_larger_backbones_are_recognised_and_load_strictly(tmp_path, case, backb
     import_weights(saved(tmp_path, public_state(case)), tmp_path / "ours.pt")
     assert torch.load(tmp_path / "ours.pt", weights_only=True)["backbone"] == backbone
     with torch.inference_mode():
-        output = mssts.load_model(tmp_path / "ours.pt")(torch.randn(1, 1, 3, 70, 101))
+        output = mssts.load_model(tmp_path / "ours.pt").network(torch.randn(1, 1, 3, 70, 101))
     assert torch.isfinite(output.logits).all()

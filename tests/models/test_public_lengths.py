@@ -30,7 +30,7 @@ def imported(tmp_path_factory):
             torch.save({"model": fill.state_dict(shapes)}, folder / "public.pth")
             import_weights(folder / "public.pth", folder / "ours.pt")
             (folder / "public.pth").unlink()
-            models[case] = mssts.load_model(folder / "ours.pt")
+            models[case] = mssts.load_model(folder / "ours.pt").network
         return models[case]
 
     return load

@@ -1,0 +1,55 @@
+"""Prediction of a video that belongs to no dataset, with pictures of what was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mssts.core.files import atomic_write, require_empty
+from mssts.data.video_files import read_video_frames, write_video
+from mssts.inference.overlay import draw, layers, sheet, write_labels, write_png
+from mssts.inference.predictor import PredictedTrack, Predictor
+
+RESULTS, VIDEO, SHEET, MASKS = "results.json", "overlay.mp4", "sheet.png", "masks"
+
+
+def predict_file(
+    predictor: Predictor, sources: Sequence[Path], output: Path, every: int = 1, min_score: float = 0.3
+) -> list[PredictedTrack]:
+    """Predict a video and draw what was found.
+
+    Written to `output` are results.json (every track, as in a submission, with name of the category and boxes),
+    overlay.mp4, sheet.png, and masks/00000.png for each frame (see `write_labels`).
+
+    Args:
+        predictor: The model.
+        sources: A video file, a folder of images, a pattern, or images; see `read_video_frames`.
+        output: Folder to write to.
+        every: Keep every n-th frame.
+        min_score: Tracks of a lower score are in results.json, and are not drawn.
+
+    Returns:
+        The tracks that were drawn.
+
+    Raises:
+        InputError: If the folder holds files already, or the video is unreadable or does not fit into memory.
+    """
+    require_empty(output)
+    frames, rate = read_video_frames(sources, every)
+    tracks = predictor.predict(frames)
+    entries = [
+        {"video_id": 1, "category_id": track.category_id, "category": track.category, "score": track.score}
+        | {"segmentations": track.segmentations, "boxes": track.boxes.tolist()}
+        for track in tracks
+    ]
+    with atomic_write(output / RESULTS) as file:
+        json.dump(entries, file, separators=(",", ":"))
+    drawn = [track for track in tracks if track.score >= min_score]
+    shown = layers(drawn, [f"{track.category} {track.score:.2f}" for track in drawn])
+    pictures = [draw(frame, shown, number) for number, frame in enumerate(frames)]
+    write_video(output / VIDEO, pictures, rate)
+    write_png(output / SHEET, sheet(pictures))
+    for number in range(len(frames)):
+        write_labels(output / MASKS / f"{number:05d}.png", shown, number, frames.shape[1:3])
+    return drawn
