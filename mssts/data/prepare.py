@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mssts.core.errors import InputError, printable, shown
-from mssts.core.files import check_outputs, sha256_file, write_json, write_record
+from mssts.core.files import atomic_write, check_outputs, sha256_file, write_record
 from mssts.data.coco import COCO, check_coco
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.counts import images_with_objects
@@ -33,7 +33,7 @@ from mssts.data.fingerprints import FINGERPRINT, frames_digest
 from mssts.data.images import check_images
 from mssts.data.summary import summary
 from mssts.ytvis.annotations import VIDEOS, Annotations, Truth, parse_annotations
-from mssts.ytvis.json_input import parse_json, read_bytes
+from mssts.ytvis.json_input import garbage_collection_disabled, json_text, parse_json, read_bytes
 from mssts.ytvis.splits import local_split, part_of
 
 SPLIT_RECORD = f"{LOCAL}split.json"
@@ -72,26 +72,38 @@ def prepare(dataset: str, directory: Path, decode: bool = False) -> dict[str, An
     for part in parts.values():
         _require_equal_categories(annotations, part.annotations)
     record = local_split(annotations, found.local_share, found.split_seed) | {"dataset": dataset}
-    content = parse_json(read_bytes(annotations.path, VIDEOS.description), annotations.path, VIDEOS.description)
-    sides, derived = {}, {}
-    for side in ("train", "valid"):
-        path = directory / f"{LOCAL}{side}.json"
-        sides[path] = part_of(content, set(record[side]), annotations)
-        # as training and evaluation will read it
-        read = parse_annotations(sides[path], str(path), expected=expected_categories(dataset))
+    texts, derived = {}, {}
+    for side, (text, read) in _local_parts(dataset, directory, annotations, record).items():
+        texts[read.path] = text
         derived[f"{LOCAL}{side}"] = replace(parts["train"], annotations=read)
     _print_notices(parts)
     for split, part in parts.items():
         print(printable("\n  ".join(summary(split, part.annotations))))
-    for path, content in sides.items():
-        try:
-            write_json(path, content)
-        except ValueError as error:
-            raise InputError(f"{annotations.path}: holds what JSON cannot hold ({error}); correct the file") from None
+    for path, text in texts.items():
+        with atomic_write(path, "wb") as file:
+            file.write(text)
     write_record(directory / SPLIT_RECORD, record)
     categories = {"categories": list(annotations.categories.items())} if found.category_key is None else {}
     write_record(directory / FINGERPRINT, fingerprint(dataset, directory, parts, derived) | categories)
     return record
+
+
+def _local_parts(
+    dataset: str, directory: Path, annotations: Annotations, record: dict[str, Any]
+) -> dict[str, tuple[bytes, Annotations]]:
+    """The JSON text of each side of the local split, and the annotations as training and evaluation will read them."""
+    path, parts = annotations.path, {}
+    with garbage_collection_disabled():
+        content = parse_json(read_bytes(path, VIDEOS.description), path, VIDEOS.description, uncompressed_runs=True)
+        for side in ("train", "valid"):
+            part = part_of(content, set(record[side]), annotations)
+            source = str(directory / f"{LOCAL}{side}.json")
+            read = parse_annotations(part, source, expected=expected_categories(dataset))
+            try:
+                parts[side] = json_text(part) + b"\n", read
+            except ValueError as error:
+                raise InputError(f"{path}: holds what JSON cannot hold ({error}); correct the file") from None
+    return parts
 
 
 def _require_equal_categories(first: Annotations, other: Annotations) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -148,6 +148,25 @@ def _parse_with_uncompressed_runs(text: bytes) -> Any:
         return json.loads(b"".join((*pieces, view[done:])).decode("utf-8"), object_pairs_hook=with_runs)
     except json.JSONDecodeError:
         return json.loads(text.decode("utf-8"))  # fails too, and names the place in the file
+
+
+def json_text(content: Any) -> bytes:
+    """UTF-8 JSON, with sorted keys, of what `parse_json` made of a text with `uncompressed_runs`.
+
+    Raises:
+        ValueError: For what JSON cannot hold: NaN, infinity, half of a surrogate pair, or runs like 01.
+    """
+    mark = secrets.token_hex(8)
+    runs: list[bytes] = []
+
+    def set_aside(counts: memoryview) -> str:
+        runs.append(counts.tobytes() + b"]")
+        json.loads(runs[-1])
+        return mark
+
+    text = json.dumps(content, default=set_aside, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    first, *others = text.encode().split(f'"{mark}"'.encode())
+    return b"".join([first, *chain.from_iterable(zip(runs, others, strict=True))])
 
 
 def consume(records: list[Any]) -> Iterator[Any]:

@@ -266,6 +266,35 @@ def evaluated(annotations):
     return evaluate(annotations, predictions, output, dataset="ytvis2019")["overall"]["AP"]
 
 
+def plain_runs(content):
+    """A mask in each object that is written as run lengths, as in the published files."""
+    content["info"] = {"counts": [1, 2], "title": "\u00fc"}
+    for item in content["annotations"]:
+        item["segmentations"][1:] = [None, {"size": [fake.HEIGHT, fake.WIDTH], "counts": [0, 64, 6080]}]
+
+
+def test_the_local_parts_hold_the_records_of_the_file(changed):
+    root = changed(plain_runs)
+    record = prepare("ytvis2019", root)
+    whole = json.loads((root / "train.json").read_text())
+    for side in ("train", "valid"):
+        videos = [video for video in whole["videos"] if video["file_names"][0].split("/")[0] in record[side]]
+        ids = {video["id"] for video in videos}
+        items = [item for item in whole["annotations"] if item["video_id"] in ids]
+        expected = whole | {"videos": videos, "annotations": items}
+        assert json.loads((root / f"local_{side}.json").read_text()) == expected
+
+
+@pytest.mark.parametrize(("runs", "written"), [("[0, 64, 6080]", "[00, 64, 6080]"), ("[1, 2]", "[1 2]")])
+def test_runs_that_are_not_json_are_refused(changed, runs, written):
+    root = changed(plain_runs)
+    path = root / "train.json"
+    path.write_text(path.read_text().replace(runs, written, 1))
+    with pytest.raises(InputError, match=r"train\.json: holds what JSON cannot hold"):
+        prepare("ytvis2019", root)
+    assert not [*root.glob("local_*")]
+
+
 @pytest.mark.parametrize("name", LOCAL_SPLITS)
 def test_a_local_split_can_be_trained_on_and_evaluated_or_is_refused(changed, name):
     change, message = LOCAL_SPLITS[name]
