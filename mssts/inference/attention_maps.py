@@ -17,27 +17,35 @@ from torch import Tensor, nn
 from mssts.core.errors import InputError
 from mssts.models import MsStsVis, Output
 from mssts.models.observable import Observable, ObservableAttention
-from mssts.models.position import Shapes
+from mssts.models.position import Shapes, TokenLayout
 
 MAP_STRIDE = 4
 
-Observed = list[tuple[ObservableAttention, Tensor]]
+Rows = dict[int, list[Tensor]]
 
 
 @dataclass
 class AttentionRecord:
-    """Attention of one forward pass over one clip.
+    """Attention of one forward pass over one clip, reduced to what is shown while the pass runs.
+
+    The attention of all tokens would take 20 GB at 84 frames of 360x640.
 
     Attributes:
+        frames: Number of frames T.
+        frame: Index of the frame of the token that is shown.
+        point: x, y of that token, relative to the frame.
         samplings: Of the cross-attention of each decoder layer: locations (1, T, Q, M, L, P, 2) and weights
-            (1, T, Q, M, L, P).
-        branches: For each encoder branch that declares attention, over all layers: the declarations, each with softmax
-            weights (S', M, T, keys).
+            (1, T, Q, M, L, P), of all queries: which one is shown depends on the result.
+        branches: For each encoder branch that declares attention, by level: of each layer and declaration the attention
+            of the token there, mean over heads, (2T,): to the frames of its own level and of the next coarser one.
         shapes: (H_l, W_l) of the levels.
     """
 
+    frames: int
+    frame: int
+    point: tuple[float, float]
     samplings: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    branches: dict[str, Observed] = field(default_factory=dict)
+    branches: dict[str, Rows] = field(default_factory=dict)
     shapes: Shapes = ()
 
 
@@ -56,46 +64,85 @@ def declared_attention(branch: nn.Module) -> Sequence[ObservableAttention]:
     return branch.observable_attention() if isinstance(branch, Observable) else ()
 
 
-def run_and_record(model: MsStsVis, frames_T3HW: Tensor) -> tuple[Output, AttentionRecord]:
+def run_and_record(
+    model: MsStsVis, frames_T3HW: Tensor, frame: int, point: tuple[float, float]
+) -> tuple[Tensor, AttentionRecord]:
     """Run the model on a video, and record the attention that its decoder layers and encoder branches expose.
+
+    Args:
+        model: The model in eval mode.
+        frames_T3HW: Normalised frames of the video.
+        frame: Index of the frame of the token that is shown.
+        point: x, y of that token, relative to the frame.
+
+    Returns:
+        Class logits (Q, K), and the record.
 
     Raises:
         InputError: A branch declares an attention of another shape than it has.
     """
-    record = AttentionRecord()
+    record = AttentionRecord(len(frames_T3HW), frame, point)
     with ExitStack() as hooks, torch.inference_mode():
+        hooks.enter_context(model.encoder.register_forward_pre_hook(partial(_keep_shapes, record)))
         for decoder_layer in model.decoder.layers:
             keep_sampling = partial(_keep_sampling, record.samplings)
             hooks.enter_context(decoder_layer.cross_attention.sample.register_forward_hook(keep_sampling))
         for encoder_layer in model.encoder.layers:
             for name, branch in encoder_layer.branches.items():
                 for declared in declared_attention(branch):
-                    keep_weights = partial(_keep_weights, record.branches.setdefault(name, []), declared)
-                    hooks.enter_context(declared.attend.register_forward_hook(keep_weights, with_kwargs=True))
-        output = model(frames_T3HW[None])
-    record.shapes = tuple((level.shape[-2], level.shape[-1]) for level in output.memory)
-    for name, observed in record.branches.items():
-        for declared, weights in observed:
-            _check(name, declared, weights, record.shapes, len(frames_T3HW))
-    return output, record
+                    keep_rows = partial(_keep_rows, record, name, declared)
+                    hooks.enter_context(declared.attend.register_forward_hook(keep_rows, with_kwargs=True))
+        logits_QK = model(frames_T3HW[None]).logits[0]
+    return logits_QK, record
+
+
+def _keep_shapes(record: AttentionRecord, module: nn.Module, inputs: tuple[Tensor, TokenLayout]) -> None:
+    record.shapes = inputs[1].shapes
 
 
 def _keep_sampling(kept: list[tuple[Tensor, Tensor]], module: nn.Module, inputs: tuple[Any, ...], _: Tensor) -> None:
     kept.append(inputs[1:])  # locations and weights
 
 
-def _keep_weights(
-    kept: Observed, declared: ObservableAttention, module: nn.Module, inputs: tuple[Any, ...], named: dict, _: Tensor
+def _keep_rows(
+    record: AttentionRecord,
+    name: str,
+    declared: ObservableAttention,
+    module: nn.Module,
+    inputs: tuple[Any, ...],
+    named: dict[str, Any],
+    _: Tensor,
 ) -> None:
-    kept.append((declared, attention_weights(*inputs, **named)))
+    """Keep the attention of the tokens at the point, one on each level that the declaration covers."""
+    queries, keys, mask = _arguments(*inputs, **named)
+    shape = (*queries.shape[:-1], keys.shape[-2])
+    _check(name, declared, shape, record)
+    levels = range(len(record.shapes))[declared.levels]
+    first_token = sum(height * width for height, width in record.shapes[: levels.start])
+    places = token_indices(record.shapes, record.point)
+    tokens = [places[level] - first_token for level in levels]
+    own_mask = None if mask is None else mask.expand(shape)[tokens]
+    weights_LMTK = attention_weights(queries[tokens], keys[tokens], mask=own_mask)
+    kept = record.branches.setdefault(name, {})
+    for level, weights_MTK in zip(levels, weights_LMTK, strict=True):
+        row = weights_MTK[:, record.frame].mean(0).cpu()
+        kept.setdefault(level, []).append(torch.nn.functional.pad(row, (0, 2 * record.frames - len(row))))
 
 
-def _check(name: str, declared: ObservableAttention, weights: Tensor, shapes: Shapes, frames: int) -> None:
-    tokens = sum(height * width for height, width in shapes[declared.levels])
+def _arguments(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Those arguments of `ScaledDotProduct` that its weights depend on."""
+    return queries, keys, mask
+
+
+def _check(name: str, declared: ObservableAttention, shape: tuple[int, ...], record: AttentionRecord) -> None:
+    tokens = sum(height * width for height, width in record.shapes[declared.levels])
+    frames = record.frames
     keys = 2 * frames if declared.next_coarser else frames
-    if weights.ndim != 4 or (weights.shape[0], *weights.shape[2:]) != (tokens, frames, keys):
+    if len(shape) != 4 or (shape[0], *shape[2:]) != (tokens, frames, keys):
         raise InputError(
-            f"encoder branch {name}: its observable attention has weights of shape {tuple(weights.shape)}, but its "
+            f"encoder branch {name}: its observable attention has weights of shape {shape}, but its "
             f"declaration says ({tokens}, heads, {frames}, {keys}). See mssts.models.observable."
         )
 
@@ -149,39 +196,24 @@ def query_map(record: AttentionRecord, query: int, size: tuple[int, int]) -> Ten
     Returns:
         (T, H, W), summing to 1 over the clip.
     """
-    frames = record.samplings[0][1].shape[1]
-    maps = torch.zeros(frames, *size)
+    maps = torch.zeros(record.frames, *size)
     for sampling in record.samplings:
-        for frame in range(frames):
+        for frame in range(record.frames):
             locations, weights = (values[0, frame, query].cpu() for values in sampling)
             maps[frame] += splat(locations.reshape(-1, 2), weights.flatten(), size)
     return maps / maps.sum().clamp(min=torch.finfo(maps.dtype).tiny)
 
 
-def temporal_weights(
-    observed: Observed, shapes: Shapes, frame: int, point: tuple[float, float]
-) -> dict[int, tuple[Tensor, Tensor]]:
-    """Attention of the tokens at a point of a frame to each frame, mean over heads, encoder layers and declarations.
+def temporal_weights(rows: Rows) -> dict[int, tuple[Tensor, Tensor]]:
+    """Attention of the shown tokens of a branch to each frame, mean over heads, encoder layers and declarations.
 
     Args:
-        observed: Declarations of a branch with their weights.
-        shapes: (H_l, W_l) of the levels.
-        frame: Index of the frame.
-        point: x, y relative to the frame.
+        rows: Of the branch, as in `AttentionRecord`.
 
     Returns:
         For each level that a declaration covers, the weights of its own level and of the next coarser one, (T,) both.
         They sum to 1.
     """
-    tokens = token_indices(shapes, point)
-    rows: dict[int, list[Tensor]] = {}
-    for declared, weights in observed:
-        levels = range(len(shapes))[declared.levels]
-        first_token = sum(height * width for height, width in shapes[: levels.start])
-        frames = weights.shape[-2]
-        for level in levels:
-            row = weights[tokens[level] - first_token, :, frame].mean(0).cpu()
-            rows.setdefault(level, []).append(torch.nn.functional.pad(row, (0, 2 * frames - len(row))))
     means = {level: sum(rows[level], start=torch.zeros(())) / len(rows[level]) for level in sorted(rows)}
     return {level: (mean[: len(mean) // 2], mean[len(mean) // 2 :]) for level, mean in means.items()}
 
@@ -196,24 +228,20 @@ def token_indices(shapes: Sequence[tuple[int, int]], point: tuple[float, float])
     return indices
 
 
-def temporal_maps(
-    record: AttentionRecord, frame: int, point: tuple[float, float], size: tuple[int, int]
-) -> dict[str, Tensor]:
+def temporal_maps(record: AttentionRecord, size: tuple[int, int]) -> dict[str, Tensor]:
     """For each branch that declares attention, its `temporal_weights` spread evenly over the cells attended to.
 
     Args:
         record: Attention of a forward pass.
-        frame: Index of the frame.
-        point: x, y relative to the frame.
         size: (H, W) of the maps.
 
     Returns:
         (T, H, W) by branch, each summing to 1.
     """
-    footprints = [cell_footprint(shape, point, size) for shape in record.shapes]
+    footprints = [cell_footprint(shape, record.point, size) for shape in record.shapes]
     found = {}
-    for name, observed in record.branches.items():
-        levels = temporal_weights(observed, record.shapes, frame, point)
+    for name, rows in record.branches.items():
+        levels = temporal_weights(rows)
         maps = torch.zeros(1)
         for level, (own, coarser) in levels.items():
             maps = maps + own[:, None, None] * footprints[level]

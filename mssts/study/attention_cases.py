@@ -131,9 +131,9 @@ def select_cases(
     return cases
 
 
-def shown_frames(masks_THW: np.ndarray) -> list[int]:
-    """At most `FRAMES_SHOWN` of the frames in which the instance is visible, evenly spread over them."""
-    present = np.flatnonzero(masks_THW.any(axis=(1, 2)))
+def shown_frames(areas_T: np.ndarray) -> list[int]:
+    """At most `FRAMES_SHOWN` of the frames in which an instance of these areas is visible, evenly spread over them."""
+    present = np.flatnonzero(areas_T)
     positions = np.linspace(0, len(present) - 1, min(FRAMES_SHOWN, len(present)))
     return [int(present[int(np.floor(position + 0.5))]) for position in positions]
 
@@ -145,9 +145,14 @@ def degraded_frames(instance: Track, covers: Covers | None) -> np.ndarray:
     return clear_T <= DEGRADED * areas_T.max()
 
 
-def marked_pixel(masks_THW: np.ndarray, frames: list[int]) -> tuple[int, int, int]:
-    """The shown frame in which least of the instance is visible, and x, y of the most central pixel there."""
-    frame = min(frames, key=lambda t: (int(masks_THW[t].sum()), t))
-    rows, columns = np.nonzero(masks_THW[frame])
+def marked_pixel(masks_nHW: np.ndarray, frames: list[int]) -> tuple[int, int, int]:
+    """The shown frame in which least of the instance is visible, and x, y of the most central pixel there.
+
+    Args:
+        masks_nHW: Masks of the frames shown.
+        frames: Their positions in the video.
+    """
+    frame, mask = min(zip(frames, masks_nHW, strict=True), key=lambda one: (int(one[1].sum()), one[0]))
+    rows, columns = np.nonzero(mask)
     nearest = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
     return frame, int(columns[nearest]), int(rows[nearest])

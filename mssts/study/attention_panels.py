@@ -116,22 +116,21 @@ def query_panel(
         short_side: Short side of the frames in pixels.
     """
     video = split.annotations.videos[case.instance.video_id]
-    masks = case.instance.masks.decode(range(video.length))
-    frames = attention_cases.shown_frames(masks)
-    frame, x, y = attention_cases.marked_pixel(masks, frames)
+    frames = attention_cases.shown_frames(case.instance.masks.areas_T)
+    frame, x, y = attention_cases.marked_pixel(case.instance.masks.decode(frames), frames)
     point = ((x + 0.5) / video.width, (y + 0.5) / video.height)
     queries, temporal = [], dict[str, TemporalMap]()
     for position, network in enumerate(networks):
         frames_T3HW, _ = read_video(split, video, short_side, network.config.data)
         height, width = frames_T3HW.shape[-2:]
-        output, record = run_and_record(network.model, frames_T3HW.to(_device(network.model)))
+        logits_QK, record = run_and_record(network.model, frames_T3HW.to(_device(network.model)), frame, point)
         if position < len(case.ranks) and (rank := case.ranks[position]) is not None:
-            ranked = output.logits[0].sigmoid().flatten().argsort(descending=True, stable=True)
-            query = int(ranked[rank]) // output.logits.shape[-1]
+            ranked = logits_QK.sigmoid().flatten().argsort(descending=True, stable=True)
+            query = int(ranked[rank]) // logits_QK.shape[-1]
             maps = query_map(record, query, (-(-height // MAP_STRIDE), -(-width // MAP_STRIDE)))
             queries.append(_scaled(maps, QUERY_QUANTILE)[frames])
         if position > 0:
-            for branch, maps in temporal_maps(record, frame, point, (height, width)).items():
+            for branch, maps in temporal_maps(record, (height, width)).items():
                 shares = maps.sum((1, 2)).numpy()[frames]
                 temporal[branch + network.suffix] = TemporalMap(_scaled(maps, 1.0)[frames], shares)
     picture = _picture(case, split, challenges, frames_T3HW, networks[-1].config)
@@ -147,12 +146,11 @@ def _picture(
     case: Case, split: VideoSplit, challenges: Challenges, frames_T3HW: torch.Tensor, config: Config
 ) -> Picture:
     """The frames shown of a case, of the normalised frames of its video."""
-    masks = case.instance.masks.decode(range(len(frames_T3HW)))
-    frames = attention_cases.shown_frames(masks)
+    frames = attention_cases.shown_frames(case.instance.masks.areas_T)
     mean, deviation = (torch.tensor(values)[:, None, None] for values in (config.data.mean, config.data.std))
     images = (frames_T3HW[frames] * deviation + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy()
     degraded_T = attention_cases.degraded_frames(case.instance, challenges.covers.get(case.instance.id))
-    return Picture(case, frames, images, masks[frames], degraded_T[frames])
+    return Picture(case, frames, images, case.instance.masks.decode(frames), degraded_T[frames])
 
 
 def _scaled(maps_THW: torch.Tensor, quantile: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from mssts.core.errors import InputError
 from mssts.inference.attention_maps import (
     attention_weights,
     cell_footprint,
+    declared_attention,
     encoder_map,
     query_map,
     run_and_record,
@@ -24,6 +25,7 @@ from mssts.models.observable import ObservableAttention
 from mssts.ops.attention import DeformableSampling, ScaledDotProduct
 
 FRAMES = 3
+TOKEN = (1, (0.3, 0.6))  # frame and point of the token that is shown
 
 
 def small_model(variant: str):
@@ -99,7 +101,7 @@ def test_the_encoder_map_is_the_largest_channel_at_stride_8(variant: str, frames
 
 def test_query_map_sums_to_one_over_the_clip_and_hooks_are_gone_afterwards(frames_T3HW: torch.Tensor) -> None:
     model = small_model("baseline")
-    _, record = run_and_record(model, frames_T3HW)
+    _, record = run_and_record(model, frames_T3HW, *TOKEN)
     maps = query_map(record, 2, (16, 24))
     assert maps.shape == (FRAMES, 16, 24) and (maps >= 0).all()
     assert maps.sum() == pytest.approx(1.0, abs=1e-5)
@@ -108,27 +110,59 @@ def test_query_map_sums_to_one_over_the_clip_and_hooks_are_gone_afterwards(frame
 
 
 def test_two_queries_look_at_different_places(frames_T3HW: torch.Tensor) -> None:
-    _, record = run_and_record(small_model("baseline"), frames_T3HW)
+    _, record = run_and_record(small_model("baseline"), frames_T3HW, *TOKEN)
     assert not torch.allclose(query_map(record, 0, (16, 24)), query_map(record, 1, (16, 24)), atol=1e-3)
 
 
 @pytest.mark.parametrize("variant", ["ms_sts", "ms_sts_intra", "ms_sts_inter", "ms_sts_temporal_fgbg"])
 def test_temporal_weights_are_shares_of_frames(variant: str, frames_T3HW: torch.Tensor) -> None:
-    _, record = run_and_record(small_model(variant), frames_T3HW)
-    levels = temporal_weights(record.branches["ms_sts"], record.shapes, 1, (0.3, 0.6))
+    _, record = run_and_record(small_model(variant), frames_T3HW, *TOKEN)
+    levels = temporal_weights(record.branches["ms_sts"])
     assert len(levels) == 3
     for own, coarser in levels.values():
         assert own.sum() + coarser.sum() == pytest.approx(1.0, abs=1e-5)
     assert levels[2][1].sum() == 0  # nothing is coarser than the coarsest
     assert (levels[0][1].sum() > 0) == (variant != "ms_sts_intra")
-    maps = temporal_maps(record, 1, (0.3, 0.6), (64, 96))["ms_sts"]
+    maps = temporal_maps(record, (64, 96))["ms_sts"]
     assert maps.shape == (FRAMES, 64, 96) and maps.sum() == pytest.approx(1.0, abs=1e-4)
     assert maps[:, int(0.6 * 64), int(0.3 * 96)].min() > 0
 
 
+@pytest.mark.parametrize("variant", ["ms_sts", "ms_sts_two_way", "ms_sts_cascade"])
+def test_the_kept_rows_are_those_of_the_attention_of_all_tokens(variant: str, frames_T3HW: torch.Tensor) -> None:
+    model, weights = small_model(variant), list[tuple[ObservableAttention, Tensor]]()
+    for layer in model.encoder.layers:
+        for declared in declared_attention(layer.branches["ms_sts"]):
+            declared.attend.register_forward_hook(
+                lambda _, inputs, __, declared=declared: weights.append((declared, attention_weights(*inputs)))
+            )
+    _, record = run_and_record(model, frames_T3HW, *TOKEN)
+    starts, expected = (0, 96, 120), dict[int, list[Tensor]]()  # of the levels of 8x12, 4x6 and 2x3 tokens
+    for declared, weights_SMTK in weights:
+        for level in range(3)[declared.levels]:
+            token = token_indices(record.shapes, TOKEN[1])[level] - starts[range(3)[declared.levels].start]
+            row = weights_SMTK[token, :, TOKEN[0]].mean(0)
+            expected.setdefault(level, []).append(torch.nn.functional.pad(row, (0, 2 * FRAMES - len(row))))
+    assert set(record.branches["ms_sts"]) == set(expected) == {0, 1, 2}
+    for level, rows in expected.items():
+        torch.testing.assert_close(torch.stack(record.branches["ms_sts"][level]), torch.stack(rows))
+
+
+def test_a_masked_frame_gets_no_attention_in_the_kept_rows(frames_T3HW: torch.Tensor) -> None:
+    class Masked(Uniform):
+        def forward(self, tokens_BTSC: Tensor, layout: object) -> Tensor:
+            zeros = torch.zeros_like(tokens_BTSC).transpose(1, 2).flatten(0, 1)[:, None]
+            self.attend(zeros, zeros, zeros, mask=torch.tensor([[True, True, False]]))
+            return torch.zeros_like(tokens_BTSC)
+
+    _, record = run_and_record(with_branch("baseline", Masked()), frames_T3HW, *TOKEN)
+    own, _ = temporal_weights(record.branches["own"])[0]
+    torch.testing.assert_close(own, torch.tensor([0.5, 0.5, 0.0]))
+
+
 def test_a_model_without_the_module_has_no_temporal_map(frames_T3HW: torch.Tensor) -> None:
-    _, record = run_and_record(small_model("temporal"), frames_T3HW)
-    assert temporal_maps(record, 0, (0.5, 0.5), (64, 96)) == {}
+    _, record = run_and_record(small_model("temporal"), frames_T3HW, *TOKEN)
+    assert temporal_maps(record, (64, 96)) == {}
 
 
 def test_places_are_found_in_the_tokens_of_each_level() -> None:
@@ -175,25 +209,23 @@ def with_branch(variant: str, branch: nn.Module) -> nn.Module:
 
 
 def test_a_branch_without_declaration_leaves_the_maps_unchanged(frames_T3HW: torch.Tensor) -> None:
-    arguments = (1, (0.3, 0.6), (64, 96))
-    _, before = run_and_record(small_model("ms_sts"), frames_T3HW)
-    _, after = run_and_record(with_branch("ms_sts", Silent()), frames_T3HW)
-    assert set(temporal_maps(after, *arguments)) == {"ms_sts"}
-    assert torch.equal(temporal_maps(after, *arguments)["ms_sts"], temporal_maps(before, *arguments)["ms_sts"])
+    _, before = run_and_record(small_model("ms_sts"), frames_T3HW, *TOKEN)
+    _, after = run_and_record(with_branch("ms_sts", Silent()), frames_T3HW, *TOKEN)
+    assert set(temporal_maps(after, (64, 96))) == {"ms_sts"}
+    assert torch.equal(temporal_maps(after, (64, 96))["ms_sts"], temporal_maps(before, (64, 96))["ms_sts"])
     assert torch.equal(query_map(after, 2, (16, 24)), query_map(before, 2, (16, 24)))
 
 
 def test_a_branch_that_declares_attention_has_a_map_of_its_own(frames_T3HW: torch.Tensor) -> None:
-    arguments = (1, (0.3, 0.6), (64, 96))
-    _, before = run_and_record(small_model("ms_sts"), frames_T3HW)
-    _, record = run_and_record(with_branch("ms_sts", Uniform()), frames_T3HW)
-    maps = temporal_maps(record, *arguments)
-    assert torch.equal(maps["ms_sts"], temporal_maps(before, *arguments)["ms_sts"])
+    _, before = run_and_record(small_model("ms_sts"), frames_T3HW, *TOKEN)
+    _, record = run_and_record(with_branch("ms_sts", Uniform()), frames_T3HW, *TOKEN)
+    maps = temporal_maps(record, (64, 96))
+    assert torch.equal(maps["ms_sts"], temporal_maps(before, (64, 96))["ms_sts"])
     torch.testing.assert_close(maps["own"].sum((1, 2)), torch.full((FRAMES,), 1 / FRAMES))
 
 
 def test_attention_confined_to_its_own_frame_has_nothing_to_show(frames_T3HW: torch.Tensor) -> None:
-    _, record = run_and_record(small_model("ms_sts_own_frame"), frames_T3HW)
+    _, record = run_and_record(small_model("ms_sts_own_frame"), frames_T3HW, *TOKEN)
     assert record.branches == {}
 
 
@@ -202,4 +234,4 @@ def test_a_declaration_of_another_shape_is_named(frames_T3HW: torch.Tensor) -> N
     branch.levels = slice(-1, None)
     expected = r"encoder branch own: .*\(126, 1, 3, 3\).*\(6, heads, 3, 3\)"
     with pytest.raises(InputError, match=expected):
-        run_and_record(with_branch("baseline", branch), frames_T3HW)
+        run_and_record(with_branch("baseline", branch), frames_T3HW, *TOKEN)

@@ -133,11 +133,12 @@ def test_a_match_names_the_rank_of_its_prediction_within_the_video() -> None:
 def test_shown_frames_and_the_marked_pixel_follow_the_rule() -> None:
     masks = np.zeros((9, 8, 8), dtype=bool)
     masks[[1, 2, 4, 5, 6, 7, 8], 2:7, 2:7] = True
-    assert shown_frames(masks) == [1, 4, 6, 8]
+    areas = masks.sum((1, 2))
+    assert shown_frames(areas) == [1, 4, 6, 8]
     masks[4] = False
     masks[4, 4, 4:7] = True
-    assert marked_pixel(masks, [1, 4, 6, 8]) == (4, 5, 4)
-    assert shown_frames(masks[:3]) == [1, 2]
+    assert marked_pixel(masks[[1, 4, 6, 8]], [1, 4, 6, 8]) == (4, 5, 4)
+    assert shown_frames(areas[:3]) == [1, 2]
 
 
 def test_the_complete_variant_is_preferred(fake_study: Path) -> None:

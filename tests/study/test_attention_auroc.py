@@ -17,7 +17,7 @@ from mssts.core.csv_files import NOT_RUN
 from mssts.data.datasets import VideoSplit
 from mssts.evaluation.statistics import MIN_VIDEOS
 from mssts.models.model import Output
-from mssts.study.attention_auroc import auroc, instance_aurocs, pixels_of_cells, summarise, to_frame
+from mssts.study.attention_auroc import FRAMES_AT_ONCE, auroc, instance_aurocs, pixels_of_cells, summarise, to_frame
 from mssts.study.attention_cases import Challenges
 from mssts.study.attention_measure import measure_auroc, split_aurocs
 from mssts.study.runs import Benchmark
@@ -81,6 +81,21 @@ def test_auroc_with_ties_is_that_of_all_pairs_by_hand():
     ]
     expected = sum(weight * won for weight, won in pairs) / sum(weight for weight, _ in pairs)
     assert auroc(values, inside, outside) == pytest.approx(expected)
+
+
+def test_frames_decoded_in_blocks_count_as_one_video():
+    generator = np.random.default_rng(2)
+    length = 2 * FRAMES_AT_ONCE + 1
+    map_TYX = generator.normal(size=(length, 2, 3))
+    cells = generator.random((2, length, 2, 3)) < 0.4
+    cells[0, :2] = False  # absent there: these frames are not compared
+    objects = [np.repeat(np.repeat(one, 8, 1), 8, 2) for one in cells]
+    background, visible = ~cells.any(0), cells.any((2, 3))
+    expected = [
+        auroc(map_TYX[seen].ravel(), one[seen].ravel(), background[seen].ravel())
+        for one, seen in zip(cells, visible, strict=True)
+    ]
+    assert list(aurocs_of(map_TYX, objects).values()) == pytest.approx(expected)
 
 
 def test_auroc_is_undefined_where_nothing_is_inside_or_outside():
