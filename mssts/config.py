@@ -242,6 +242,9 @@ class ModelSection(Section):
     mask_dim: Positive = Field(le=256, description="channels of the mask features and of the dynamic convolutions")
     encoder: EncoderSection
     decoder: DecoderSection
+    deformable_sampling: Literal["auto", "grid_sample"] = Field(
+        default="auto", description="auto: a Triton kernel on CUDA; grid_sample: PyTorch's operation everywhere"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> ModelSection:

@@ -19,8 +19,13 @@ def set_tf32(tf32: bool) -> None:
     torch.backends.cudnn.allow_tf32 = tf32
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions, name and precision flags of the device that this process computes on, for run.json."""
+def environment(device: torch.device, deformable_sampling: str) -> dict[str, Any]:
+    """Versions, name and precision flags of the device that this process computes on, for run.json.
+
+    Args:
+        device: That device.
+        deformable_sampling: How deformable attention samples there; recorded on CUDA, where there is a choice.
+    """
     versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
     record: dict[str, Any] = versions | {"device": _processor()}
     if device.type == "cuda":
@@ -30,6 +35,7 @@ def environment(device: torch.device) -> dict[str, Any]:
             "cudnn": torch.backends.cudnn.version(),
             "tf32_matrix_products": torch.backends.cuda.matmul.allow_tf32,
             "tf32_convolutions": torch.backends.cudnn.allow_tf32,
+            "deformable_sampling": deformable_sampling,
         }
     return record | {"deterministic_algorithms": torch.are_deterministic_algorithms_enabled()}
 

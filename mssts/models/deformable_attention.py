@@ -26,7 +26,7 @@ class DeformableAttention(nn.Module):
         self.sampling_offsets = nn.Linear(channels, samples * 2)
         self.attention_weights = nn.Linear(channels, samples)
         self.value_projection = nn.Linear(channels, channels)
-        self.sample = DeformableSampling()
+        self.sample = DeformableSampling(config.deformable_sampling)
 
     def initialise(self, generator: torch.Generator) -> None:
         """One direction per head, point p at a distance of p + 1 cells; equal weights; Xavier values [code]."""
@@ -68,7 +68,7 @@ class DeformableAttention(nn.Module):
         weights = self.attention_weights(queries_BTQC).transpose(2, 3).unflatten(2, (self.heads, -1)).softmax(3)
         locations = self._locations(references.permute(0, 1, 3, 4, 2), offsets.view(*split, 2, Q), layout)
         sampled = locations.permute(0, 1, 6, 2, 3, 4, 5), weights.view(*split, Q).permute(0, 1, 5, 2, 3, 4)
-        return self.sample(self._values(tokens_BTSC, layout), *sampled)
+        return self.sample(self._values(tokens_BTSC, layout), *sampled, shapes=layout.shapes)
 
     def _locations(self, references_BTLxQ: Tensor, offsets_BTMLP2Q: Tensor, layout: TokenLayout) -> Tensor:
         """Offsets are in cells of the level for points, and in 1/P of half the box for boxes [code]."""
@@ -77,14 +77,9 @@ class DeformableAttention(nn.Module):
             return references + offsets_BTMLP2Q * layout.grid.cells_L2[:, None, :, None]
         return references[..., :2, :] + offsets_BTMLP2Q * (references[..., 2:, :] * (0.5 / self.points))
 
-    def _values(self, tokens_BTSC: Tensor, layout: TokenLayout) -> tuple[Tensor, ...]:
-        """Value maps of each level, (B*T*M, D, H_l, W_l)."""
-        B, T, S, C = tokens_BTSC.shape
+    def _values(self, tokens_BTSC: Tensor, layout: TokenLayout) -> Tensor:
+        """(B, T, S, C), zero where padded."""
         values = self.value_projection(tokens_BTSC)
-        if layout.padding_BS is not None:
-            values = values.masked_fill(layout.padding_BS[:, None, :, None], 0.0)
-        values = values.view(B * T, S, C).transpose(1, 2)
-        return tuple(
-            level.reshape(B * T * self.heads, C // self.heads, height, width)
-            for level, (height, width) in zip(values.split(layout.level_sizes, 2), layout.shapes, strict=True)
-        )
+        if layout.padding_BS is None:
+            return values
+        return values.masked_fill(layout.padding_BS[:, None, :, None], 0.0)

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mssts.ops.precision import in_full_precision
 
+try:
+    from mssts.ops.deformable_triton import deformable_sampling
+except ImportError:  # PyTorch brings Triton along on Linux only
+    HAS_TRITON = False
+else:
+    HAS_TRITON = True
+
+AUTO = "auto"
+TRITON = "triton"
+GRID_SAMPLE = "grid_sample"
 SHORT = 18  # queries times keys up to which a CPU computes attention faster without the fused kernel
 
 
@@ -56,31 +68,84 @@ def _short_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return weighted.sum(1).permute(2, 0, 1).unflatten(0, batch)
 
 
-class DeformableSampling(nn.Module):
-    """Weighted sum of feature values that are sampled bilinearly at a few locations."""
+def sampling_path(setting: str, device: torch.device) -> str:
+    """How deformable attention samples on a device.
 
-    def forward(self, values: tuple[Tensor, ...], locations_BTQMLP2: Tensor, weights_BTQMLP: Tensor) -> Tensor:
+    Args:
+        setting: `model.deformable_sampling` of the configuration.
+        device: Where it samples.
+
+    Returns:
+        TRITON, the kernel of `mssts.ops.deformable_triton`, or GRID_SAMPLE, PyTorch's operation.
+    """
+    return TRITON if setting == AUTO and device.type == "cuda" and HAS_TRITON else GRID_SAMPLE
+
+
+class DeformableSampling(nn.Module):
+    """Weighted sum of feature values that are sampled bilinearly at a few locations.
+
+    Args:
+        setting: AUTO, or GRID_SAMPLE for PyTorch's operation on every device.
+    """
+
+    def __init__(self, setting: str = AUTO) -> None:
+        super().__init__()
+        self.setting = setting
+
+    def forward(
+        self, values_BTSC: Tensor, locations_BTQMLP2: Tensor, weights_BTQMLP: Tensor, *, shapes: Sequence[Sequence[int]]
+    ) -> Tensor:
         """Sample each level within each frame.
 
         Args:
-            values: For each level (B*T*M, D, H_l, W_l), M heads of D channels.
+            values_BTSC: Values of all levels, M heads of D channels each.
             locations_BTQMLP2: x, y relative to the padded frame (0..1 inside, zero is sampled outside), for Q queries,
                 L levels and P points.
             weights_BTQMLP: Attention weights, summing to 1 over L and P.
+            shapes: (H_l, W_l) of each level; S is the sum of H_l * W_l, level by level, row by row.
 
         Returns:
             (B, T, Q, M*D).
         """
-        B, T, Q, M, L, P = weights_BTQMLP.shape
-        # Queries last, as `DeformableAttention` has them in memory: nothing is copied here. In the backward pass the
-        # detour through one dimension brings the gradient into this order at once.
-        points = (2 * locations_BTQMLP2 - 1).permute(0, 1, 3, 4, 5, 6, 2).reshape(B * T * M, -1)
-        grids = points.view(B * T * M, L, P, 2, Q).permute(1, 0, 2, 4, 3)
-        weights = weights_BTQMLP.permute(4, 0, 1, 3, 5, 2).reshape(L, B * T * M, 1, P, Q)
-        levels = zip(values, grids.unbind(0), weights.unbind(0), strict=True)
-        sampled = ((_bilinear(value, grid) * weight).sum(2) for value, grid, weight in levels)
-        mixed = sum(sampled, start=weights.new_zeros(()))
-        return mixed.view(B, T, -1, Q).transpose(2, 3)
+        path = sampling_path(self.setting, values_BTSC.device)
+        sample = _sample_with_triton if path == TRITON else _sample_with_grid_sample
+        # Queries last, as `DeformableAttention` has them in memory: neither path copies anything.
+        locations_BTMLP2Q = locations_BTQMLP2.permute(0, 1, 3, 4, 5, 6, 2)
+        return sample(values_BTSC, locations_BTMLP2Q, weights_BTQMLP.permute(0, 1, 3, 4, 5, 2), shapes)
+
+
+def _sample_with_triton(
+    values_BTSC: Tensor, locations_BTMLP2Q: Tensor, weights_BTMLPQ: Tensor, shapes: Sequence[Sequence[int]]
+) -> Tensor:
+    B, T, _, C = values_BTSC.shape
+    values = values_BTSC.flatten(0, 1).unflatten(-1, (weights_BTMLPQ.shape[2], -1))
+    sizes = [size for shape in shapes for size in shape]
+    mixed = deformable_sampling(values, locations_BTMLP2Q.flatten(0, 1), weights_BTMLPQ.flatten(0, 1), sizes)
+    return mixed.view(B, T, -1, C)
+
+
+def _sample_with_grid_sample(
+    values_BTSC: Tensor, locations_BTMLP2Q: Tensor, weights_BTMLPQ: Tensor, shapes: Sequence[Sequence[int]]
+) -> Tensor:
+    B, T, M, L, P, Q = weights_BTMLPQ.shape
+    # In the backward pass the detour through one dimension brings the gradient into the order of memory at once.
+    points = (2 * locations_BTMLP2Q - 1).reshape(B * T * M, -1)
+    grids = points.view(B * T * M, L, P, 2, Q).permute(1, 0, 2, 4, 3)
+    weights = weights_BTMLPQ.permute(3, 0, 1, 2, 4, 5).reshape(L, B * T * M, 1, P, Q)
+    levels = zip(_maps(values_BTSC, M, shapes), grids.unbind(0), weights.unbind(0), strict=True)
+    sampled = ((_bilinear(value, grid) * weight).sum(2) for value, grid, weight in levels)
+    mixed = sum(sampled, start=weights.new_zeros(()))
+    return mixed.view(B, T, -1, Q).transpose(2, 3)
+
+
+def _maps(values_BTSC: Tensor, heads: int, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Value maps of each level, (B*T*M, D, H_l, W_l)."""
+    values = values_BTSC.flatten(0, 1).transpose(1, 2)
+    levels = values.split([height * width for height, width in shapes], 2)
+    return [
+        level.reshape(level.shape[0] * heads, level.shape[1] // heads, *shape)
+        for level, shape in zip(levels, shapes, strict=True)
+    ]
 
 
 def _bilinear(maps: Tensor, grid: Tensor) -> Tensor:

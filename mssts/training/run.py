@@ -25,6 +25,7 @@ from mssts.core.files import check_outputs, sha256_file, write_record
 from mssts.data.clips import ClipLoader
 from mssts.data.training import pretraining_clips, training_clips
 from mssts.models import BACKBONES, MsStsVis, build_model, count_parameters
+from mssts.ops.attention import sampling_path
 from mssts.training.callbacks import Callback, StartedRun, observed
 from mssts.training.failures import TrainingProgress, reraise_with_advice
 from mssts.training.finished import FILES, is_finished, remove_finished, require_no_checkpoint
@@ -109,7 +110,8 @@ def _train(
             load_start(model, init, run, clips.categories)
         trainer = Trainer(fabric, model, run, generators, progress)
         record["parameters"] = count_parameters(model)
-        record["environments"] = [environment(fabric.device)]
+        sampling = sampling_path(config.model.deformable_sampling, fabric.device)
+        record["environments"] = [environment(fabric.device, sampling)]
 
         if again:
             on_first_device(fabric, lambda: remove_finished(output))

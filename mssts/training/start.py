@@ -72,7 +72,7 @@ def require_same_architecture(content: Mapping[str, Any], path: Path, backbone: 
 
 def architecture(model: ModelSection) -> dict[str, Any]:
     """Values that decide what weights compute, by key: of the baseline's modules, and of those that are added."""
-    values = model.model_dump(exclude={"dropout", "encoder", "decoder"})
+    values = model.model_dump(exclude={"dropout", "encoder", "decoder", "deformable_sampling"})
     values |= {"encoder.layers": model.encoder.layers, "decoder.layers": model.decoder.layers}
     sizes = {"width", "heads", "feedforward_dim", "inter_scale_form"}
     for name, section in (("encoder.ms_sts", model.encoder.ms_sts), ("decoder.temporal", model.decoder.temporal)):

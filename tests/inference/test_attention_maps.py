@@ -68,11 +68,11 @@ def test_mass_inside_is_kept_and_mass_outside_is_lost() -> None:
 def test_the_splat_is_the_adjoint_of_the_models_sampling() -> None:
     """Weights of the pixels that grid_sample reads at a location are those that the splat writes."""
     generator = torch.Generator().manual_seed(4)
-    value = torch.rand(1, 1, 5, 7, generator=generator)
+    values = torch.rand(1, 1, 5 * 7, 1, generator=generator)
     locations = torch.rand(1, 1, 1, 1, 1, 6, 2, generator=generator)
     weights = torch.rand(1, 1, 1, 1, 1, 6, generator=generator)
-    sampled = DeformableSampling()((value,), locations, weights).item()
-    written = (splat(locations.view(-1, 2), weights.flatten(), (5, 7)) * value[0, 0]).sum()
+    sampled = DeformableSampling()(values, locations, weights, shapes=((5, 7),)).item()
+    written = (splat(locations.view(-1, 2), weights.flatten(), (5, 7)) * values.view(5, 7)).sum()
     assert written == pytest.approx(sampled, rel=1e-5)
 
 

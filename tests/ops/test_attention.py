@@ -22,15 +22,20 @@ def test_deformable_sampling_equals_a_loop_over_every_point():
     generator = torch.Generator().manual_seed(0)
     B, T, Q, M, L, P, D = 2, 2, 3, 2, 2, 2, 4
     shapes = ((3, 5), (2, 2))
-    values = tuple(torch.randn(B * T * M, D, h, w, generator=generator) for h, w in shapes)
+    values = torch.randn(B, T, 15 + 4, M * D, generator=generator)
+    maps = [
+        level.unflatten(2, shape).unflatten(-1, (M, D)).permute(0, 1, 4, 5, 2, 3)
+        for level, shape in zip(values.split((15, 4), 2), shapes, strict=True)
+    ]
     locations = torch.rand(B, T, Q, M, L, P, 2, generator=generator) * 1.4 - 0.2
     weights = torch.rand(B, T, Q, M, L, P, generator=generator)
     expected = torch.zeros(B, T, Q, M, D)
     for b, t, q, m, level, p in torch.cartesian_prod(*(torch.arange(n) for n in (B, T, Q, M, L, P))).tolist():
         x, y = locations[b, t, q, m, level, p].tolist()
-        sampled = slow_bilinear(values[level][(b * T + t) * M + m], x, y)
+        sampled = slow_bilinear(maps[level][b, t, m], x, y)
         expected[b, t, q, m] += weights[b, t, q, m, level, p] * sampled
-    torch.testing.assert_close(DeformableSampling()(values, locations, weights), expected.flatten(3))
+    sampled = DeformableSampling()(values, locations, weights, shapes=shapes)
+    torch.testing.assert_close(sampled, expected.flatten(3))
 
 
 def test_scaled_dot_product_is_the_softmax_average_of_values():

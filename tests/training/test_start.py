@@ -115,6 +115,13 @@ def test_a_start_of_another_architecture_is_refused_with_what_to_do(tmp_path, ot
     assert ("Run the pre-training" in str(caught.value)) == (init == "pretrain")
 
 
+def test_a_start_may_have_sampled_in_another_way(tmp_path):
+    after, _ = load(
+        tmp_path, content := content_of(changed(resolve("smoke"), model__deformable_sampling="grid_sample"))
+    )
+    assert torch.equal(after["decoder.query_embedding"], content["model"]["decoder.query_embedding"])
+
+
 def test_a_start_of_another_backbone_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"is of backbone resnet50, but the model has tiny\. Set train\.init to"):
         load(tmp_path, content_of(resolve("smoke")) | {"backbone": "resnet50"}, run_of(init="weights/mine.pt"))
