@@ -385,7 +385,7 @@ class EvaluationSection(Section):
 class RuntimeSection(Section):
     """Device, precision and threads: from the configuration, never from the machine."""
 
-    device: Literal["cpu", "cuda", "auto"] = Field(description="auto takes a GPU where there is one")
+    device: Literal["cpu", "cuda"] = Field(description="cuda without a GPU is an error")
     precision: Literal["32-true", "64-true", "bf16-mixed"] = Field(description="of training only")
     tf32: bool = Field(default=False, description="on CUDA, matrix products and convolutions in TensorFloat-32")
     threads: Positive = Field(le=1024, description="CPU threads of a process")

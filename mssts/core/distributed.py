@@ -1,11 +1,11 @@
-"""Start of one or several devices, sums over them, and work that is shared between them."""
+"""The choice of the device, the start of one or several devices, and sums over them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -14,16 +14,26 @@ from lightning_fabric.strategies import DDPStrategy
 from torch.distributed import DistError
 
 from mssts.core.environment import set_tf32
-from mssts.core.errors import DeviceError
+from mssts.core.errors import DeviceError, InputError
 from mssts.core.processes import LOST, fail, is_started_by_another, started
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
-T = TypeVar("T")
+Device = Literal["cpu", "cuda"]
+
+
+def available_device(device: Device) -> Device:
+    """Return the configured device of trainings, predictions and attention maps. Raises InputError if it is missing."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            f"runtime.device: found cuda, but PyTorch {torch.__version__} finds no GPU here. Run this on a machine "
+            "with a GPU that nvidia-smi lists, or set runtime.device: cpu in the file of the scale, to use the CPU."
+        )
+    return device
 
 
 @contextmanager
 def start_fabric(
-    device: str, precision: Precision, devices: int = 1, nodes: int = 1, tf32: bool = False
+    device: Device, precision: Precision, devices: int = 1, nodes: int = 1, tf32: bool = False
 ) -> Iterator[Fabric]:
     """Start Fabric on the configured devices, with deterministic operations, while the block runs.
 
@@ -31,15 +41,17 @@ def start_fabric(
     scheduler starts one process per device (Slurm: srun), and Fabric reads the scheduler's variables.
 
     Args:
-        device: "cpu", "cuda" or "auto".
+        device: "cpu" or "cuda".
         precision: Precision of weights and computation.
         devices: Number of devices per node.
         nodes: Number of nodes.
         tf32: See `mssts.core.environment.set_tf32`.
 
     Raises:
+        InputError: If there is no such device.
         DeviceError: If the process of another device fails.
     """
+    available_device(device)
     starts = devices > 1 and nodes == 1 and not LightningEnvironment().creates_processes_externally
     with started(devices) if starts else nullcontext() as others:
         try:
@@ -60,7 +72,7 @@ def start_fabric(
             raise
 
 
-def _launched(device: str, precision: Precision, devices: int, nodes: int) -> Fabric:
+def _launched(device: Device, precision: Precision, devices: int, nodes: int) -> Fabric:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     fabric = Fabric(
@@ -106,38 +118,3 @@ def all_reduce_sum(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
     total = fabric.all_reduce(values.to(fabric.device, non_blocking=True), reduce_op="sum")
     assert isinstance(total, torch.Tensor)
     return total
-
-
-def own_share(fabric: Fabric, items: Sequence[T]) -> Sequence[T]:
-    """Return the items that this device of R works on: every R-th, beginning at its rank."""
-    return items[fabric.global_rank :: fabric.world_size]
-
-
-def merged_shares(fabric: Fabric, own: list[T], items: int) -> list[T]:
-    """Gather the results of all devices.
-
-    Args:
-        fabric: The devices.
-        own: One result for each item of this device's `own_share`.
-        items: Number of items of all devices together.
-
-    Returns:
-        One result for each item, in the order of the items, on every device.
-    """
-    if fabric.world_size == 1:
-        return own
-    shares: list[list[T]] = [[]] * fabric.world_size
-    torch.distributed.all_gather_object(shares, own)
-    return interleave(shares, items)
-
-
-def interleave(shares: list[list[T]], items: int) -> list[T]:
-    """Merge shares: the first of each share, then the second of each, and so on.
-
-    Raises:
-        ValueError: If the shares do not add up to `items`.
-    """
-    merged: list[Any] = [None] * items
-    for rank, share in enumerate(shares):
-        merged[rank :: len(shares)] = share
-    return merged

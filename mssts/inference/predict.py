@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from pycocotools import mask as run_length
 from tqdm import tqdm
 
 from mssts.config import Config, PredictSection, config_of_checkpoint
 from mssts.core.checkpoint import RECORD, load_checkpoint, misfits
-from mssts.core.distributed import merged_shares, own_share, start_fabric
+from mssts.core.distributed import start_fabric
 from mssts.core.errors import InputError
 from mssts.core.files import atomic_write, check_outputs, record_beside, sha256_file, write_record
 from mssts.data.datasets import entry, split_annotations
@@ -60,16 +59,8 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
     return model.eval(), config, categories
 
 
-def inference_device(config: Config) -> str:
-    """Device of models in inference: a GPU if there is one, unless the configuration says "cpu"."""
-    return "cuda" if config.runtime.device != "cpu" and torch.cuda.is_available() else "cpu"
-
-
 def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: str, output: Path) -> None:
-    """Predict every video of a split.
-
-    Each of several devices of one node predicts every n-th video; the first device writes the results of all, in the
-    order of the dataset.
+    """Predict every video of a split, on one device.
 
     Args:
         config: Configuration of the inference. The model is built from the configuration in the checkpoint.
@@ -81,45 +72,40 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
             of what predicted, with the digests of these files.
 
     Raises:
-        InputError: An input is missing or damaged, or the categories of checkpoint and dataset differ.
-        DeviceError: The process of another device failed.
+        InputError: An input or the device is missing, an input is damaged, or the categories of checkpoint and dataset
+            differ.
     """
     annotations, images = entry(dataset).files(data, split)
     inputs = [checkpoint, checkpoint.with_name(RECORD), annotations, images, data / FINGERPRINT]
     check_outputs([output, _zip_beside(output), boxes_beside(output), record_beside(output)], inputs)
-    devices, tf32 = config.execution.devices, config.runtime.tf32
-    with start_fabric(inference_device(config), "32-true", devices, tf32=tf32) as fabric:
-        _predict(fabric, config, checkpoint, data, dataset, split, output)
+    with start_fabric(config.runtime.device, "32-true", tf32=config.runtime.tf32) as fabric:
+        _predict(fabric.device, config, checkpoint, data, dataset, split, output)
 
 
 def _predict(
-    fabric: Fabric, config: Config, checkpoint: Path, data: Path, dataset: str, split: str, output: Path
+    device: torch.device, config: Config, checkpoint: Path, data: Path, dataset: str, split: str, output: Path
 ) -> None:
-    """As `predict`, on devices that have been started."""
+    """As `predict`, on a device that has been started."""
     torch.set_num_threads(config.runtime.threads)
     model, trained, categories = load_run_model(checkpoint)
-    model.to(fabric.device)
+    model.to(device)
     annotations = split_annotations(dataset, data, split, truth="absent")
     named = [category for category in categories if category[1]]
     if list(annotations.categories) != named:
         raise InputError(f"{checkpoint}: has the categories {named}, but {data} has {list(annotations.categories)}.")
 
     results = []
-    videos = own_share(fabric, annotations.videos)
-    label, quiet = f"predict {output.parent}", not fabric.is_global_zero
-    for video in tqdm(videos, desc=label, unit="video", mininterval=2, disable=quiet):
+    for video in tqdm(annotations.videos, desc=f"predict {output.parent}", unit="video", mininterval=2):
         frames_T3HW, size = read_video(annotations, video, config.predict.short_side, trained.data)
         with torch.inference_mode():
-            prediction = model(frames_T3HW[None].to(fabric.device))
+            prediction = model(frames_T3HW[None].to(device))
             input_size = (frames_T3HW.shape[-2], frames_T3HW.shape[-1])
             results.append(video_results(prediction, video.id, input_size, size, categories, config.predict))
-    results = merged_shares(fabric, results, len(annotations.videos))
-    if fabric.is_global_zero:
-        fingerprint = read_fingerprint(data) if (data / FINGERPRINT).is_file() else None
-        record = {"dataset": dataset, "split": split, "data_fingerprint": fingerprint}
-        record["checkpoint_sha256"] = sha256_file(checkpoint)
-        entries, boxes = ([one for video in part for one in video] for part in zip(*results, strict=True))
-        _write_submission(output, entries, boxes, record)
+    fingerprint = read_fingerprint(data) if (data / FINGERPRINT).is_file() else None
+    record = {"dataset": dataset, "split": split, "data_fingerprint": fingerprint}
+    record["checkpoint_sha256"] = sha256_file(checkpoint)
+    entries, boxes = ([one for video in part for one in video] for part in zip(*results, strict=True))
+    _write_submission(output, entries, boxes, record)
 
 
 def _zip_beside(output: Path) -> Path:

@@ -7,11 +7,12 @@ import torch
 from tqdm import tqdm
 
 from mssts.config import Config, DataSection
+from mssts.core.distributed import available_device
 from mssts.core.environment import set_tf32
 from mssts.data.datasets import VideoSplit, split_annotations
 from mssts.data.videos import read_video
 from mssts.inference.attention_maps import encoder_map
-from mssts.inference.predict import inference_device, load_run_model
+from mssts.inference.predict import load_run_model
 from mssts.models import MsStsVis
 from mssts.models.model import MASK_FEATURE_STRIDE
 from mssts.study.attention_auroc import MeanAuroc, instance_aurocs, summarise
@@ -48,11 +49,16 @@ def read_split(study: ResolvedStudy, dataset: str, split: str) -> tuple[VideoSpl
 
 
 def load_model(result: Result, config: Config) -> tuple[MsStsVis, Config]:
-    """The model of a run in eval mode on the device of `config`, and the configuration that it was trained with."""
+    """The model of a run in eval mode on the device of `config`, and the configuration that it was trained with.
+
+    Raises:
+        InputError: The device is missing, or the checkpoint is missing, damaged, or of another version.
+    """
+    device = available_device(config.runtime.device)
     torch.set_num_threads(config.runtime.threads)
     set_tf32(config.runtime.tf32)
     model, trained, _ = load_run_model(result.run.directory / "checkpoint.pt")
-    return model.to(inference_device(config)), trained
+    return model.to(device), trained
 
 
 def split_aurocs(model: MsStsVis, split: VideoSplit, short_side: int, data_config: DataSection) -> dict[int, float]:

@@ -1,9 +1,8 @@
-"""A step, and a prediction, is the same however its clips or videos are spread over processes."""
+"""A step is the same however its clips are spread over processes."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 
@@ -11,14 +10,11 @@ import pytest
 import torch
 
 from mssts.config import ExecutionSection, resolve
-from mssts.core.distributed import interleave
 from mssts.core.errors import InputError
-from mssts.core.files import read_record, sha256_file, write_record
 from mssts.data.clips import ClipDataset, ClipLoader
 from mssts.data.datasets import split_annotations
-from mssts.inference import predict as prediction
 from mssts.training.micro_batches import MicroBatches, micro_batch_seed
-from tests.training.conftest import ROOT, set_scale
+from tests.training.conftest import ROOT
 
 
 @pytest.fixture
@@ -79,40 +75,6 @@ def test_all_devices_together_see_each_clip_once(data):
         assert torch.equal(frames, whole[step].frames_BT3HW[first, ..., :height, :width])
         assert torch.equal(part.instances[0].masks_NTHW, whole[step].instances[first].masks_NTHW)
         assert torch.equal(part.foreign_foregrounds_THW[0], whole[step].foreign_foregrounds_THW[first])
-
-
-@pytest.mark.long
-def test_two_processes_predict_every_video_once_and_write_what_one_writes(data, pretrained, workplace, environment):
-    split = json.loads((data / "valid.json").read_text())
-    split["videos"] = split["videos"][:5]
-    shutil.copytree(data, workplace / "data")
-    annotations, record = workplace / "data/valid.json", workplace / "data/fingerprint.json"
-    annotations.write_text(json.dumps(split))
-    known = read_record(record)
-    write_record(record, known | {"files": known["files"] | {annotations.name: sha256_file(annotations)}})
-    where = {"checkpoint": pretrained, "data": workplace / "data", "dataset": "synthvis", "split": "valid"}
-    alone, together = workplace / "alone/predictions.json", workplace / "together/predictions.json"
-    prediction.predict(resolve("smoke"), **where, output=alone)
-    set_scale(workplace, "{devices: 2}")
-    options = [text for key, value in where.items() for text in (f"--{key}", str(value))]
-    command = [sys.executable, "-m", "mssts", "predict", "--study", "smoke", *options, "--output", str(together)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "GLOBAL_RANK: 1, MEMBER: 2/2" in done.stderr
-    videos = [entry["video_id"] for entry in json.loads(together.read_text())]
-    assert list(dict.fromkeys(videos)) == [video["id"] for video in split["videos"]]
-    assert together.read_bytes() == alone.read_bytes()
-    for suffix in (".zip", ".boxes.json"):
-        assert together.with_suffix(suffix).read_bytes() == alone.with_suffix(suffix).read_bytes()
-
-
-def test_a_result_that_is_lost_or_doubled_is_noticed():
-    items = list(range(7))
-    shares = [items[rank::3] for rank in range(3)]
-    assert interleave(shares, 7) == items
-    for wrong in ([*shares[:2], [*shares[2], 5]], [shares[0][1:], *shares[1:]]):
-        with pytest.raises(ValueError, match="sequence"):
-            interleave(wrong, 7)
 
 
 def test_every_seed_step_and_clip_has_its_own_dropout_seed():

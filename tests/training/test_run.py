@@ -12,9 +12,12 @@ from mssts.core.errors import InputError
 from mssts.core.files import read_json, sha256_file
 from mssts.data.synthvis import generate as synthvis
 from mssts.data.training import training_clips
-from mssts.inference.predict import load_run_model
+from mssts.inference.predict import load_run_model, predict
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model
+from mssts.study.attention_measure import load_model
+from mssts.study.matrix import Run
+from mssts.study.runs import Result
 from mssts.training import run as stage
 from mssts.training.optimizer import build_optimizer
 from tests.training.conftest import pretraining, training
@@ -51,6 +54,22 @@ def test_the_same_run_gives_the_same_bytes_and_another_seed_does_not(data, pretr
     for name in RUN_FILES:
         assert sha256_file(first / name) == sha256_file(second / name), name
     assert sha256_file(first / "checkpoint.pt") != sha256_file(other / "checkpoint.pt")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_no_stage_computes_on_the_cpu_in_place_of_a_missing_gpu(data, tmp_path):
+    run = pretraining()
+    runtime = run.config.runtime.model_copy(update={"device": "cuda"})
+    config = run.config.model_copy(update={"runtime": runtime})
+    planned = Run("synthvis", "tiny", "baseline", 1, tmp_path)
+    for computes in (
+        lambda: stage.train(replace(run, config=config), data, tmp_path / "run"),
+        lambda: predict(config, tmp_path / "checkpoint.pt", data, "synthvis", "valid", tmp_path / "predictions.json"),
+        lambda: load_model(Result("valid", None, planned), config),
+    ):
+        with pytest.raises(InputError, match=r"found cuda, .* finds no GPU here.* set runtime.device: cpu in the file"):
+            computes()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_says_where_it_comes_from(data, pretrained, tmp_path):

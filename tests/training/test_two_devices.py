@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 
 import psutil
@@ -103,26 +100,6 @@ def test_the_other_devices_end_silently_when_the_first_is_killed(run, workplace)
     code, messages, said = ended(process)  # also waits for the others, which hold the other end of the pipe
     assert (code, messages) == (-signal.SIGKILL, []) and "Traceback" not in said
     assert len(others) == 1 and not alive(others)
-
-
-def test_a_frame_that_another_device_cannot_read_is_reported_once(data, pretrained, workplace, environment):
-    broken = shutil.copytree(data, workplace / "broken")
-    name = json.loads((data / "valid.json").read_text())["videos"][1]["file_names"][0]
-    (broken / "valid/JPEGImages" / name).write_bytes(b"no image")
-    set_scale(workplace, "{devices: 2}")
-    options = {
-        "checkpoint": pretrained,
-        "data": broken,
-        "dataset": "synthvis",
-        "split": "valid",
-        "output": "there.json",
-    }
-    line = [sys.executable, "-m", "mssts", "predict", "--study", "smoke"]
-    line += [text for key, value in options.items() for text in (f"--{key}", str(value))]
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 2, done.stderr
-    (message,) = re.findall(r"^error: .*", done.stderr, re.M)
-    assert name in message and "Traceback" not in done.stderr
 
 
 def test_an_error_of_the_program_keeps_its_stack_trace(run):
