@@ -104,7 +104,7 @@ def convert(
 def pretrain(
     study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output, again: Again = False
 ) -> None:
-    """Train the baseline on still images: the checkpoint that all variants start from."""
+    """Train the baseline on still images, generated ones or COCO's: the checkpoint that all variants start from."""
     from mssts.training import run as stage
 
     run = load_study(study).pretraining(dataset, backbone, seed)

@@ -443,6 +443,14 @@ class Config(Section):
         _require(drops, "train.joint_drop_fractions", [], "expected fractions for the schedule step with data.joint")
         return self
 
+    def still_sizes(self) -> dict[str, Any]:
+        """The keys `short_sides` and `max_long_side` of the images of the pre-training."""
+        own, of_clips = self.pretrain, self.data
+        return {
+            "short_sides": own.short_sides or of_clips.short_sides,
+            "max_long_side": own.max_long_side or of_clips.max_long_side,
+        }
+
     def optimisation(self, stage: Literal["pretrain", "train"]) -> OptimisationSection:
         """The section of a stage; in joint training with the drops of the learning rate that are meant for it."""
         if stage == PRETRAIN:

@@ -5,24 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mssts.config import PRETRAIN, Config
 from mssts.core.errors import InputError
 from mssts.data.categories import CORRECTED, coco_map, coco_names
-from mssts.data.datasets import STILLS, DatasetEntry, VideoSplit, entry, is_generated
+from mssts.data.datasets import STILLS, DatasetEntry, VideoSplit, entry
 from mssts.ytvis.annotations import CheckFrames
 
-DIRECTORY = "coco"
+DIRECTORY = "coco"  # of the data, and the name under which stages know COCO
 COCO = DatasetEntry(
     "COCO 2017",
     "coco",
     {STILLS: ("annotations/instances_train2017.json|instances_train2017.json", "train2017|images/train2017")},
     source="cocodataset.org (train images and train/val annotations of 2017)",
 )
-
-
-def uses_coco(dataset: str, config: Config, stage: str) -> bool:
-    """Whether a stage (`pretrain` or `train`) draws from COCO's images: only for a user's dataset."""
-    return not is_generated(dataset) and (stage == PRETRAIN or config.data.joint)
 
 
 def check_coco(directory: Path, check_frames: CheckFrames | None = None) -> VideoSplit:
@@ -45,11 +39,11 @@ def check_coco(directory: Path, check_frames: CheckFrames | None = None) -> Vide
     return split
 
 
-def read_coco(data: Path, dataset: str | None = None, which: str = CORRECTED) -> VideoSplit:
-    """Read the annotations in `data`/coco: the images with an object, crowds apart, of one of the categories.
+def read_coco(directory: Path, dataset: str | None = None, which: str = CORRECTED) -> VideoSplit:
+    """Read the annotations: the images with an object, crowds apart, of one of the categories.
 
     Args:
-        data: Directory of all datasets.
+        directory: Directory of COCO.
         dataset: Dataset whose categories the objects get; objects of other categories are left out. None: COCO's own
             categories.
         which: Name of the map of categories, see `coco_map`.
@@ -58,7 +52,7 @@ def read_coco(data: Path, dataset: str | None = None, which: str = CORRECTED) ->
         InputError: With the missing files and where to get them, or every problem of the file.
     """
     mapped = coco_map(dataset, which) if dataset is not None else None
-    split = check_coco(data / DIRECTORY)
+    split = check_coco(directory)
     coco = split.annotations
     ids = {key: key for key in coco.categories} if mapped is None else mapped
     shown = {track.video_id for track in coco.tracks if track.category_id in ids and not track.crowd}

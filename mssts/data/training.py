@@ -9,9 +9,10 @@ import numpy as np
 from mssts.config import Config
 from mssts.core.records import Clip
 from mssts.data.clips import ClipDataset
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.coco import read_coco
 from mssts.data.counts import training_split
-from mssts.data.datasets import STILLS, is_generated, split_annotations
+from mssts.data.datasets import STILLS, split_annotations
 from mssts.data.stills import MAX_INSTANCES, StillClipDataset
 
 
@@ -44,20 +45,16 @@ def training_clips(dataset: str, directory: Path, config: Config) -> ClipDataset
     videos = ClipDataset(split_annotations(dataset, directory, split), config.train.frames, config.data, foreign)
     if not config.data.joint:
         return videos
-    stills = read_coco(directory.parent, dataset, config.data.coco_map)
+    stills = read_coco(directory.parent / COCO_DIRECTORY, dataset, config.data.coco_map)
     images = StillClipDataset(stills, config.train.frames, config.data, foreign, MAX_INSTANCES)
     return JointClips(videos, images)
 
 
 def pretraining_clips(dataset: str, directory: Path, config: Config) -> StillClipDataset:
-    """Pseudo-clips of still images: those of a generated dataset; COCO with all its categories otherwise [code].
+    """Pseudo-clips of still images: those of a generated dataset, or COCO with all its categories [code].
 
     The images are of the sizes of section `pretrain`, and all their instances are kept [code].
     """
-    stills = split_annotations(dataset, directory, STILLS) if is_generated(dataset) else read_coco(directory.parent)
-    own, data_config, foreign = config.pretrain, config.data, config.loss.foreground_background.enabled
-    sizes = {
-        "short_sides": own.short_sides or data_config.short_sides,
-        "max_long_side": own.max_long_side or data_config.max_long_side,
-    }
-    return StillClipDataset(stills, own.frames, data_config.model_copy(update=sizes), foreign)
+    stills = read_coco(directory) if dataset == COCO_DIRECTORY else split_annotations(dataset, directory, STILLS)
+    data_config = config.data.model_copy(update=config.still_sizes())
+    return StillClipDataset(stills, config.pretrain.frames, data_config, config.loss.foreground_background.enabled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from itertools import product
 from pathlib import Path
+from statistics import mean
 
 import pandas as pd
 import torch
@@ -13,16 +14,25 @@ from torch.utils.flop_counter import FlopCounterMode
 from mssts.config import Config, ModelSection
 from mssts.core.csv_files import write_csv
 from mssts.data.augmentation import resized_size
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import entry, is_generated
 from mssts.models import MsStsVis, build_model, count_parameters
 from mssts.study.complexity_file import COLUMNS
 from mssts.study.resolve import ResolvedStudy
 
+IMAGE_SIZE = (480, 640)  # px, of most images of COCO
+COCO_CATEGORIES = 80
 VIDEO_SIZE = (720, 1280)  # px, of most videos of YouTube-VIS
 
 
 def frame_size(config: Config, dataset: str) -> tuple[int, int]:
-    """(height, width) in px of a frame at inference; a user's videos are assumed to be 16:9."""
+    """(height, width) in px of a frame at inference; a user's videos are assumed to be 16:9.
+
+    Of COCO the mean in the pre-training, for most of its images are 480 x 640 px.
+    """
+    if dataset == COCO_DIRECTORY:
+        sizes = config.still_sizes()
+        return resized_size(*IMAGE_SIZE, round(mean(sizes["short_sides"])), sizes["max_long_side"])
     synthetic = config.data.synthetic
     video = (synthetic.height, synthetic.width) if is_generated(dataset) else VIDEO_SIZE
     return resized_size(*video, config.predict.short_side, None)
@@ -30,9 +40,10 @@ def frame_size(config: Config, dataset: str) -> tuple[int, int]:
 
 @cache
 def meta_model(config: ModelSection, backbone: str, dataset: str) -> MsStsVis:
-    """The model for the categories of a dataset, on the meta device."""
+    """The model for the categories of a dataset or of COCO, on the meta device."""
+    categories = COCO_CATEGORIES if dataset == COCO_DIRECTORY else len(entry(dataset).categories)
     with torch.device("meta"):
-        return build_model(config, backbone, len(entry(dataset).categories))
+        return build_model(config, backbone, categories)
 
 
 def parameters(config: ModelSection, backbone: str, dataset: str) -> int:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mssts.config import PRETRAIN, TRAIN
-from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.counts import Clips, clips_of
-from mssts.data.datasets import is_generated
-from mssts.study.paths import DATA, dataset_dir
+from mssts.study.paths import dataset_dir
 from mssts.study.resolve import ResolvedStudy
 
 
@@ -47,12 +45,9 @@ class Length:
 
 
 def planned_length(study: ResolvedStudy, dataset: str, variant: str) -> Length:
-    """Length of the trainings of a variant, or of the pre-trainings, on a dataset. Raises InputError."""
+    """Length of the trainings of a variant, or of the pre-trainings, on a dataset or COCO. Raises InputError."""
     config = study.config(variant)
     stage: Literal["pretrain", "train"] = PRETRAIN if variant == PRETRAIN else TRAIN
     section = config.optimisation(stage)
-    directory = dataset_dir(study.spec.scale, dataset)
-    if stage == PRETRAIN and not is_generated(dataset):
-        dataset, directory = COCO_DIRECTORY, DATA / COCO_DIRECTORY
-    clips = clips_of(stage, dataset, directory, config)
+    clips = clips_of(stage, dataset, dataset_dir(study.spec.scale, dataset), config)
     return Length(section.steps, section.epochs, section.batch_clips, clips)

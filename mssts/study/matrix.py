@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mssts.config import PRETRAIN, pretrain_seed
-from mssts.data.datasets import is_generated
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.study.paths import run_dir
-from mssts.study.resolve import ResolvedStudy
+from mssts.study.resolve import ResolvedStudy, pretrain_dataset
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Run:
     """One training run of a study.
 
     Attributes:
-        dataset, backbone: Their names.
+        dataset, backbone: Their names; "coco" is the dataset of a pre-training on COCO.
         variant: Name of the variant, or "pretrain".
         seed: Training seed, or pre-training seed.
         directory: Where its files lie.
@@ -39,21 +39,34 @@ class Run:
 
     @property
     def is_measured(self) -> bool:
-        """Whether the run is evaluated: a pre-training on COCO's own categories is not, on a user's videos."""
-        return self.variant != PRETRAIN or is_generated(self.dataset)
+        """Whether the run is evaluated: a pre-training on COCO, which has other categories than the videos, is not."""
+        return self.dataset != COCO_DIRECTORY
 
 
 def planned_runs(study: ResolvedStudy) -> list[Run]:
-    """Every run of a study in the order of its file; the pre-trainings come first in each dataset and backbone."""
+    """Every run of a study in the order of its file; the pre-trainings come first in each dataset and backbone.
+
+    All of a user's datasets share those on COCO.
+    """
     spec = study.spec
-    return [
-        Run(dataset, backbone, *run, run_dir(spec.scale, dataset, backbone, *run))
+    runs = [
+        run
         for dataset, backbone in product(spec.datasets, spec.backbones)
         for run in [
-            *((PRETRAIN, seed) for seed in pretrain_seeds(study, backbone)),
-            *product(spec.variants, spec.seeds),
+            *(pretraining_run(study, dataset, backbone, seed) for seed in pretrain_seeds(study, backbone)),
+            *(
+                Run(dataset, backbone, variant, seed, run_dir(spec.scale, dataset, backbone, variant, seed))
+                for variant, seed in product(spec.variants, spec.seeds)
+            ),
         ]
     ]
+    return list(dict.fromkeys(runs))
+
+
+def pretraining_run(study: ResolvedStudy, dataset: str, backbone: str, seed: int) -> Run:
+    """The pre-training of that seed from which trainings on a dataset start."""
+    own = pretrain_dataset(dataset)
+    return Run(own, backbone, PRETRAIN, seed, run_dir(study.pretrain_folder(own), own, backbone, PRETRAIN, seed))
 
 
 def pretrain_seeds(study: ResolvedStudy, backbone: str) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import DATA, is_generated
 
 RESULTS = Path("results")
@@ -18,8 +19,9 @@ def generated_dir(scale: str, dataset: str) -> Path:
 
 
 def dataset_dir(scale: str, dataset: str) -> Path:
-    """Directory of any dataset; a user's own is the same at every scale. Raises InputError for an unknown name."""
-    return generated_dir(scale, dataset) if is_generated(dataset) else DATA / dataset
+    """Directory of any dataset; COCO and a user's own are the same at every scale. Raises InputError."""
+    generated = dataset != COCO_DIRECTORY and is_generated(dataset)
+    return generated_dir(scale, dataset) if generated else DATA / dataset
 
 
 def run_dir(scale: str, dataset: str, backbone: str, variant: str, seed: int | str) -> Path:

@@ -8,16 +8,18 @@ import pandas as pd
 import torch
 
 from mssts.config import PRETRAIN, Config, ModelSection, OptimisationSection
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.study.complexity import forward_flops, frame_size, meta_model, parameters
 from mssts.study.complexity_file import COUNTED
 from mssts.study.lengths import Length, planned_length
 from mssts.study.matrix import planned_runs, pretrain_seeds
-from mssts.study.resolve import ResolvedStudy
+from mssts.study.resolve import ResolvedStudy, pretrain_dataset
 
 DEVICES = 8  # as in the public recipe
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and AdamW's two moments
 OVERHEAD = 1.2  # masks, losses, workspace and fragmentation
 REFERENCE_SECONDS = 0.70  # V100 seconds a clip of 5 frames, ResNet-50: 8 GPUs x 1.5 h for about 61,800 clips [code]
+REPORTED_COCO_HOURS = {"resnet50": 2 * 24 * 8, "swin_l": 6 * 24 * 8}  # 2 and about 6 days on 8 V100 [code]
 REFERENCE = ("resnet50", "ytvis2019", 5)  # backbone of the baseline, dataset, frames
 _COSTS = {
     "M parameters": "{:.2f}",
@@ -30,14 +32,15 @@ _COSTS = {
 ASSUMPTIONS = f"""\
 Assumptions:
   FLOPs: one clip with the number of frames used in training, at the frame size used in inference, which is close to
-    the mean size in training.
+    the mean size in training; for COCO an image of 480 x 640 px with the mean short side in training.
     {COUNTED}
   Memory of a GPU: {BYTES_PER_WEIGHT} bytes per weight, plus all activations that the backward pass stores for its share
     of the batch ({DEVICES} GPUs), in float32 at that size, times {OVERHEAD}. Larger augmented frames need up to 1.7
     times as much.
   GPU hours: on a V100, {REFERENCE_SECONDS} s per training clip of 5 frames with ResNet-50, which is what the
     maintainers of SeqFormer report (1.5 h per epoch on 8 GPUs; issues 13 and 16); other models and lengths in
-    proportion to their FLOPs. Prediction and the adversary's discriminator are not counted."""
+    proportion to their FLOPs; nothing is fitted to the hours that they report of the COCO stage. Prediction and the
+    adversary's discriminator are not counted."""
 
 
 def plan(study: ResolvedStudy, paper_config: Config) -> str:
@@ -48,12 +51,15 @@ def plan(study: ResolvedStudy, paper_config: Config) -> str:
         paper_config: The baseline at the paper's sizes, whose published time is the reference for hours.
     """
     job_lines = "\n".join(f"  {job:10} {count}" for job, count in jobs(study).items())
-    sizes = ((dataset, *frame_size(study.baseline, dataset)) for dataset in study.spec.datasets)
+    datasets = dict.fromkeys(dataset for dataset, *_ in _kinds(study))
+    sizes = ((dataset, *frame_size(study.baseline, dataset)) for dataset in datasets)
     frames = "\n".join("Frames of {}: {} x {} px".format(*size) for size in sizes)
     lengths = "\n".join(f"Length of {name}: {length}" for name, length in _lengths(study).items())
     costs = _costs(study, paper_config)
-    table = costs.to_string(index=False, formatters={name: number.format for name, number in _COSTS.items()})
-    total = f"Total: about {costs['GPU h'].sum():,.0f} GPU hours of training."
+    formats = {name: number.format for name, number in _COSTS.items()}
+    table = costs.to_string(index=False, formatters=formats, na_rep="unknown")
+    about = "more than" if costs["GPU h"].isna().any() else "about"
+    total = f"Total: {about} {costs['GPU h'].sum():,.0f} GPU hours of training.{_coco_hours(costs)}"
     question = f"Study {study.name}: {study.spec.question}"
     return f"{question}\n\nJobs:\n{job_lines}\n\n{frames}\n{lengths}\n\n{table}\n\n{total}\n\n{ASSUMPTIONS}"
 
@@ -73,25 +79,44 @@ def jobs(study: ResolvedStudy) -> dict[str, int]:
 
 def _lengths(study: ResolvedStudy) -> dict[str, Length]:
     """Length of each kind of training; where a variant has one of its own, that of the first variant."""
-    stages = {PRETRAIN: PRETRAIN, "train": study.spec.variants[0]}
+    stages = {PRETRAIN: PRETRAIN, study.spec.variants[0]: "train"}
     return {
-        f"{dataset}, {stage}": planned_length(study, dataset, variant)
-        for dataset in study.spec.datasets
-        for stage, variant in stages.items()
-        if stage != PRETRAIN or any(pretrain_seeds(study, backbone) for backbone in study.spec.backbones)
+        f"{dataset}, {stages[variant]}": planned_length(study, dataset, variant)
+        for dataset, _, variant in _kinds(study)
+        if variant in stages
     }
+
+
+def _kinds(study: ResolvedStudy) -> list[tuple[str, str, str]]:
+    """(dataset, backbone, variant) of each kind of training; pre-trainings on COCO are shared by a user's datasets."""
+    kinds = [
+        (pretrain_dataset(dataset) if variant == PRETRAIN else dataset, backbone, variant)
+        for dataset, backbone, variant in product(
+            study.spec.datasets, study.spec.backbones, [PRETRAIN, *study.variants]
+        )
+        if variant != PRETRAIN or pretrain_seeds(study, backbone)
+    ]
+    return list(dict.fromkeys(kinds))
+
+
+def _coco_hours(costs: pd.DataFrame) -> str:
+    """The hours of the COCO stages beside what the maintainers report; nothing is fitted to them."""
+    stages = costs[(costs["dataset"] == COCO_DIRECTORY) & costs["backbone"].isin(list(REPORTED_COCO_HOURS))]
+    return "".join(
+        f"\nCOCO stage of {backbone}: {hours:,.0f} GPU hours here, {REPORTED_COCO_HOURS[backbone]:,} reported by the "
+        f"maintainers of SeqFormer: ratio {hours / REPORTED_COCO_HOURS[backbone]:.2f}."
+        for backbone, hours in zip(stages["backbone"], stages["GPU h/run"], strict=True)
+    )
 
 
 def _costs(study: ResolvedStudy, paper_config: Config) -> pd.DataFrame:
     """One row per kind of training run."""
     reference = forward_flops(paper_config.model, *REFERENCE, frame_size(paper_config, REFERENCE[1]))
     rows = []
-    for dataset, backbone, variant in product(study.spec.datasets, study.spec.backbones, [PRETRAIN, *study.variants]):
+    for dataset, backbone, variant in _kinds(study):
         config = study.config(variant)
         stage: OptimisationSection = config.pretrain if variant == PRETRAIN else config.train
         runs = len(pretrain_seeds(study, backbone) if variant == PRETRAIN else study.spec.seeds)
-        if not runs:
-            continue
         clip = (config.model, backbone, dataset, stage.frames, frame_size(config, dataset))
         weights, flops = parameters(config.model, backbone, dataset), forward_flops(*clip)
         kept = max(1, stage.batch_clips // DEVICES) * activation_bytes(*clip)

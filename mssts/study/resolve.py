@@ -10,19 +10,23 @@ from mssts import config as configuration
 from mssts.config import (
     ABLATIONS,
     IMAGENET,
+    MIN_SIDE,
     NO_START,
     PRETRAIN,
     RANDOM,
     TRAIN,
     WITHOUT_IMAGENET,
     Config,
+    DataSection,
     Study,
+    SyntheticSection,
     Variant,
     check_backbone,
 )
 from mssts.core.errors import InputError, shown, suggestion
 from mssts.data.categories import coco_map
-from mssts.data.datasets import LOCAL, STILLS, entry
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
 from mssts.study.parts import check_parts
 from mssts.study.paths import REPORTS, external_name
 from mssts.training.record import TrainingRun
@@ -67,19 +71,43 @@ class ResolvedStudy:
             raise InputError(f"study {self.name}: variants: found no {shown(variant)}; {close}")
         return self.configs[variant]
 
-    def run_config(self, variant: str, backbone: str) -> Config:
-        """As `config`, with the execution and the start (`train.init`) of this backbone alone."""
+    def run_config(self, dataset: str, backbone: str, variant: str) -> Config:
+        """As `config`, without what the run does not depend on.
+
+        Execution and start (`train.init`) are those of this backbone alone, and a pre-training on COCO has no value of
+        the videos.
+        """
         config = self.config(variant).on(backbone)
+        if dataset == COCO_DIRECTORY:
+            config = _coco_config(config)
         if isinstance(config.train.init, str):
             return config
         train = config.train.model_copy(update={"init": config.train.start(backbone)})
         return config.model_copy(update={"train": train})
 
+    def pretrain_folder(self, dataset: str) -> str:
+        """Folder in `results` of the pre-trainings on a dataset: the scale's.
+
+        That of COCO is named after what the stage reads, so that all studies share it whose stage is the same.
+        """
+        if dataset != COCO_DIRECTORY:
+            return self.spec.scale
+        return f"{COCO_DIRECTORY}-{configuration.digest(_coco_config(self.baseline), PRETRAIN)}"
+
     def pretraining(self, dataset: str, backbone: str, seed: int) -> TrainingRun:
-        """The pre-training of a dataset and backbone. Raises InputError for an unknown backbone."""
+        """The pre-training on a generated dataset or on COCO.
+
+        Raises:
+            InputError: For another dataset, or an unknown backbone.
+        """
         check_backbone(backbone)
-        config = self.baseline.on(backbone)
-        return TrainingRun(PRETRAIN, self.spec.scale, dataset, backbone, PRETRAIN, seed, seed, config)
+        if dataset != COCO_DIRECTORY and not is_generated(dataset):
+            raise InputError(
+                f"--dataset: found {shown(dataset)}; expected {COCO_DIRECTORY} and its directory as --data: trainings "
+                "on a user's videos start from a pre-training on COCO"
+            )
+        config = self.run_config(dataset, backbone, PRETRAIN)
+        return TrainingRun(PRETRAIN, self.pretrain_folder(dataset), dataset, backbone, PRETRAIN, seed, seed, config)
 
     def training(self, dataset: str, backbone: str, variant: str, seed: int) -> TrainingRun:
         """The training of a variant, also on a backbone that the study does not list.
@@ -89,9 +117,23 @@ class ResolvedStudy:
         """
         check_backbone(backbone)
         _check_starts(self.config(variant), [backbone], f"study {self.name}: variant {variant}: train.init")
-        config = self.run_config(variant, backbone)
+        config = self.run_config(dataset, backbone, variant)
         start = configuration.pretrain_seed(config, seed)
         return TrainingRun(TRAIN, self.spec.scale, dataset, backbone, variant, seed, start, config)
+
+
+def pretrain_dataset(dataset: str) -> str:
+    """Dataset of the pre-training from which trainings on a dataset start: COCO for a user's videos."""
+    return dataset if is_generated(dataset) else COCO_DIRECTORY
+
+
+def _coco_config(config: Config) -> Config:
+    """The configuration of a pre-training on COCO: what it does not read has one value in every study."""
+    unread = {name: DataSection.model_fields[name].default for name in ("protocol", "joint", "coco_map")}
+    unread["synthetic"] = SyntheticSection(**dict.fromkeys(SyntheticSection.model_fields, MIN_SIDE))
+    sizes = config.still_sizes()
+    data, pretrain = config.data.model_copy(update=unread | sizes), config.pretrain.model_copy(update=sizes)
+    return config.model_copy(update={"data": data, "pretrain": pretrain})
 
 
 def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
@@ -119,6 +161,8 @@ def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
 def _check(study: ResolvedStudy, path: Path) -> None:
     """Check what the schema of a study's file cannot express."""
     spec = study.spec
+    if COCO_DIRECTORY in spec.datasets:
+        raise InputError(f"{path}: datasets: found {COCO_DIRECTORY!r}; expected videos: it is for pre-trainings alone")
     for dataset in spec.datasets:
         known = [split for split in entry(dataset).splits if split != STILLS]
         for key, splits in (("splits", spec.splits), ("submissions", spec.submissions)):

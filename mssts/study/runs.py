@@ -146,7 +146,7 @@ def read_runs(study: ResolvedStudy) -> StudyRuns:
     for run in planned_runs(study):
         stage = PRETRAIN if run.variant == PRETRAIN else TRAIN
         expected = {key: getattr(run, key) for key in ("dataset", "backbone", "variant", "seed")}
-        expected["config_digest"] = digest(study.run_config(run.variant, run.backbone), stage)
+        expected["config_digest"] = digest(study.run_config(run.dataset, run.backbone, run.variant), stage)
         path = run.directory / "run.json"
         record = _read(path)
         if record is not None:

@@ -7,14 +7,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from mssts.config import IMAGENET, NO_START, PRETRAIN, TRAIN, Name, Section, canonical, pretrain_seed, validated
+from mssts.config import IMAGENET, NO_START, PRETRAIN, Name, Section, canonical, pretrain_seed, validated
 from mssts.core.checkpoint_values import read_values
 from mssts.core.errors import InputError
-from mssts.data.coco import COCO, uses_coco
+from mssts.data.coco import COCO
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
-from mssts.study.matrix import planned_runs, pretrain_seeds
-from mssts.study.paths import DATA, TABLE_PDF, dataset_dir, external_dir, external_name, run_dir
+from mssts.study.matrix import planned_runs, pretrain_seeds, pretraining_run
+from mssts.study.paths import DATA, TABLE_PDF, dataset_dir, external_dir, external_name
 from mssts.study.resolve import ResolvedStudy
 from mssts.training.start import WITHOUT_CHECKPOINT, require_same_architecture
 from mssts.ytvis.annotations import has_ground_truth
@@ -75,8 +75,8 @@ def missing_data(study: ResolvedStudy) -> str:
     spec = study.spec
     own = [dataset for dataset in spec.datasets if not is_generated(dataset)]
     files = [(entry(name), dataset_dir(spec.scale, name), split) for name in own for split in entry(name).given]
-    stages = [TRAIN, PRETRAIN] if any(pretrain_seeds(study, name) for name in spec.backbones) else [TRAIN]
-    if any(uses_coco(dataset, study.baseline, stage) for dataset in own for stage in stages):
+    pretrained = any(pretrain_seeds(study, backbone) for backbone in spec.backbones)
+    if own and (pretrained or any(config.data.joint for config in study.configs.values())):
         files.append((COCO, COCO_FINGERPRINT.parent, STILLS))
     messages = []
     for dataset, directory, split in files:
@@ -119,12 +119,12 @@ def initial_checkpoint(study: ResolvedStudy, dataset: str, backbone: str, varian
         return []
     if start != PRETRAIN:
         return [Path(start)]
-    return [run_dir(study.spec.scale, dataset, backbone, PRETRAIN, pretrain_seed(config, seed)) / "checkpoint.pt"]
+    return [pretraining_run(study, dataset, backbone, pretrain_seed(config, seed)).directory / "checkpoint.pt"]
 
 
-def coco_fingerprint(study: ResolvedStudy, dataset: str, variant: str, stage: str) -> list[Path]:
-    """The file that changes with the user's copy of COCO, if the stage reads COCO's images."""
-    return [COCO_FINGERPRINT] if uses_coco(dataset, study.config(variant), stage) else []
+def coco_fingerprint(study: ResolvedStudy, variant: str) -> list[Path]:
+    """The file that changes with the user's copy of COCO, if a training of the variant reads COCO's images as well."""
+    return [COCO_FINGERPRINT] if study.config(variant).data.joint else []
 
 
 def report_content(study: ResolvedStudy) -> str:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mssts import config as configuration
-from mssts.config import PRETRAIN, Config, OptimisationSection
+from mssts.config import PRETRAIN, TRAIN, Config, OptimisationSection
 from mssts.core.files import sha256_file
 from mssts.core.provenance import commit
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
-from mssts.data.coco import uses_coco
 from mssts.data.fingerprints import read_fingerprint
 
 NO_IDENTITY = ("scale", "pretrain_seed", "config", "commit", "environments", "start", "clips", "steps", "epochs")
@@ -26,7 +25,7 @@ class TrainingRun:
 
     Attributes:
         stage: "pretrain" for the baseline on still images, "train" for a variant on videos.
-        scale: Name of the scale.
+        scale: Name of the scale; of a pre-training on COCO, which all scales share, its folder in `results`.
         dataset: Name of the dataset.
         backbone: Name of the backbone.
         variant: Name of the variant; "pretrain" for pre-training.
@@ -86,7 +85,7 @@ def run_record(run: TrainingRun, data: Path, init: Path | None) -> dict[str, Any
         "start": run.start,
         "initial_checkpoint_sha256": sha256_file(init) if init else None,
     }
-    if uses_coco(run.dataset, run.config, run.stage):
+    if run.stage == TRAIN and run.config.data.joint:
         record["coco_fingerprint"] = read_fingerprint(data.parent / COCO_DIRECTORY)
     return record
 

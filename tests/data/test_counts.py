@@ -30,7 +30,7 @@ def test_the_fingerprints_hold_the_number_of_clips_that_a_training_finds(data, p
 
 
 def test_the_pretraining_on_coco_counts_images_with_an_object(data):
-    found = pretraining_clips("ytvis2019", data / "ytvis2019", resolve("smoke"))
+    found = pretraining_clips("coco", data / "coco", resolve("smoke"))
     assert clips_of(PRETRAIN, "coco", data / "coco", resolve("smoke")) == Clips(len(found), assumed=False)
 
 

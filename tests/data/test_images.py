@@ -234,7 +234,7 @@ def test_an_image_of_coco_gets_the_verdict_of_a_frame(data, kind):
     path = data / "coco/train2017/000000000018.jpg"
     good = path.read_bytes()
     path.write_bytes(content)
-    split = read_coco(data)
+    split = read_coco(data / "coco")
     with pytest.raises(InputError) as trained:
         read_frame(split, split.annotations.videos[18], 0)
     with pytest.raises(InputError) as prepared:

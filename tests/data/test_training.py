@@ -87,7 +87,7 @@ def test_joint_set_is_videos_then_images_each_drawn_once_an_epoch(data, config):
 
 @pytest.mark.parametrize(("which", "mouse"), [("corrected", None), ("seqformer", "fox")])
 def test_the_computer_mouse_of_coco_becomes_a_fox_only_with_the_seqformer_map(data, which, mouse):
-    stills = read_coco(data, "ytvis2019", which)
+    stills = read_coco(data / "coco", "ytvis2019", which)
     names = dict(stills.categories)
     found = {track.id: names[track.category_id] for track in stills.annotations.tracks}
     assert found.get(74) == mouse
@@ -104,7 +104,7 @@ def test_the_corrected_map_merges_near_kinds_and_gives_fox_and_mouse_no_source(d
 
 
 def test_pretraining_takes_all_categories_of_coco_and_every_image_with_an_object(data, config):
-    clips = pretraining_clips("ytvis2019", data / "ytvis2019", config)
+    clips = pretraining_clips("coco", data / "coco", config)
     assert len(clips.categories) == len(COCO_NAMES) and clips.categories[-1] == (90, "toothbrush")
     assert {video.id for video in clips.split.videos} == set(COCO_NAMES) - {43}  # which shows a crowd only
     assert clips.max_instances is None
@@ -114,7 +114,7 @@ def test_pretraining_has_image_sizes_of_its_own(data, config):
     sizes = {"short_sides": [40], "max_long_side": 200}
     own = config.model_copy(update={"pretrain": config.pretrain.model_copy(update=sizes)})
     for clip_config, size in ((config, (64, 85)), (own, (40, 53))):  # images of 48 x 64 px
-        clips = pretraining_clips("ytvis2019", data / "ytvis2019", clip_config)
+        clips = pretraining_clips("coco", data / "coco", clip_config)
         assert clips.clip(0, np.random.default_rng(0)).frames_T3HW.shape[-2:] == size
     paper = resolve("paper-2019").pretrain
     assert (paper.short_sides[0], paper.short_sides[-1], paper.max_long_side) == (480, 768, 1333)  # [code]
@@ -123,20 +123,20 @@ def test_pretraining_has_image_sizes_of_its_own(data, config):
 def test_annotations_with_other_categories_than_coco_are_refused(tmp_path):
     write_coco(tmp_path, COCO_NAMES | {18: "cat", 17: "dog"})
     with pytest.raises(InputError, match="id 17 is 'dog', expected 'cat'"):
-        read_coco(tmp_path, "ytvis2019")
+        read_coco(tmp_path / "coco", "ytvis2019")
     with pytest.raises(InputError, match="no mapping from COCO"):
-        read_coco(tmp_path, "ovis")
+        read_coco(tmp_path / "coco", "ovis")
 
 
 def test_missing_coco_files_are_refused_with_where_to_get_them(tmp_path):
     with pytest.raises(InputError, match=r"(?s)instances_train2017\.json.*train2017/.*cocodataset\.org"):
-        read_coco(tmp_path, "ytvis2019")
+        read_coco(tmp_path / "coco", "ytvis2019")
 
 
 def test_clips_of_every_source_have_a_foreign_foreground_where_the_loss_compares_with_it(data):
     config = with_data(resolve("smoke", "fgbg"), joint=True)
     joint = training_clips("ytvis2019", data / "ytvis2019", config)
-    pretraining = pretraining_clips("ytvis2019", data / "ytvis2019", config)
+    pretraining = pretraining_clips("coco", data / "coco", config)
     for clips, index in ((joint, 0), (joint, len(joint) - 1), (pretraining, 0)):
         clip = clips.clip(index, np.random.default_rng(0))
         assert clip.foreign_foreground_THW.shape == clip.frames_T3HW[:, 0].shape and clip.foreign_foreground_THW.any()

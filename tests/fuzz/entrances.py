@@ -121,7 +121,7 @@ def stills(case: Case) -> None:
 
 
 def _read_stills() -> None:
-    clips = StillClipDataset(read_coco(COCO.parent), 2, load_study(STUDY).baseline.data)
+    clips = StillClipDataset(read_coco(COCO), 2, load_study(STUDY).baseline.data)
     for index in range(len(clips)):
         clips.clip(index, np.random.default_rng(index))
 

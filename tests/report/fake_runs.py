@@ -78,11 +78,14 @@ def write_run(
 ) -> Path:
     """A run directory under the working directory; found: for each split the number of objects found, of 8."""
     config = configuration.resolve("smoke", "baseline" if variant == configuration.PRETRAIN else variant)
-    stage = configuration.PRETRAIN if variant == configuration.PRETRAIN else configuration.TRAIN
-    directory = run_dir("smoke", dataset, "tiny", variant, seed)
+    stage, scale = configuration.PRETRAIN if variant == configuration.PRETRAIN else configuration.TRAIN, "smoke"
+    if dataset == "coco":
+        run = load_study("smoke").pretraining(dataset, "tiny", seed)
+        config, scale = run.config, run.scale
+    directory = run_dir(scale, dataset, "tiny", variant, seed)
     record = {
         "dataset": dataset,
-        "scale": "smoke",
+        "scale": scale,
         "backbone": "tiny",
         "variant": variant,
         "seed": seed,

@@ -40,7 +40,7 @@ def finish(root: Path) -> None:
     """Write every run and result of the study, as its own scale resolves."""
     for run in runs_of("users").runs:
         splits = {} if run.variant == configuration.PRETRAIN else {"local_valid": 4}
-        fake_runs.write_run(run.variant, run.seed, splits, dataset="ytvis2019")
+        fake_runs.write_run(run.variant, run.seed, splits, dataset=run.dataset)
 
 
 def test_a_report_quotes_the_poster_on_its_own_dataset_in_tables_apart(users_study: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_assumptions_stand_beside_the_hours(text):
 
 def test_hours_follow_the_stated_epochs_and_say_what_is_assumed():
     study = load_study("paper-2019")
-    coco, videos = planned_length(study, "ytvis2019", "pretrain"), planned_length(study, "ytvis2019", "baseline")
+    coco, videos = planned_length(study, "coco", "pretrain"), planned_length(study, "ytvis2019", "baseline")
     assert coco.drawn == 50 * 117_266 and "117,266 clips (assumed" in str(coco)
     assert videos.drawn == 12 * (round(61_800 * 1936 / 2238) + 117_266)
     assert planned_length(load_study("smoke"), "synthvis", "baseline").drawn == 8 * 2
@@ -61,13 +62,36 @@ def test_longer_clips_and_more_modules_cost_more():
     assert short[2] < long[2] < modules[2]
 
 
+def test_the_coco_stage_has_cocos_categories_and_image_sizes():
+    config = resolve("paper-2019")
+    assert frame_size(config, "coco") == (624, 832)  # 480 x 640 px at the mean of the short sides 480..768
+    assert frame_size(resolve("smoke"), "coco") == (64, 85)
+    per_class = parameters(config.model, "resnet50", "coco") - parameters(config.model, "resnet50", "ytvis2019")
+    assert per_class == (80 - 40) * 257 * 6  # a class head with 256 weights and a bias in each of six layers
+
+
+def test_a_users_dataset_of_unknown_size_has_unknown_hours(tmp_path, monkeypatch, root):
+    study = shutil.copytree(root / "ablations", tmp_path / "ablations") / "studies/smoke.yaml"
+    monkeypatch.chdir(tmp_path)
+    scale = tmp_path / "ablations/scales/smoke.yaml"
+    scale.write_text(scale.read_text().replace("\ntrain: {steps: 8, epochs: null", "\ntrain: {steps: null, epochs: 2"))
+    study.write_text(study.read_text().replace("[synthvis]", "[ovis]").replace("[valid, control]", "[local_valid]"))
+    text = planning.plan(load_study("smoke"), load_baseline())
+    assert "Length of ovis, train: 2 epochs; the hours are unknown until the data is there: prepare it first" in text
+    assert re.search(r"ovis +tiny +baseline .* unknown +unknown\n", text) and "Total: more than" in text
+    assert re.search(r"coco +tiny +pretrain .*[\d.]+\n", text)
+
+
 def test_frame_sizes_are_those_of_the_dataset():
     assert frame_size(resolve("paper-2019"), "ytvis2019") == (360, 640)
     assert frame_size(resolve("embedded"), "synthvis") == (64, 96)
 
 
 @pytest.mark.long
-def test_the_contributions_add_what_was_published():
+def test_the_contributions_add_what_was_published_and_the_coco_stage_costs_what_is_printed():
     text = planning.plan(load_study("paper-2019"), load_baseline())
+    for backbone, here, reported, ratio in (("resnet50", 503, 384, "1.31"), ("swin_l", 2203, "1,152", "1.91")):
+        assert f"COCO stage of {backbone}: {here:,} GPU hours here, {reported} reported by" in text
+        assert f"ratio {ratio}." in text
     sizes = dict(re.findall(r"resnet50 +(\w+) +\d+ +\d+ +([\d.]+)", text))
     assert float(sizes["ms_sts_temporal_fgbg"]) - float(sizes["baseline"]) == pytest.approx(1.3, abs=0.15)

@@ -80,8 +80,8 @@ def test_each_backbone_may_have_a_start_of_its_own(changed):
 
 def test_a_run_does_not_depend_on_the_starts_of_other_backbones(changed):
     study = changed(train=MIXED, backbones=["tiny", "resnet101"])
-    assert digest(study.run_config("baseline", "tiny")) == digest(resolve("smoke"))
-    assert digest(study.run_config("baseline", "resnet101")) != digest(resolve("smoke"))
+    assert digest(study.run_config("synthvis", "tiny", "baseline")) == digest(resolve("smoke"))
+    assert digest(study.run_config("synthvis", "resnet101", "baseline")) != digest(resolve("smoke"))
 
 
 @pytest.mark.parametrize("init", ["none", "imagenet"])
@@ -153,7 +153,6 @@ def test_generated_data_is_never_missing_and_needs_no_coco(changed, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     study = changed()
     assert workflow.missing_data(study) == ""
-    assert workflow.coco_fingerprint(study, "synthvis", PRETRAIN, PRETRAIN) == []
 
 
 def test_a_users_data_is_named_with_coco_for_the_pretraining(changed, tmp_path, monkeypatch):
@@ -161,8 +160,62 @@ def test_a_users_data_is_named_with_coco_for_the_pretraining(changed, tmp_path, 
     study = changed(datasets=["ytvis2019"], splits=["local_valid"])
     assert "data/ytvis2019/train.json" in workflow.missing_data(study)
     assert "data/coco/train2017" in workflow.missing_data(study)
-    assert workflow.coco_fingerprint(study, "ytvis2019", PRETRAIN, PRETRAIN) == [workflow.COCO_FINGERPRINT]
-    assert workflow.coco_fingerprint(study, "ytvis2019", "baseline", TRAIN) == []
+    assert workflow.coco_fingerprint(study, "baseline") == []
+    assert workflow.coco_fingerprint(load_study("paper-2019", tmp_path / "ablations"), "baseline") == [
+        workflow.COCO_FINGERPRINT
+    ]
+
+
+def test_all_paper_studies_share_one_coco_stage(root):
+    folders = {load_study(f"paper-{name}", root / "ablations").pretrain_folder("coco") for name in ("2019", "2021")}
+    folders |= {load_study("paper-2019-official", root / "ablations").pretrain_folder("coco")}
+    [folder] = folders
+    study = load_study("paper-2021", root / "ablations")
+    start = workflow.initial_checkpoint(study, "ytvis2021", "swin_l", "ms_sts", 3)
+    assert start == [Path("results") / folder / "coco/swin_l/pretrain/seed1/checkpoint.pt"]
+    run = study.pretraining("coco", "swin_l", 1)
+    assert (run.scale, run.dataset) == (folder, "coco") and f"coco-{digest(run.config, PRETRAIN)}" == folder
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shared"),
+    [
+        ("data.protocol", "official", True),
+        ("data.coco_map", "seqformer", True),
+        ("data.synthetic.still_images", 17, True),
+        ("train.learning_rate", 3.0e-3, True),
+        ("data.flip", 0.25, False),
+        ("pretrain.short_sides", [96], False),
+        ("pretrain.learning_rate", 3.0e-3, False),
+        ("model.queries", 9, False),
+    ],
+)
+def test_the_coco_stage_is_named_after_what_it_reads(root, tmp_path, key, value, shared):
+    ablations = shutil.copytree(root / "ablations", tmp_path / "ablations")
+    before = load_study("smoke", ablations).pretrain_folder("coco")
+    path = ablations / "scales/smoke.yaml"
+    tree = yaml.safe_load(path.read_text())
+    node = tree
+    *parents, last = key.split(".")
+    for parent in parents:
+        node = node[parent]
+    node[last] = value
+    path.write_text(yaml.safe_dump(tree))
+    assert (load_study("smoke", ablations).pretrain_folder("coco") == before) == shared
+
+
+def test_a_users_datasets_share_the_coco_stage_and_generated_ones_have_their_own(changed):
+    study = changed(datasets=["ytvis2019", "synthvis", "ytvis2021"], splits=["valid"])
+    own = [run for run in planned_runs(study) if run.variant == PRETRAIN]
+    assert [(run.dataset, run.is_measured) for run in own] == [("coco", False), ("synthvis", True)]
+    assert own[1].directory == RUNS / "pretrain/seed1"
+    with pytest.raises(InputError, match="found 'ytvis2019'; expected coco"):
+        study.pretraining("ytvis2019", "tiny", 1)
+
+
+def test_coco_is_no_dataset_of_a_study(changed):
+    with pytest.raises(InputError, match="datasets: found 'coco'; expected videos"):
+        changed(datasets=["coco"])
 
 
 @pytest.mark.parametrize(
@@ -197,9 +250,9 @@ def test_a_variant_outside_the_study_is_refused(changed):
 def test_training_runs_carry_the_configuration_of_their_variant(changed):
     study = changed()
     run = study.training("synthvis", "tiny", "ms_sts_temporal_fgbg", 5)
-    assert run.config == study.configs["ms_sts_temporal_fgbg"] and run.stage == TRAIN
+    assert run.config == study.configs["ms_sts_temporal_fgbg"].on("tiny") and run.stage == TRAIN
     start = study.pretraining("synthvis", "tiny", run.pretrain_seed)
-    assert (start.config, start.variant, start.seed) == (study.baseline, PRETRAIN, start.pretrain_seed)
+    assert (start.config, start.variant, start.seed) == (study.baseline.on("tiny"), PRETRAIN, start.pretrain_seed)
 
 
 def test_resolving_a_study_imports_nothing_heavy(root):

@@ -12,6 +12,7 @@ import yaml
 
 from mssts.config import canonical, resolve
 from mssts.core.checkpoint import save_checkpoint
+from mssts.study.resolve import load_study
 from tests.data import fake_youtube_vis as fake
 from tests.data.test_training import write_coco
 
@@ -89,6 +90,8 @@ def test_the_right_jobs_are_listed_once_the_data_is_there(snakemake, sources, st
     assert jobs.items() >= JOBS.items()
     assert "generate" not in jobs and "Missing, and" not in run.stdout
     assert f"data/{dataset}/local_valid.json" in run.stdout
+    shared = load_study("paper-2019", sources / "ablations").pretrain_folder("coco")
+    assert f"results/{shared}/coco/swin_l/pretrain/seed1/checkpoint.pt" in run.stdout
     assert not re.search(r"/seed\d/valid/metrics\.json", run.stdout)  # official videos have no annotations
 
 
@@ -157,3 +160,5 @@ def test_the_paper_study_runs_to_its_report_with_the_sizes_shrunk_by_config_alon
         with zipfile.ZipFile(run_dir / "valid/predictions.zip") as archive:
             assert archive.namelist() == ["results.json"]
         assert not (run_dir / "valid/metrics.json").exists()
+    [start] = (sources / "results").glob("coco-*/coco/tiny/pretrain/seed1/run.json")
+    assert json.loads(start.read_text())["checkpoint_sha256"] == record["initial_checkpoint_sha256"]

@@ -444,8 +444,8 @@ def test_stills_get_one_verdict_from_preparation_and_both_stages_of_training(tmp
     path.write_text(json.dumps(content))
     entrances = (
         lambda: command("prepare", "--dataset", "coco", "--data", directory),
-        lambda: read_coco(tmp_path),
-        lambda: read_coco(tmp_path, DATASET),
+        lambda: read_coco(tmp_path / "coco"),
+        lambda: read_coco(tmp_path / "coco", DATASET),
     )
     found = []
     for entrance in entrances:

@@ -13,6 +13,7 @@ sys.path.insert(0, str(workflow.basedir))  # the clone's own package, installed 
 from mssts.config import PRETRAIN, STAGE_SECTIONS, TRAIN, canonical
 from mssts.core.errors import InputError
 from mssts.data.coco import COCO
+from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import LOCAL, STILLS, entry
 from mssts.report.registry import files_of_step
 from mssts.study import paths
@@ -37,7 +38,7 @@ MLFLOW = OPTIONS.mlflow in ("on", True)
 SPEC, BASELINE = STUDY.spec, STUDY.baseline
 SCALE, THREADS = SPEC.scale, BASELINE.runtime.threads
 GENERATED_DIR = paths.generated_dir(SCALE, "{dataset}")
-PRETRAIN_DIR = paths.run_dir(SCALE, "{dataset}", "{backbone}", PRETRAIN, "{seed}")
+PRETRAIN_DIR = paths.run_dir("{folder}", "{dataset}", "{backbone}", PRETRAIN, "{seed}")
 RUN_DIR = paths.run_dir(SCALE, "{dataset}", "{backbone}", "{variant}", "{seed}")
 SPLIT_DIR = RUN_DIR / "{split}"
 EXTERNAL_DIR = paths.external_dir(SCALE, "{dataset}", "{method}", "{split}")
@@ -89,7 +90,7 @@ def literal(text):
 def reads_stage(stage):
     """Canonical text of the config sections that a stage reads, of the job's own variant: a change re-runs the job."""
     return lambda wildcards: canonical(
-        STUDY.run_config(variant_of(wildcards), wildcards.backbone), STAGE_SECTIONS[stage]
+        STUDY.run_config(wildcards.dataset, wildcards.backbone, variant_of(wildcards)), STAGE_SECTIONS[stage]
     )
 
 
@@ -103,9 +104,9 @@ def data_state(wildcards):
     return data_dir(wildcards) / "fingerprint.json"
 
 
-def coco_state(stage):
-    """The file that changes whenever COCO changes, for jobs of a stage that reads its images."""
-    return lambda wildcards: study_files.coco_fingerprint(STUDY, wildcards.dataset, variant_of(wildcards), stage)
+def coco_state(wildcards):
+    """The file that changes whenever COCO changes, for trainings that read its images as well."""
+    return study_files.coco_fingerprint(STUDY, wildcards.variant)
 
 
 def own_annotations(wildcards):

@@ -2,12 +2,13 @@
 rule pretrain:
     input:
         data=data_state,
-        coco=coco_state(PRETRAIN),
     output:
         checkpoint=PRETRAIN_DIR / "checkpoint.pt",
         records=[PRETRAIN_DIR / name for name in ("run.json", "log.jsonl", "cost.json")],
     log:
-        f"{LOGS}/pretrain_seed{{seed}}.log",
+        "logs/{folder}/{dataset}/{backbone}/pretrain_seed{seed}.log",
+    wildcard_constraints:
+        folder=f"{SCALE}|{STUDY.pretrain_folder(COCO_DIRECTORY)}",
     priority: 100
     conda:
         CONDA
@@ -28,7 +29,7 @@ rule pretrain:
 rule train:
     input:
         data=data_state,
-        coco=coco_state(TRAIN),
+        coco=coco_state,
         init=initial_checkpoint,
     output:
         checkpoint=RUN_DIR / "checkpoint.pt",
