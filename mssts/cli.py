@@ -7,6 +7,7 @@ of `mssts.training.failures`.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -268,9 +269,12 @@ def evaluate(
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Accept what the reference evaluator silently accepts; count each case.")
     ] = False,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Also print a table of the categories.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the content of the output instead of tables.")] = False,
 ) -> None:
     """Evaluate a submission: AP, AR and AP per challenge. Writes metrics.json, and match records beside it."""
     from mssts.evaluation import evaluate as stage
+    from mssts.evaluation.summary import summary
 
     if split is not None:
         check_name(split, "--split")
@@ -281,6 +285,7 @@ def evaluate(
     for warning in metrics["warnings"]:
         where = f"{warning['count']} times, first at {warning['first']}"
         print(printable(f"warning: {warning['file']}: {warning['what']} ({where})"), file=sys.stderr)
+    print(json.dumps(metrics) if as_json else f"{summary(metrics, per_class)}\n\n{printable(str(output))}: written.")
     if record and study and _mlflow_is_on():
         from mssts.study.mlflow_mirror import deliver_evaluation
 

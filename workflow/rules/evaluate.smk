@@ -50,7 +50,7 @@ rule evaluate:
         "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations:q} "
         "--predictions {input.predictions:q} --run {input.run:q} --dataset {wildcards.dataset:q} "
         "--split {wildcards.split:q} "
-        "--output {output.metrics:q} 2> >(tee {log:q} >&2)"
+        "--output {output.metrics:q} > /dev/null 2> >(tee {log:q} >&2)"
 
 
 rule evaluate_external:
@@ -74,4 +74,4 @@ rule evaluate_external:
     shell:
         "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations:q} "
         "--predictions {input.predictions:q} --dataset {wildcards.dataset:q} --split {wildcards.split:q} "
-        "--output {output.metrics:q} 2> >(tee {log:q} >&2)"
+        "--output {output.metrics:q} > /dev/null 2> >(tee {log:q} >&2)"
