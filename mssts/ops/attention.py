@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import sys
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from mssts.ops.precision import in_full_precision
+from mssts.ops.precision import in_full_precision, no_autocast
 
 try:
     from mssts.ops.deformable_triton import deformable_sampling
@@ -78,7 +81,40 @@ def sampling_path(setting: str, device: torch.device) -> str:
     Returns:
         TRITON, the kernel of `mssts.ops.deformable_triton`, or GRID_SAMPLE, PyTorch's operation.
     """
-    return TRITON if setting == AUTO and device.type == "cuda" and HAS_TRITON else GRID_SAMPLE
+    wanted = setting == AUTO and device.type == "cuda" and HAS_TRITON
+    # Fake tensors may be on CUDA where there is none.
+    return TRITON if wanted and (not torch.cuda.is_available() or triton_agrees(device)) else GRID_SAMPLE
+
+
+@torch.compiler.assume_constant_result
+def triton_agrees(device: torch.device) -> bool:
+    """Whether the kernel computes on a device what grid sampling does; the first call tries both, and warns if not."""
+    return _disagreement(device) is None
+
+
+@functools.cache
+def _disagreement(device: torch.device) -> str | None:
+    """What goes wrong with the kernel on a device, in a small case that grid sampling computes on the CPU."""
+    generator = torch.Generator().manual_seed(0)
+    shapes, sizes = ((3, 5), (2, 2)), ((1, 2, 19, 64), (1, 2, 2, 2, 1, 2, 40), (1, 2, 2, 2, 1, 40))
+    with unset_fake_temporarily(), torch.inference_mode(False), torch.enable_grad(), no_autocast(device):
+        values, locations, weights = inputs = [torch.rand(size, generator=generator).requires_grad_() for size in sizes]
+        try:
+            ours = _sample_with_triton(values.to(device), locations.to(device), weights.to(device), shapes).cpu()
+            theirs = _sample_with_grid_sample(values, locations, weights, shapes)
+            gradients = (torch.autograd.grad(output.square().sum(), inputs) for output in (ours, theirs))
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-3)
+        except Exception as error:  # whatever a compiler, a driver or a device may raise
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            advice = "set model.deformable_sampling: grid_sample to avoid the attempt"
+            print(
+                f"warning: deformable attention uses grid sampling on {device}, which takes more memory: its Triton "
+                f"kernel fails there ({reason}); {advice}",
+                file=sys.stderr,
+            )
+            return reason
+    return None
 
 
 class DeformableSampling(nn.Module):

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from mssts.config import load_baseline
 from mssts.models.deformable_attention import DeformableAttention
 from mssts.models.position import TokenGeometry
 from mssts.ops import attention
-from mssts.ops.attention import TRITON, _sample_with_grid_sample, _sample_with_triton
+from mssts.ops.attention import TRITON, _sample_with_grid_sample, _sample_with_triton, triton_agrees
 from mssts.ops.deformable_triton import deformable_sampling
 
 SHAPES = ((1, 7), (3, 5))
@@ -68,6 +69,14 @@ def test_inputs_may_lie_in_memory_in_any_order():
     assert_agree(inputs, upstream[:, :, :1, :1].expand_as(upstream), SHAPES)
 
 
+def test_a_head_reads_its_own_channels_only():
+    (values, *others), upstream = random_inputs(D=3)
+    values[..., 3:] = torch.nan
+    output, _, of_locations, of_weights = results(_sample_with_triton, [values, *others], upstream, SHAPES)
+    assert not any(x.isnan().any() for x in (output[..., :3], of_locations[:, :, 0], of_weights[:, :, 0]))
+    assert all(x.isnan().any() for x in (output[..., 3:], of_locations[:, :, 1], of_weights[:, :, 1]))
+
+
 def test_bfloat16_values_are_summed_in_float32():
     (values, *others), upstream = random_inputs()
     half = values.bfloat16()
@@ -95,6 +104,15 @@ def test_the_operator_keeps_the_rules_of_pytorch_and_is_no_graph_break():
     torch.library.opcheck(deformable_sampling, (values.unflatten(-1, (1, -1)), locations, weights, [1, 7, 3, 5]))
     compiled = torch.compile(_sample_with_triton, backend="eager", fullgraph=True)
     assert torch.equal(compiled(*inputs, SHAPES), _sample_with_triton(*inputs, SHAPES))
+
+
+def test_the_kernel_is_found_to_agree_inside_a_graph_inference_or_fake_mode():
+    agrees = torch.compile(lambda x: x + triton_agrees(x.device), backend="eager", fullgraph=True)
+    with torch.inference_mode():
+        assert agrees(torch.zeros(())) == 1
+    attention._disagreement.cache_clear()
+    with FakeTensorMode():
+        assert triton_agrees(torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("padded", "coordinates"), [(False, 4), (True, 2)], ids=["boxes", "padded points"])

@@ -12,7 +12,16 @@ from torch._subclasses import FakeTensorMode
 from mssts.config import load_baseline
 from mssts.models.deformable_attention import DeformableAttention
 from mssts.models.position import TokenGeometry
-from mssts.ops.attention import AUTO, GRID_SAMPLE, TRITON, _sample_with_triton, sampling_path
+from mssts.ops import attention
+from mssts.ops.attention import (
+    AUTO,
+    GRID_SAMPLE,
+    TRITON,
+    _sample_with_grid_sample,
+    _sample_with_triton,
+    sampling_path,
+    triton_agrees,
+)
 
 triton = pytest.importorskip("triton")
 kernels = pytest.importorskip("mssts.ops.deformable_triton")
@@ -21,9 +30,28 @@ SHAPES = ((60, 96), (30, 48), (15, 24), (8, 12))  # of frames of 480 x 768
 
 
 def test_only_cuda_samples_with_the_kernel_and_only_if_the_setting_allows_it():
-    assert sampling_path(AUTO, torch.device("cuda", 1)) == TRITON
+    assert sampling_path(AUTO, torch.device("cuda")) == TRITON
     assert sampling_path(GRID_SAMPLE, torch.device("cuda")) == GRID_SAMPLE
     assert {sampling_path(AUTO, torch.device(name)) for name in ("cpu", "meta", "mps")} == {GRID_SAMPLE}
+
+
+@pytest.mark.parametrize(
+    ("sample", "reason"),
+    [
+        (_sample_with_triton, ""),
+        (lambda *inputs: 1.01 * _sample_with_grid_sample(*inputs), "not close"),
+    ],
+    ids=["no driver for this device", "wrong values"],
+)
+def test_a_device_on_which_the_kernel_fails_gets_grid_sampling_and_a_warning(sample, reason, monkeypatch, capsys):
+    monkeypatch.setattr(attention, "_sample_with_triton", sample)
+    attention._disagreement.cache_clear()
+    try:
+        assert not any(triton_agrees(torch.device("cpu")) for _ in range(2))
+    finally:
+        attention._disagreement.cache_clear()
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: deformable attention uses grid sampling on cpu") and reason in warning
 
 
 def test_kernels_equal_grid_sampling_in_the_interpreter():
