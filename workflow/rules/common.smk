@@ -1,6 +1,5 @@
 # What all rules share: the resolved study, its paths, and functions of a job's wildcards. Imports no torch.
 import atexit
-import os
 import shlex
 import signal
 import sys
@@ -17,7 +16,7 @@ from mssts.data.coco import COCO
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import LOCAL, STILLS, entry
 from mssts.report.registry import files_of_step
-from mssts.study import paths
+from mssts.study import paths, resources
 from mssts.study import workflow as study_files
 from mssts.study.resolve import load_study
 from mssts.study.workflow import COCO_FINGERPRINT
@@ -37,6 +36,7 @@ if MISSING:
     atexit.register(print, f"Missing, and needed before the study can run:\n{MISSING}", file=sys.stderr)
 MLFLOW = OPTIONS.mlflow in ("on", True)
 SPEC, BASELINE = STUDY.spec, STUDY.baseline
+ATTENTION = resources.of_inference(BASELINE, SPEC.backbones[0])
 SCALE, THREADS = SPEC.scale, BASELINE.runtime.threads
 GENERATED_DIR = paths.generated_dir(SCALE, "{dataset}")
 PRETRAIN_DIR = paths.run_dir("{folder}", "{dataset}", "{backbone}", PRETRAIN, "{seed}")
@@ -63,19 +63,10 @@ ENVIRONMENT = {
 # command runs finished trainings again.
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 WAIT_FOR_THE_STAGE = "trap : TERM; tee() {{ trap '' TERM; exec tee \"$@\"; }}; "
-# A training that was asked to stop and has saved itself ends with code 75. Then this command, which the profile or the
-# scheduler's lines may set, puts the job back into the queue. Slurm: not if somebody has cancelled it.
-if workflow.remote_exec and "SLURM_JOB_ID" in os.environ:
-    os.environ.setdefault(
-        "MSSTS_RESUBMIT",
-        "case $(squeue --noheader --format=%T/%r --jobs=$SLURM_JOB_ID) in RUNNING/*|*/TimeLimit) "
-        "scontrol requeue $SLURM_JOB_ID;; esac",
-    )
-SUBMIT_AGAIN = "trap 'if [ $? = 75 ]; then eval \"${{MSSTS_RESUBMIT-}}\"; fi' EXIT; "
 shell.prefix(
     f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH "
     + " ".join(f"{name}={shlex.quote(str(value))}" for name, value in ENVIRONMENT.items())
-    + f"; {WAIT_FOR_THE_STAGE}{SUBMIT_AGAIN}"
+    + f"; {WAIT_FOR_THE_STAGE}"
 )
 
 
@@ -102,6 +93,21 @@ def reads_stage(stage):
     return lambda wildcards: canonical(
         STUDY.run_config(wildcards.dataset, wildcards.backbone, variant_of(wildcards)), STAGE_SECTIONS[stage]
     )
+
+
+def of_training(name):
+    """A resource of a job that trains, by its variant and backbone."""
+
+    def value(wildcards):
+        config = STUDY.run_config(wildcards.dataset, wildcards.backbone, variant_of(wildcards))
+        return getattr(resources.of_training(config, wildcards.backbone), name)
+
+    return value
+
+
+def of_inference(name):
+    """A resource of a job that predicts, by its backbone."""
+    return lambda wildcards: getattr(resources.of_inference(BASELINE, wildcards.backbone), name)
 
 
 def data_dir(wildcards):

@@ -11,10 +11,11 @@ rule predict:
         f"{LOGS}/{{variant}}_seed{{seed}}_{{split}}_predict.log",
     conda:
         CONDA
-    threads: THREADS
+    threads: of_inference("threads")
     resources:
-        mem_mb=1500,
-        runtime=480,
+        gpu=of_inference("gpu"),
+        mem_mb=of_inference("mem_mb"),
+        runtime=of_inference("runtime"),
     params:
         data=subpath(input.data, parent=True),
         reads=literal(canonical(BASELINE, ("predict", "runtime"))),

@@ -64,10 +64,11 @@ rule attention:
         f"logs/{STUDY.name}_attention.log",
     conda:
         CONDA
-    threads: THREADS
+    threads: ATTENTION.threads
     resources:
-        mem_mb=1500,
-        runtime=60,
+        gpu=ATTENTION.gpu,
+        mem_mb=ATTENTION.mem_mb,
+        runtime=ATTENTION.runtime,
     params:
         reads=literal(canonical(BASELINE, ("evaluation", "predict", "runtime"))),
         content=literal(REPORT_CONTENT),

@@ -12,10 +12,11 @@ rule pretrain:
     priority: 100
     conda:
         CONDA
-    threads: THREADS
+    threads: of_training("threads")
     resources:
-        mem_mb=1500,
-        runtime=1440,
+        gpu=of_training("gpu"),
+        mem_mb=of_training("mem_mb"),
+        runtime=of_training("runtime"),
     params:
         data=subpath(input.data, parent=True),
         run=subpath(output.checkpoint, parent=True),
@@ -42,10 +43,11 @@ rule train:
     priority: lambda wildcards: 50 + len(STUDY.variants[wildcards.variant].changes)
     conda:
         CONDA
-    threads: THREADS
+    threads: of_training("threads")
     resources:
-        mem_mb=1500,
-        runtime=1440,
+        gpu=of_training("gpu"),
+        mem_mb=of_training("mem_mb"),
+        runtime=of_training("runtime"),
     params:
         data=subpath(input.data, parent=True),
         run=subpath(output.checkpoint, parent=True),

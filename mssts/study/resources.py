@@ -1,0 +1,49 @@
+"""What the jobs of a study ask a scheduler for: GPUs, CPUs, memory and time. Imports no torch.
+
+None of it changes a result. A cluster that needs other values replaces them in its profile (`set-resources`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mssts.config import Config
+
+CPU_MB = 1500  # a process of the small models; the measured peak of the embedded scale is half of it
+GPU_MB = 6000  # a process that uses a GPU: the libraries of CUDA, the weights, and copies of them for a checkpoint
+WORKER_MB = 2000  # a process that prepares batches
+FACTORS = {"swin_l": 2}  # of memory and time, for backbones that need more than a ResNet
+
+
+class Resources(NamedTuple):
+    """Resources of a job, named as Snakemake's executors know them.
+
+    Attributes:
+        gpu: GPUs.
+        threads: CPUs.
+        mem_mb: Memory of the machine, not of the GPUs.
+        runtime: Minutes.
+    """
+
+    gpu: int
+    threads: int
+    mem_mb: int
+    runtime: int
+
+
+def of_training(config: Config, backbone: str) -> Resources:
+    """Resources on one node of a training, by its configuration for that backbone; its time is that of one submission.
+
+    Each process needs a CPU beside those of its loader workers. Without a GPU it needs `runtime.threads`.
+    """
+    execution, on_gpu, factor = config.execution, config.runtime.device == "cuda", FACTORS.get(backbone, 1)
+    cpus = execution.workers + (1 if on_gpu else config.runtime.threads)
+    memory = (GPU_MB if on_gpu else CPU_MB) * factor + (WORKER_MB if on_gpu else CPU_MB) * execution.workers
+    gpus = execution.devices if on_gpu else 0
+    return Resources(gpus, execution.devices * cpus, execution.devices * memory, 1440 * factor)
+
+
+def of_inference(config: Config, backbone: str) -> Resources:
+    """Resources of a prediction, and of the attention maps: both compute on one device, and read videos themselves."""
+    on_gpu, factor = config.runtime.device == "cuda", FACTORS.get(backbone, 1)
+    return Resources(int(on_gpu), config.runtime.threads, (2 * GPU_MB if on_gpu else CPU_MB) * factor, 480 * factor)

@@ -1,0 +1,34 @@
+"""What a training asks of a machine."""
+
+from __future__ import annotations
+
+from mssts.config import digest, resolve
+from mssts.study.resources import of_inference, of_training
+
+
+def configured(**execution):
+    config = resolve("paper-2019")
+    return config.model_copy(update={"execution": config.execution.model_copy(update=execution)})
+
+
+def test_a_process_has_a_cpu_for_itself_and_one_for_each_worker():
+    few, many = configured(devices=2, workers=0), configured(devices=2, workers=7)
+    assert of_training(few, "resnet50")[:2] == (2, 2)
+    assert of_training(many, "resnet50")[:2] == (2, 16)
+    assert of_training(many, "resnet50").mem_mb > of_training(few, "resnet50").mem_mb
+    assert digest(few) == digest(many)
+
+
+def test_without_a_gpu_a_process_has_the_threads_that_it_computes_with():
+    config = configured(devices=2, workers=1)
+    config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"device": "cpu", "threads": 3})})
+    assert of_training(config, "resnet50")[:2] == (0, 8)
+    assert of_inference(config, "resnet50")[:2] == (0, 3)
+
+
+def test_a_backbone_s_own_execution_decides(tmp_path):
+    config = resolve("paper-2019")
+    sections = {"swin_l": config.execution.model_validate({"devices": 4, "workers": 2})}
+    config = configured(backbones=sections)
+    assert of_training(config.on("swin_l"), "swin_l")[:2] == (4, 12)
+    assert of_training(config.on("resnet50"), "resnet50")[:2] == (8, 40)
