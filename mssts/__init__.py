@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from mssts.inference.predictor import Predictor
 
 __all__ = ["load_model"]
+__version__ = "0.1.0"
 
 
 def load_model(checkpoint: str | Path, device: str = "cpu") -> Predictor:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+import mssts
 from mssts.config import ABLATIONS, check_name, load_baseline
 from mssts.core.errors import Failure, InputError, printable, shown, system_failure
 from mssts.core.files import check_outputs, read_record
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 app = typer.Typer(
-    help="Train, measure and compare the variants of MS-STS video instance segmentation.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -51,6 +50,21 @@ Again = Annotated[bool, typer.Option("--again", help="Train a finished run once 
 Checkpoint = Annotated[Path, typer.Option(help="File checkpoint.pt of a run, or an imported checkpoint.")]
 Every = Annotated[int, typer.Option(min=1, help="Keep every n-th frame.")]
 ClassHead = Annotated[str, typer.Option(help="keep, drop, or a dataset: one logit per category, matched by name.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"mssts {mssts.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and exit.")
+    ] = False,
+) -> None:
+    """Train, measure and compare the variants of MS-STS video instance segmentation."""
 
 
 @app.command()

@@ -15,6 +15,7 @@ from mssts.config import ABLATIONS, Config
 from mssts.core.checkpoint import check_weights, load_tensors, save_checkpoint
 from mssts.core.errors import InputError, shown, suggestion
 from mssts.core.files import check_outputs
+from mssts.core.workspace import here_or_shipped
 from mssts.data.categories import CORRECTED, coco_map
 from mssts.data.datasets import DATASETS, entry
 from mssts.inference.public_names import import_public, internal_names
@@ -103,8 +104,7 @@ def _backbone(public: dict[str, Tensor], source: Path) -> str:
 
 def _config(public: dict[str, Tensor]) -> Config:
     """The baseline configuration with the number of layers and queries of the checkpoint."""
-    root = ABLATIONS if ABLATIONS.is_dir() else Path(__file__).resolve().parents[2] / ABLATIONS
-    tree = configuration.load_baseline(root).model_dump(mode="json", by_alias=True)
+    tree = configuration.load_baseline(here_or_shipped(str(ABLATIONS))).model_dump(mode="json", by_alias=True)
     for stack in ("encoder", "decoder"):
         prefix = f"detr.transformer.{stack}.layers."
         tree["model"][stack]["layers"] = len({n.split(".")[4] for n in public if n.startswith(prefix)}) or 1

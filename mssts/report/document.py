@@ -13,12 +13,13 @@ import typst
 from mssts.core.csv_files import NOT_RUN, read_csv
 from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
+from mssts.core.workspace import here_or_shipped
 from mssts.report.formats import plain, plural
 from mssts.report.registry import CONTENTS, Entry
 from mssts.report.tables.results import frame
 from mssts.study.runs import StudyRuns
 
-TEMPLATE = Path(__file__).resolve().parents[2] / "reports" / "templates" / "report.typ"
+TEMPLATE = here_or_shipped("reports/templates/report.typ")
 
 
 def write_document(runs: StudyRuns, output: Path) -> None:

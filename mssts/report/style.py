@@ -18,12 +18,13 @@ from matplotlib.text import Text
 from mssts.core.csv_files import NOT_RUN
 from mssts.core.errors import printable
 from mssts.core.files import atomic_write
+from mssts.core.workspace import here_or_shipped
 
 TEXT_WIDTH = 6.9  # inches: the text of an A4 page of the report
 PALETTE = sns.color_palette("colorblind").as_hex()
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 TEXT_COLOUR = "#222222"
-STYLE = Path(__file__).resolve().parents[2] / "reports" / "templates" / "paper.mplstyle"
+STYLE = here_or_shipped("reports/templates/paper.mplstyle")
 _DPI = 200
 _NO_METADATA = {
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None, "ModDate": None},

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-sys.path.insert(0, str(workflow.basedir))  # the clone's own package, installed or not
+sys.path.insert(0, str(workflow.basedir))  # in a clone its own package, installed or not
 
 from mssts.config import PRETRAIN, STAGE_SECTIONS, TRAIN, canonical
 from mssts.core.errors import InputError
+from mssts.core.workspace import PACKAGE
 from mssts.data.coco import COCO
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import LOCAL, STILLS, entry
@@ -168,5 +169,9 @@ def of_report(step):
 
 
 def modules(*patterns):
-    """Source files whose change re-runs a job."""
-    return sorted(path for pattern in patterns for path in glob(pattern, recursive=True))
+    """Source files whose change re-runs a job: of this folder, or of the installed package."""
+
+    def found(pattern):
+        return glob(pattern, recursive=True) or glob(f"{PACKAGE.parent}/{pattern}", recursive=True)
+
+    return sorted(path for pattern in patterns for path in found(pattern))

@@ -11,12 +11,13 @@ import pandas as pd
 
 from mssts.core.csv_files import NO_VALUE, read_csv
 from mssts.core.errors import InputError
+from mssts.core.workspace import here_or_shipped
 from mssts.data.datasets import entry
 from mssts.report.parts import Table
 from mssts.study.runs import StudyRuns
 from mssts.study.server_scores import METRICS
 
-PUBLISHED = Path(__file__).resolve().parents[3] / "reports" / "published"
+PUBLISHED = here_or_shipped("reports/published")
 POSTER_SOURCE = "poster"
 POSTER_DATASETS = ("ytvis2019", "ytvis2021")
 NOT_VERIFIED = "NOT VERIFIED"
