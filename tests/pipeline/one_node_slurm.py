@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scancel")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scancel", "scontrol")
 INSTALL = "apt-get install --yes --no-install-recommends slurm-wlm slurmctld slurmd slurm-client munge"
 GPUS = ("/dev/null", "/dev/zero")  # devices that every machine has, in place of real ones
 
@@ -51,9 +51,10 @@ PartitionName=gpu Nodes={host} Default=YES PriorityTier=1 GraceTime=600
 PartitionName=urgent Nodes={host} PriorityTier=2 PreemptMode=OFF
 """
 
-# The srun inside a job loses SLURM_CONF and would look in /etc/slurm. This one, found first, gives it back.
-SRUN = """#!/bin/sh
-SLURM_CONF={directory}/slurm.conf exec {srun} "$@"
+# Commands inside a job lose SLURM_CONF and would look in /etc/slurm. These, found first, give it back.
+COMMANDS_IN_JOBS = ("srun", "squeue", "scontrol")
+COMMAND_IN_JOBS = """#!/bin/sh
+SLURM_CONF={directory}/slurm.conf exec {program} "$@"
 """
 
 
@@ -124,11 +125,13 @@ def write_configuration(directory: Path) -> None:
     key.write_bytes(secrets.token_bytes(128))
     controller_port, node_port = free_ports(2)
     values = {"directory": directory, "host": socket.gethostname().split(".")[0], "gpus": len(GPUS)}
-    values |= {"controller_port": controller_port, "node_port": node_port, "srun": shutil.which("srun")}
+    values |= {"controller_port": controller_port, "node_port": node_port}
     (directory / "slurm.conf").write_text(CONFIGURATION.format(**values))
     (directory / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in GPUS))
-    (directory / "bin/srun").write_text(SRUN.format(**values))
-    (directory / "bin/srun").chmod(0o755)
+    for name in COMMANDS_IN_JOBS:
+        command = directory / "bin" / name
+        command.write_text(COMMAND_IN_JOBS.format(directory=directory, program=shutil.which(name)))
+        command.chmod(0o755)
 
 
 def free_ports(number: int) -> list[int]:

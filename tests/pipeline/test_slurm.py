@@ -107,60 +107,77 @@ def trained(directory: Path) -> dict[str, bytes]:
     return {name: content for name, content in results(directory).items() if name.startswith(str(FINAL_TRAINING))}
 
 
-def job_in_training(driver: Driver, slurm: Slurm, directory: Path, but: list[str]) -> str:
-    """Id of the job that trains, once it has passed its next resume checkpoint; `but`: jobs that ended before."""
+def job_in_training(driver: Driver, slurm: Slurm, directory: Path) -> str:
+    """Id of the job that trains, once it has passed its next resume checkpoint."""
     newest = directory / FINAL_TRAINING / "resume.pt"
     before = newest.stat().st_mtime_ns if newest.exists() else None
     driver.until(lambda: newest.exists() and newest.stat().st_mtime_ns != before)
-    (job,) = set(slurm.jobs("RUNNING")) - set(but)
+    (job,) = slurm.jobs("RUNNING")
     return job
 
 
-def preempt(driver: Driver, slurm: Slurm, job: str) -> None:
+def preempt(slurm: Slurm) -> None:
     """Another job needs all GPUs, and may have them: Slurm asks ours to stop."""
-    all_gpus = f"--gpus={len(GPUS)}"
-    other = slurm("sbatch", "--parsable", "--partition=urgent", all_gpus, "--output=/dev/null", "--wrap=true")
-    driver.until(lambda: not {job, other} & set(slurm.jobs()))
+    slurm("sbatch", "--partition=urgent", f"--gpus={len(GPUS)}", "--output=/dev/null", "--wrap=true")
 
 
-def warn(driver: Driver, slurm: Slurm, job: str) -> None:
+def warn(slurm: Slurm) -> None:
     """What Slurm sends before the time limit of a job that was submitted with `--signal=USR1@SECONDS`."""
-    slurm("scancel", "--signal=USR1", job)
-    driver.until(lambda: job not in slurm.jobs())
+    slurm("scancel", "--signal=USR1", *slurm.jobs("RUNNING"))
+
+
+def submitted_again(driver: Driver, slurm: Slurm, job: str) -> None:
+    """Wait until a job is back in the queue. Slurm would start it after two minutes; the test starts it now."""
+    driver.until(lambda: slurm("squeue", "--noheader", "--format=%T/%r", f"--jobs={job}") == "PENDING/BeginTime")
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def saved_steps(directory: Path) -> int:
+    """Steps that the training which has just been stopped says it has saved."""
+    (log,) = (directory / "logs").rglob(f"{FINAL_TRAINING.parent.name}_{FINAL_TRAINING.name}.log")
+    (step,) = re.findall(r"error: .* stopped by a signal; step (\d+) is saved", log.read_text())
+    return int(step)
+
+
+def restarts(slurm: Slurm, job: str) -> int:
+    """How often Slurm has put a job back into the queue."""
+    return int(re.search(r"Restarts=(\d+)", slurm("scontrol", "show", "job", job))[1])
 
 
 def test_trainings_that_slurm_asks_to_stop_save_themselves_and_are_started_again(slurm, longer, undisturbed, tmp_path):
-    directory = shutil.copytree(longer, tmp_path / "clone")
-    jobs: list[str] = []
+    directory, saved = shutil.copytree(longer, tmp_path / "clone"), [10]
     with Driver(slurm, directory, CHECKPOINT) as driver:
         for ask in (preempt, warn):
-            jobs.append(job_in_training(driver, slurm, directory, but=jobs))
-            ask(driver, slurm, jobs[-1])
+            job = job_in_training(driver, slurm, directory)
+            ask(slurm)
+            submitted_again(driver, slurm, job)
+            saved.append(saved_steps(directory))
         code, said = driver.ended()
     assert code == 0, said[-8000:]
-    saved = [int(step) for step in re.findall(r"error: .* stopped by a signal; step (\d+) is saved", said)]
-    assert 10 <= min(saved) < max(saved) < STEPS, said[-8000:]
+    assert saved == sorted(saved) and saved[-1] < STEPS
+    assert restarts(slurm, job) == 2
     assert trained(directory) == undisturbed
 
 
 def test_a_cancelled_training_is_finished_by_the_same_command(slurm, longer, undisturbed, tmp_path):
     directory = shutil.copytree(longer, tmp_path / "clone")
-    with Driver(slurm, directory, CHECKPOINT, "--retries", "0") as driver:
-        slurm("scancel", job_in_training(driver, slurm, directory, but=[]))
+    with Driver(slurm, directory, CHECKPOINT) as driver:
+        slurm("scancel", job_in_training(driver, slurm, directory))
         code, said = driver.ended()
     assert code == 1 and "SLURM status is: 'CANCELLED'" in said
+    assert not slurm.jobs()
     assert (directory / FINAL_TRAINING / "resume.pt").exists()
-    code, said = run(slurm, directory, CHECKPOINT, "--retries", "0")
+    code, said = run(slurm, directory, CHECKPOINT)
     assert code == 0, said[-8000:]
     assert trained(directory) == undisturbed
 
 
-def test_a_job_that_fails_shows_its_own_log(slurm, longer, tmp_path):
+def test_a_training_with_bad_input_shows_its_own_log_and_is_not_submitted_again(slurm, longer, tmp_path):
     directory = shutil.copytree(longer, tmp_path / "clone")
     for frame in (directory / "data/smoke/synthvis/train").rglob("*.*"):
         frame.write_bytes(b"no picture")
-    code, said = run(slurm, directory, CHECKPOINT, "--retries", "0")
-    assert code == 1
+    code, said = run(slurm, directory, CHECKPOINT)
+    assert code == 1 and said.count("has been submitted") == 1
     assert re.search(r"^error: .*data/smoke/synthvis/train/\S+: ", said, re.M), said[-8000:]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -55,11 +56,10 @@ def state(sources, job: str) -> str:
     return subprocess.run([GENERIC / "status.sh", job], cwd=sources, capture_output=True, text=True).stdout.strip()
 
 
-def submitted(sources, text: str) -> str:
+def submitted(sources, text: str, minutes: str = "5") -> str:
     (sources / "job.sh").write_text(text)
-    done = subprocess.run(
-        [GENERIC / "submit.sh", "1", "100", "5", "0", "job.sh"], cwd=sources, capture_output=True, text=True, check=True
-    )
+    command = [GENERIC / "submit.sh", "1", "100", minutes, "0", "job.sh"]
+    done = subprocess.run(command, cwd=sources, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
@@ -81,6 +81,38 @@ def test_a_cancelled_job_ends_as_failed(sources):
     assert state(sources, job) == "running"
     subprocess.run([GENERIC / "cancel.sh", job], cwd=sources, check=True)
     assert final_state(sources, job) == "failed"
+
+
+# As a training does: it counts its turns, saves itself when it is asked to stop, and is complete in the third.
+TURNS = """
+echo >> turns
+[ $(wc -l < turns) = 3 ] && exit 0
+PYTHON -c 'import signal, sys, time
+signal.signal(signal.SIGNUMBER, lambda *_: sys.exit(75))
+open("ready", "w").close()
+time.sleep(60)'
+[ $? = 75 ] && eval "$MSSTS_RESUBMIT"
+exit 1
+"""
+
+
+def turns(signal: str) -> str:
+    return TURNS.replace("PYTHON", sys.executable).replace("SIGNUMBER", signal)
+
+
+def test_a_job_that_saved_itself_at_its_time_limit_runs_again_until_it_is_done(sources):
+    job = submitted(sources, turns("SIGUSR1"), minutes="0.02")
+    assert final_state(sources, job) == "success"
+    assert len((sources / "turns").read_text().splitlines()) == 3
+
+
+def test_a_cancelled_job_that_saved_itself_is_not_run_again(sources):
+    job = submitted(sources, turns("SIGTERM"))
+    while not (sources / "ready").exists():
+        time.sleep(0.02)
+    subprocess.run([GENERIC / "cancel.sh", job], cwd=sources, check=True)
+    assert final_state(sources, job) == "failed"
+    assert len((sources / "turns").read_text().splitlines()) == 1
 
 
 @pytest.mark.long

@@ -21,18 +21,22 @@ Path("started").touch()
 while not requests:
     time.sleep(0.05)
 time.sleep(1)
-sys.exit("error: asked to stop; all is saved")
+print("error: asked to stop; all is saved", file=sys.stderr)
+sys.exit(75)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_job_whose_processes_are_all_asked_to_stop_waits_for_its_stage(copy_sources, tmp_path, number):
+def test_a_job_whose_processes_are_all_asked_to_stop_waits_for_its_stage_and_is_submitted_again(
+    copy_sources, tmp_path, number
+):
     directory = copy_sources(tmp_path / "clone")
     (directory / "mssts/__main__.py").write_text(STAGE_THAT_SAVES_ITSELF)
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--scheduler", "greedy", "--nocolor", "--config"]
     command += ["study=smoke", "mlflow=off", "--", "data/smoke/synthvis/fingerprint.json"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    job = subprocess.Popen(command, cwd=directory, start_new_session=True, **streams)
+    environment = os.environ | {"MSSTS_RESUBMIT": "touch submitted-again"}
+    job = subprocess.Popen(command, cwd=directory, env=environment, start_new_session=True, **streams)
     try:
         while not (directory / "started").exists():
             assert job.poll() is None, job.stdout.read()
@@ -45,4 +49,5 @@ def test_a_job_whose_processes_are_all_asked_to_stop_waits_for_its_stage(copy_so
             job.wait()
     assert job.returncode == 1
     assert "error: asked to stop; all is saved" in said
+    assert (directory / "submitted-again").exists()
     assert "all is saved" in (directory / "logs/smoke/synthvis/generate.log").read_text()

@@ -1,5 +1,6 @@
 # What all rules share: the resolved study, its paths, and functions of a job's wildcards. Imports no torch.
 import atexit
+import os
 import shlex
 import signal
 import sys
@@ -64,10 +65,19 @@ ENVIRONMENT = {
 # command runs finished trainings again.
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 WAIT_FOR_THE_STAGE = "trap : TERM; tee() {{ trap '' TERM; exec tee \"$@\"; }}; "
+# A training that was asked to stop and has saved itself ends with code 75. Then this command, which the profile or the
+# scheduler's lines may set, puts the job back into the queue. Slurm: not if somebody has cancelled it.
+if workflow.remote_exec and "SLURM_JOB_ID" in os.environ:
+    os.environ.setdefault(
+        "MSSTS_RESUBMIT",
+        "case $(squeue --noheader --format=%T/%r --jobs=$SLURM_JOB_ID) in RUNNING/*|*/TimeLimit) "
+        "scontrol requeue $SLURM_JOB_ID;; esac",
+    )
+SUBMIT_AGAIN = "trap 'if [ $? = 75 ]; then eval \"${{MSSTS_RESUBMIT-}}\"; fi' EXIT; "
 shell.prefix(
     f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH "
     + " ".join(f"{name}={shlex.quote(str(value))}" for name, value in ENVIRONMENT.items())
-    + f"; {WAIT_FOR_THE_STAGE}"
+    + f"; {WAIT_FOR_THE_STAGE}{SUBMIT_AGAIN}"
 )
 
 
