@@ -30,6 +30,11 @@ def training_split(dataset: str, config: Config) -> str:
     return "train" if is_generated(dataset) or config.data.protocol == "official" else f"{LOCAL}train"
 
 
+def stills_split(dataset: str, config: Config) -> str:
+    """The split whose images a pre-training on the dataset itself draws: stills, or the videos that are trained on."""
+    return STILLS if is_generated(dataset) else training_split(dataset, config)
+
+
 def clips_of(stage: str, dataset: str, directory: Path, config: Config) -> Clips | None:
     """Number of clips of a stage.
 
@@ -47,7 +52,7 @@ def clips_of(stage: str, dataset: str, directory: Path, config: Config) -> Clips
     """
     if dataset == COCO_DIRECTORY:
         return _coco_clips(directory, COCO_DIRECTORY)
-    split = STILLS if stage == PRETRAIN else training_split(dataset, config)
+    split = (stills_split if stage == PRETRAIN else training_split)(dataset, config)
     found = _recorded(directory).get(split, {})
     frames = found.get("frames") or found.get("images")
     videos = Clips(frames, False) if frames else _published(dataset, split)

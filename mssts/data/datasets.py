@@ -218,6 +218,15 @@ def is_generated(name: str) -> bool:
     return entry(name).seeds is not None
 
 
+def pretrains_on_coco(name: str) -> bool:
+    """Whether pre-trainings for a dataset run on COCO [code], not on its own images: for the published datasets.
+
+    Raises:
+        InputError: For an unknown name.
+    """
+    return not is_generated(name) and entry(name).category_key is not None
+
+
 def expected_categories(name: str) -> ExpectedCategories | None:
     """The published categories of a dataset, to compare a file with them; None if its annotations define them.
 

@@ -1,4 +1,7 @@
-"""Pseudo-clips of still images for pre-training: the image and warped copies of it in random order [code]."""
+"""Pseudo-clips of still images for pre-training: the image and warped copies of it in random order [code].
+
+The images are those of a split of stills, or the frames of videos [ours].
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class StillClipDataset(ClipDataset):
     [code], hue and blur only if `data_config.photometric` is on [ours].
 
     Args:
-        split: The images, as videos of one frame.
+        split: The images as videos of one frame, or videos, each of whose frames is an image.
         frames: As for `ClipDataset`, like the next two.
         data_config: Likewise.
         with_foreign_foreground: Likewise.
@@ -55,10 +58,10 @@ class StillClipDataset(ClipDataset):
         # of them are drawn.
         if self.max_instances is not None and len(chosen) > self.max_instances:
             chosen = sorted(rng.choice(len(chosen), self.max_instances, replace=False).tolist())
-        return [0] * self.frames, chosen
+        return [reference] * self.frames, chosen
 
     def _load(self, video: Video, indices: list[int], chosen: list[int], rng: np.random.Generator) -> View:
-        image_13HW, masks_N1HW = self._store.clip(video, [0])
+        image_13HW, masks_N1HW = self._store.clip(video, indices[:1])
         views = [(image_13HW, masks_N1HW[chosen])]
         views += [self._warp(*views[0], rng) for _ in indices[1:]]
         frames, masks = zip(*(views[t] for t in rng.permutation(len(views))), strict=True)

@@ -11,8 +11,8 @@ from mssts.core.records import Clip
 from mssts.data.clips import ClipDataset
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.coco import read_coco
-from mssts.data.counts import training_split
-from mssts.data.datasets import STILLS, split_annotations
+from mssts.data.counts import stills_split, training_split
+from mssts.data.datasets import split_annotations
 from mssts.data.stills import MAX_INSTANCES, StillClipDataset
 
 
@@ -53,8 +53,12 @@ def training_clips(dataset: str, directory: Path, config: Config) -> ClipDataset
 def pretraining_clips(dataset: str, directory: Path, config: Config) -> StillClipDataset:
     """Pseudo-clips of still images: those of a generated dataset, or COCO with all its categories [code].
 
-    The images are of the sizes of section `pretrain`, and all their instances are kept [code].
+    For a dataset of the user's own they are the frames of the videos that are trained on [ours]. The images are of the
+    sizes of section `pretrain`, and all their instances are kept [code].
     """
-    stills = read_coco(directory) if dataset == COCO_DIRECTORY else split_annotations(dataset, directory, STILLS)
+    if dataset == COCO_DIRECTORY:
+        stills = read_coco(directory)
+    else:
+        stills = split_annotations(dataset, directory, stills_split(dataset, config))
     data_config = config.data.model_copy(update=config.still_sizes())
     return StillClipDataset(stills, config.pretrain.frames, data_config, config.loss.foreground_background.enabled)

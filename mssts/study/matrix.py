@@ -46,7 +46,7 @@ class Run:
 def planned_runs(study: ResolvedStudy) -> list[Run]:
     """Every run of a study in the order of its file; the pre-trainings come first in each dataset and backbone.
 
-    All of a user's datasets share those on COCO.
+    All published datasets share those on COCO.
     """
     spec = study.spec
     runs = [

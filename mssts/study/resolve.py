@@ -26,7 +26,7 @@ from mssts.config import (
 from mssts.core.errors import InputError, shown, suggestion
 from mssts.data.categories import coco_map
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
-from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
+from mssts.data.datasets import LOCAL, STILLS, entry, pretrains_on_coco
 from mssts.study.parts import check_parts
 from mssts.study.paths import REPORTS, external_name
 from mssts.training.record import TrainingRun
@@ -95,16 +95,16 @@ class ResolvedStudy:
         return f"{COCO_DIRECTORY}-{configuration.digest(_coco_config(self.baseline), PRETRAIN)}"
 
     def pretraining(self, dataset: str, backbone: str, seed: int) -> TrainingRun:
-        """The pre-training on a generated dataset or on COCO.
+        """The pre-training on a dataset's own images or on COCO.
 
         Raises:
             InputError: For another dataset, or an unknown backbone.
         """
         check_backbone(backbone)
-        if dataset != COCO_DIRECTORY and not is_generated(dataset):
+        if dataset != COCO_DIRECTORY and pretrains_on_coco(dataset):
             raise InputError(
                 f"--dataset: found {shown(dataset)}; expected {COCO_DIRECTORY} and its directory as --data: trainings "
-                "on a user's videos start from a pre-training on COCO"
+                f"on {entry(dataset).title} start from a pre-training on COCO"
             )
         config = self.run_config(dataset, backbone, PRETRAIN)
         return TrainingRun(PRETRAIN, self.pretrain_folder(dataset), dataset, backbone, PRETRAIN, seed, seed, config)
@@ -123,8 +123,8 @@ class ResolvedStudy:
 
 
 def pretrain_dataset(dataset: str) -> str:
-    """Dataset of the pre-training from which trainings on a dataset start: COCO for a user's videos."""
-    return dataset if is_generated(dataset) else COCO_DIRECTORY
+    """Dataset of the pre-training from which trainings on a dataset start: COCO, or the dataset itself."""
+    return COCO_DIRECTORY if pretrains_on_coco(dataset) else dataset
 
 
 def _coco_config(config: Config) -> Config:

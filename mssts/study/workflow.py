@@ -12,7 +12,7 @@ from mssts.core.checkpoint_values import read_values
 from mssts.core.errors import InputError
 from mssts.data.coco import COCO
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
-from mssts.data.datasets import LOCAL, STILLS, entry, is_generated
+from mssts.data.datasets import LOCAL, STILLS, entry, is_generated, pretrains_on_coco
 from mssts.study.matrix import planned_runs, pretrain_seeds, pretraining_run
 from mssts.study.paths import DATA, TABLE_PDF, dataset_dir, external_dir, external_name
 from mssts.study.resolve import ResolvedStudy
@@ -60,8 +60,8 @@ def _start_problems(study: ResolvedStudy) -> Iterator[str]:
         if not Path(start).is_file():
             yield (
                 f"train.init: {start}: no such checkpoint. Create it with `mssts import-weights`, or set train.init to "
-                f"{PRETRAIN}, which runs a pre-training stage (on COCO if the videos are your own), to {IMAGENET} or "
-                f"to {NO_START}."
+                f"{PRETRAIN}, which runs a pre-training stage (on COCO, or on the images of your own dataset), to "
+                f"{IMAGENET} or to {NO_START}."
             )
             continue
         try:
@@ -76,6 +76,7 @@ def missing_data(study: ResolvedStudy) -> str:
     own = [dataset for dataset in spec.datasets if not is_generated(dataset)]
     files = [(entry(name), dataset_dir(spec.scale, name), split) for name in own for split in entry(name).given]
     pretrained = any(pretrain_seeds(study, backbone) for backbone in spec.backbones)
+    pretrained = pretrained and any(map(pretrains_on_coco, own))
     if own and (pretrained or any(config.data.joint for config in study.configs.values())):
         files.append((COCO, COCO_FINGERPRINT.parent, STILLS))
     messages = []
