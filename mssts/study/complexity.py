@@ -38,12 +38,16 @@ def frame_size(config: Config, dataset: str) -> tuple[int, int]:
     return resized_size(*video, config.predict.short_side, None)
 
 
+def category_count(dataset: str) -> int:
+    """Number of categories of a dataset or of COCO."""
+    return COCO_CATEGORIES if dataset == COCO_DIRECTORY else len(entry(dataset).categories)
+
+
 @cache
 def meta_model(config: ModelSection, backbone: str, dataset: str) -> MsStsVis:
     """The model for the categories of a dataset or of COCO, on the meta device."""
-    categories = COCO_CATEGORIES if dataset == COCO_DIRECTORY else len(entry(dataset).categories)
     with torch.device("meta"):
-        return build_model(config, backbone, categories)
+        return build_model(config, backbone, category_count(dataset))
 
 
 def parameters(config: ModelSection, backbone: str, dataset: str) -> int:

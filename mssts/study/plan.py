@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import groupby, product
 
 import pandas as pd
-import torch
+import yaml
 
-from mssts.config import PRETRAIN, Config, ModelSection, OptimisationSection
+from mssts.config import PRETRAIN, Config
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
-from mssts.study.complexity import forward_flops, frame_size, meta_model, parameters
+from mssts.study import memory
+from mssts.study.complexity import forward_flops, frame_size, parameters
 from mssts.study.complexity_file import COUNTED
 from mssts.study.lengths import Length, planned_length
 from mssts.study.matrix import planned_runs, pretrain_seeds
 from mssts.study.resolve import ResolvedStudy, pretrain_dataset
+from mssts.training.record import TrainingRun
 
-DEVICES = 8  # as in the public recipe
-BYTES_PER_WEIGHT = 16  # float32 weight, gradient and AdamW's two moments
-OVERHEAD = 1.2  # masks, losses, workspace and fragmentation
 REFERENCE_SECONDS = 0.70  # V100 seconds a clip of 5 frames, ResNet-50: 8 GPUs x 1.5 h for about 61,800 clips [code]
 REPORTED_COCO_HOURS = {"resnet50": 2 * 24 * 8, "swin_l": 6 * 24 * 8}  # 2 and about 6 days on 8 V100 [code]
 REFERENCE = ("resnet50", "ytvis2019", 5)  # backbone of the baseline, dataset, frames
@@ -29,14 +28,13 @@ _COSTS = {
     "GPU h": "{:,.1f}",
 }
 
+_CARDS = "What `execution`, or `execution.backbones`, has to say for a GPU of:"
 ASSUMPTIONS = f"""\
 Assumptions:
   FLOPs: one clip with the number of frames used in training, at the frame size used in inference, which is close to
     the mean size in training; for COCO an image of 480 x 640 px with the mean short side in training.
     {COUNTED}
-  Memory of a GPU: {BYTES_PER_WEIGHT} bytes per weight, plus all activations that the backward pass stores for its share
-    of the batch ({DEVICES} GPUs), in float32 at that size, times {OVERHEAD}. Larger augmented frames need up to 1.7
-    times as much.
+  {memory.ASSUMED}
   GPU hours: on a V100, {REFERENCE_SECONDS} s per training clip of 5 frames with ResNet-50, which is what the
     maintainers of SeqFormer report (1.5 h per epoch on 8 GPUs; issues 13 and 16); other models and lengths in
     proportion to their FLOPs; nothing is fitted to the hours that they report of the COCO stage. Prediction and the
@@ -61,7 +59,8 @@ def plan(study: ResolvedStudy, paper_config: Config) -> str:
     about = "more than" if costs["GPU h"].isna().any() else "about"
     total = f"Total: {about} {costs['GPU h'].sum():,.0f} GPU hours of training.{_coco_hours(costs)}"
     question = f"Study {study.name}: {study.spec.question}"
-    return f"{question}\n\nJobs:\n{job_lines}\n\n{frames}\n{lengths}\n\n{table}\n\n{total}\n\n{ASSUMPTIONS}"
+    cards = f"{_CARDS}\n{_settings(study)}"
+    return f"{question}\n\nJobs:\n{job_lines}\n\n{frames}\n{lengths}\n\n{table}\n\n{total}\n\n{cards}\n\n{ASSUMPTIONS}"
 
 
 def jobs(study: ResolvedStudy) -> dict[str, int]:
@@ -115,31 +114,35 @@ def _costs(study: ResolvedStudy, paper_config: Config) -> pd.DataFrame:
     rows = []
     for dataset, backbone, variant in _kinds(study):
         config = study.config(variant)
-        stage: OptimisationSection = config.pretrain if variant == PRETRAIN else config.train
         runs = len(pretrain_seeds(study, backbone) if variant == PRETRAIN else study.spec.seeds)
-        clip = (config.model, backbone, dataset, stage.frames, frame_size(config, dataset))
-        weights, flops = parameters(config.model, backbone, dataset), forward_flops(*clip)
-        kept = max(1, stage.batch_clips // DEVICES) * activation_bytes(*clip)
-        memory = OVERHEAD * (BYTES_PER_WEIGHT * weights + kept)
+        run = _run(study, dataset, backbone, variant)
+        frames = run.optimisation.frames
+        flops = forward_flops(config.model, backbone, dataset, frames, frame_size(config, dataset))
         drawn = planned_length(study, dataset, variant).drawn
         hours = drawn * REFERENCE_SECONDS * flops / reference / 3600
-        numbers = (weights / 1e6, flops / 1e9, memory / 1e9, hours, hours * runs)
-        rows.append([dataset, backbone, variant, runs, stage.frames, *numbers])
+        weights, needed = parameters(config.model, backbone, dataset), memory.training_bytes(run)
+        numbers = (weights / 1e6, flops / 1e9, needed / 1e9, hours, hours * runs)
+        rows.append([dataset, backbone, variant, runs, frames, *numbers])
     return pd.DataFrame(rows, columns=["dataset", "backbone", "variant", "runs", "frames", *_COSTS])
 
 
-def activation_bytes(config: ModelSection, backbone: str, dataset: str, frames: int, size: tuple[int, int]) -> int:
-    """Bytes of activations that a training step keeps of one clip for its backward pass."""
-    model = meta_model(config, backbone, dataset)
-    weights = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
-    kept: dict[int, torch.UntypedStorage] = {}
+def _run(study: ResolvedStudy, dataset: str, backbone: str, variant: str) -> TrainingRun:
+    """The first training of its kind."""
+    if variant == PRETRAIN:
+        return study.pretraining(dataset, backbone, 1)
+    return study.training(dataset, backbone, variant, study.spec.seeds[0])
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            kept[storage._cdata] = storage  # held, so that no other storage gets its address
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model.train()(torch.empty(1, frames, 3, *size, device="meta"))
-    return sum(storage.nbytes() for storage in kept.values())
+def _settings(study: ResolvedStudy) -> str:
+    """What `execution` must say for each backbone on GPUs of several sizes."""
+    lines = []
+    for backbone in study.spec.backbones:
+        runs = [_run(study, *kind) for kind in _kinds(study) if kind[1] == backbone]
+        execution = runs[0].config.execution
+        now = {"clips_per_device": execution.clips_per_device, "checkpoint_encoder": execution.checkpoint_encoder}
+        for setting, cards in groupby(memory.settings_of_cards(runs).items(), lambda item: item[1]):
+            sizes = ", ".join(str(card) for card, _ in cards)
+            text = yaml.safe_dump(setting, default_flow_style=True, sort_keys=False).strip()
+            told = "does not fit" if setting is None else f"{text}{' (as configured)' * (setting == now)}"
+            lines.append(f"  {backbone:9} {sizes:>14} GB: {told}")
+    return "\n".join(lines)
