@@ -12,7 +12,8 @@ STUDY ?= demo
 override CORES := $(value CORES)
 override STUDY := $(value STUDY)
 export CORES STUDY
-SNAKEMAKE := $(BIN)/snakemake --cores "$$CORES"
+COUNT_GPUS := from mssts.core.devices import visible_gpus; print(len(visible_gpus()))
+SNAKEMAKE := $(BIN)/snakemake --cores "$$CORES" --resources gpu=$$($(BIN)/python -c '$(COUNT_GPUS)')
 
 PRINT_TARGETS := import os; from mssts.study import resolve, workflow; \
 	print("Results:", *workflow.targets(resolve.load_study(os.environ["STUDY"])))

@@ -13,6 +13,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from torch.distributed import DistError
 
+from mssts.core.devices import ON_THE_CPU, claim_gpus
 from mssts.core.environment import set_tf32
 from mssts.core.errors import DeviceError, InputError
 from mssts.core.processes import LOST, fail, is_started_by_another, started
@@ -21,13 +22,23 @@ Precision = Literal["32-true", "64-true", "bf16-mixed"]
 Device = Literal["cpu", "cuda"]
 
 
-def available_device(device: Device) -> Device:
-    """Return the configured device of trainings, predictions and attention maps. Raises InputError if it is missing."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            f"runtime.device: found cuda, but PyTorch {torch.__version__} finds no GPU here. Run this on a machine "
-            "with a GPU that nvidia-smi lists, or set runtime.device: cpu in the file of the scale, to use the CPU."
-        )
+def available_device(device: Device, claimed: int = 1) -> Device:
+    """Return the configured device of trainings, predictions and attention maps.
+
+    Args:
+        device: "cpu" or "cuda".
+        claimed: Number of GPUs to claim for this process (see `mssts.core.devices`); 0 if another has chosen them.
+
+    Raises:
+        InputError: If there is no such device.
+    """
+    if device == "cuda":
+        claim_gpus(claimed)
+        if not torch.cuda.is_available():
+            raise InputError(
+                f"runtime.device: found cuda, but PyTorch {torch.__version__} finds no GPU here. Compare the driver's "
+                f"version (nvidia-smi) with PyTorch's. {ON_THE_CPU}"
+            )
     return device
 
 
@@ -37,7 +48,8 @@ def start_fabric(
 ) -> Iterator[Fabric]:
     """Start Fabric on the configured devices, with deterministic operations, while the block runs.
 
-    With several devices on one node, this process starts the others (see `mssts.core.processes`). On several nodes the
+    On one node, this process claims free GPUs and starts the processes of further devices (see `mssts.core.devices`
+    and `mssts.core.processes`). On several nodes the
     scheduler starts one process per device (Slurm: srun), and Fabric reads the scheduler's variables.
 
     Args:
@@ -51,9 +63,9 @@ def start_fabric(
         InputError: If there is no such device.
         DeviceError: If the process of another device fails.
     """
-    available_device(device)
-    starts = devices > 1 and nodes == 1 and not LightningEnvironment().creates_processes_externally
-    with started(devices) if starts else nullcontext() as others:
+    chooses = nodes == 1 and not LightningEnvironment().creates_processes_externally
+    available_device(device, claimed=devices if chooses else 0)
+    with started(devices) if chooses and devices > 1 else nullcontext() as others:
         try:
             set_tf32(tf32)
             yield _launched(device, precision, devices, nodes)

@@ -67,7 +67,7 @@ def test_no_stage_computes_on_the_cpu_in_place_of_a_missing_gpu(data, tmp_path):
         lambda: predict(config, tmp_path / "checkpoint.pt", data, "synthvis", "valid", tmp_path / "predictions.json"),
         lambda: load_model(Result("valid", None, planned), config),
     ):
-        with pytest.raises(InputError, match=r"found cuda, .* finds no GPU here.* set runtime.device: cpu in the file"):
+        with pytest.raises(InputError, match=r"found cuda, but there is no GPU here .* set runtime.device: cpu"):
             computes()
     assert not list(tmp_path.iterdir())
 
