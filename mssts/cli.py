@@ -343,14 +343,24 @@ def figures(study: Study) -> None:
 
 
 @app.command()
-def attention(study: Study) -> None:
+def attention(
+    study: Study,
+    not_drawn: Annotated[str | None, typer.Option(help="Draw nothing: write this reason in place of the maps.")] = None,
+) -> None:
     """Draw the study's attention maps, baseline against MS-STS, and measure how well they show the instances."""
     from mssts.report.attention import write_attention
+    from mssts.report.not_drawn import NotDrawn, attempt
     from mssts.study.attention_measure import measure_auroc
     from mssts.study.attention_panels import compare_attention
 
     runs = _runs_for("attention", study)
-    write_attention(compare_attention(runs), measure_auroc(runs), runs.folder)
+    if not_drawn is not None:
+        reason = NotDrawn(printable(" ".join(not_drawn.split())))
+        write_attention(reason, reason, runs.folder)
+        return
+    comparison = attempt("attention maps", lambda: compare_attention(runs))
+    aurocs = attempt("AUROC of the encoder maps", lambda: measure_auroc(runs))
+    write_attention(comparison, aurocs, runs.folder)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
 
 NOT_RUN = "not run"
+NOT_DRAWN = "not drawn"
 NO_VALUE = "-"
 _FORMULA = re.compile("'*[-=+@\t\r\n\uff0b\uff0d\uff1d\uff20]")  # the last four are full-width forms
 _NUMBER = re.compile(r"[-+]?[0-9][0-9,]*(\.[0-9]+)?([eE][-+]?[0-9]+)?( ± [0-9]+(\.[0-9]+)?)?|-")

@@ -15,6 +15,8 @@ from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
 from mssts.core.workspace import here_or_shipped
 from mssts.report.formats import plain, plural
+from mssts.report.not_drawn import NotDrawn, attempt
+from mssts.report.parts import Sentences
 from mssts.report.registry import CONTENTS, Entry
 from mssts.report.tables.results import frame
 from mssts.study.runs import StudyRuns
@@ -67,7 +69,9 @@ def report_data(runs: StudyRuns) -> dict[str, Any]:
 def _picture(entry: Entry, runs: StudyRuns) -> list[dict[str, Any]]:
     """A figure as the template wants it, if it has a caption; a missing one has no path."""
     path = entry.files[0] if (runs.folder / entry.files[0]).is_file() else None
-    caption = entry.load().caption(runs)
+    caption = attempt(entry.files[0], lambda: entry.load().caption(runs))
+    if isinstance(caption, NotDrawn):
+        return [Sentences(entry.files[0], [str(caption)]).document()]
     return [{"kind": "picture", "path": path, "caption": caption}] if caption else []
 
 

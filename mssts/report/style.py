@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -26,6 +27,7 @@ DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 TEXT_COLOUR = "#222222"
 STYLE = here_or_shipped("reports/templates/paper.mplstyle")
 _DPI = 200
+_LINE, _LINES = 90, 6  # characters of a line, and lines, of a figure that holds only text
 _NO_METADATA = {
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None, "ModDate": None},
     "png": {"Software": None},
@@ -43,10 +45,11 @@ def paper_style() -> AbstractContextManager[None]:
 
 
 def empty_figure(text: str = NOT_RUN) -> Figure:
-    """A figure that says "not run", or another text."""
-    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.6))
+    """A figure that says "not run", or another text, of which it shows the beginning."""
+    lines = textwrap.wrap(text, _LINE, max_lines=_LINES)
+    figure, axis = plt.subplots(figsize=(TEXT_WIDTH, 0.4 + 0.2 * len(lines)))
     axis.set_axis_off()
-    axis.text(0.5, 0.5, text, ha="center", va="center")
+    axis.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", parse_math=False)
     return figure
 
 

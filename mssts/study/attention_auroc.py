@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from mssts.config import EvaluationSection
-from mssts.core.csv_files import NOT_RUN, decimals, read_csv
+from mssts.core.csv_files import NOT_DRAWN, NOT_RUN, decimals, read_csv
 from mssts.evaluation.statistics import Interval, Intervals, bootstrap_intervals, resamples_of_videos
 from mssts.study.attention_cases import Challenges
 from mssts.study.differences import Size
@@ -215,8 +215,13 @@ def to_frame(found: Iterable[MeanAuroc]) -> pd.DataFrame:
 
 
 def read_frame(runs: StudyRuns) -> pd.DataFrame | None:
-    """The table that `mssts attention` wrote; None if it has not been run. Raises InputError for another file."""
+    """The table that `mssts attention` wrote; None if it has not been run. Raises InputError for another file.
+
+    If nothing could be measured, its only column is `NOT_DRAWN`, with the reason.
+    """
     path = runs.folder / FILE
-    return (
-        read_csv(path, _KEYS + _NUMBERS, f"Run mssts attention --study {runs.study.name}.") if path.is_file() else None
-    )
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8") as file:
+        columns = [NOT_DRAWN] if file.readline().strip() == NOT_DRAWN else _KEYS + _NUMBERS
+    return read_csv(path, columns, f"Run mssts attention --study {runs.study.name}.")

@@ -19,9 +19,9 @@ from mssts.core.files import read_record
 from mssts.data.synthvis.covers import Covers
 from mssts.evaluation.statistics import Interval
 from mssts.report.attention import write_attention
-from mssts.report.figures.attention import encoder_figure
+from mssts.report.figures.attention import figure as encoder_figure
 from mssts.report.figures.attention_drawing import MAX_HEIGHT
-from mssts.report.figures.queries import query_figure
+from mssts.report.figures.queries import figure as query_figure
 from mssts.report.registry import files_of_step
 from mssts.report.tables.attention import frame, parts
 from mssts.study.attention_auroc import MeanAuroc

@@ -6,10 +6,12 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
 
+from mssts.cli import attention
 from mssts.config import resolve
 from mssts.core.csv_files import write_csv
 from mssts.core.errors import InputError
@@ -23,6 +25,8 @@ from mssts.report.figures import write_figures
 from mssts.report.figures.ablation import draw_differences
 from mssts.report.figures.ablation import figure as ablation_figure
 from mssts.report.figures.training_curves import read_logs, training_figure
+from mssts.report.registry import files_of_step
+from mssts.report.style import empty_figure, paper_style, save
 from mssts.report.tables import write_tables
 from mssts.study.attention_measure import measure_auroc
 from mssts.study.attention_panels import compare_attention
@@ -133,9 +137,69 @@ def test_a_table_older_than_the_results_is_refused(fake_study: Path) -> None:
         write_document(runs_of(), fake_study / "table.pdf")
 
 
+def is_text(path: Path, text: str) -> bool:
+    """Whether a figure holds nothing but a text."""
+    with paper_style():
+        save(empty_figure(text), path.with_name("expected.pdf"))
+    return path.read_bytes() == path.with_name("expected.pdf").read_bytes()
+
+
+def test_a_figure_that_cannot_be_drawn_says_why_and_the_others_are_drawn(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shutil.copytree(written, tmp_path / "copy"))
+    folder = runs_of().folder / "figures"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    log = Path("results/smoke/synthvis/tiny/ms_sts/seed1/log.jsonl")
+    log.write_text('{"step": 1\n')
+
+    def no_figure(*_: object) -> None:
+        raise ValueError("a fault with $\nmathematics$")
+
+    monkeypatch.setattr("mssts.report.figures.ablation.draw_panels", no_figure)
+    write_figures(runs_of())
+    printed = capsys.readouterr().err
+    warnings = [line.split(": ", 2)[1:] for line in printed.splitlines() if line.startswith("warning: ")]
+    (first, fault), (second, bad_input) = warnings
+    assert (first, second) == ("reports/fake/figures/ablation.pdf", "reports/fake/figures/training_curves.pdf")
+    assert fault == "not drawn: ValueError: a fault with $ mathematics$"
+    assert bad_input.startswith(f"not drawn: {log}: was changed after its digest was recorded")
+    assert is_text(folder / "ablation.pdf", fault) and is_text(folder / "training_curves.pdf", bad_input)
+    assert (folder / "effects.pdf").read_bytes() == before["effects.pdf"]
+    assert "in no_figure" in printed and printed.count("Traceback") == 1  # bad input has no stack trace
+    write_document(runs_of(), tmp_path / "table.pdf")
+    assert (tmp_path / "table.pdf").read_bytes().startswith(b"%PDF")
+
+
+def _attention_parts() -> list[dict[str, Any]]:
+    (section,) = (one for one in report_data(runs_of())["sections"] if one["title"] == "Attention maps")
+    return section["parts"]
+
+
+def test_attention_maps_that_could_not_be_drawn_say_why_in_the_report(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shutil.copytree(written, tmp_path / "copy"))
+    attention("fake", "killed twice,\nlogs/fake_attention.log")
+    folder, said = runs_of().folder, "not drawn: killed twice, logs/fake_attention.log"
+    assert {path.relative_to(folder).as_posix() for path in (folder / "attention").iterdir()} == set(
+        files_of_step("attention")
+    )
+    assert is_text(folder / "attention/attention.pdf", said) and is_text(folder / "attention/queries.pdf", said)
+    table, *figures = _attention_parts()
+    assert table["sentences"] == [said]
+    assert [part["caption"] for part in figures] == ["Attention maps: not drawn.", "Attention of queries: not drawn."]
+    write_document(runs_of(), tmp_path / "table.pdf")
+    (folder / "attention/cases.json").write_text("{}")
+    (part,) = (part for part in _attention_parts() if part["name"] == "figures.attention")
+    assert part["sentences"][0].startswith("not drawn: reports/fake/attention/cases.json: ")
+
+
 def test_missing_tables_are_named(fake_study: Path) -> None:
-    with pytest.raises(InputError, match=r"ablation\.csv: no such file\. Run mssts tables"):
-        write_figures(runs_of())
+    write_figures(runs_of())
+    path = runs_of().folder / "figures/ablation.pdf"
+    why = "reports/fake/ablation.csv: no such file. Run mssts tables --study fake."
+    assert is_text(path, f"not drawn: {why}")
     with pytest.raises(InputError, match=r"table\.csv: no such file\. Run mssts tables"):
         write_document(runs_of(), fake_study / "table.pdf")
 

@@ -16,6 +16,7 @@ from mssts.study.attention_comparison import AttentionComparison, EncoderPanel
 from mssts.study.runs import StudyRuns
 
 CASES = "attention/cases.json"
+TITLE = "Attention maps"
 _BESIDE = 2  # cases beside each other
 _BETWEEN = 0.16  # inches between them
 _WIDTH = ((TEXT_WIDTH + _BETWEEN) / _BESIDE - _BETWEEN) / FRAMES_SHOWN - drawing.GAP  # of a frame
@@ -28,7 +29,7 @@ def caption(runs: StudyRuns) -> str:
     return drawing.written_caption(runs, CASES)
 
 
-def encoder_figure(comparison: AttentionComparison | None) -> Figure:
+def figure(comparison: AttentionComparison | None) -> Figure:
     """For each case its frames, and below them the encoder map of each model."""
     if comparison is None or not comparison.encoder:
         return empty_figure(f"{NOT_RUN}: no instance shows a challenge" if comparison else NOT_RUN)
@@ -78,10 +79,10 @@ def _draw_legend(canvas: Canvas, top: float) -> None:
     canvas.write(left + width + 0.06, y, "largest value in the video, both models")
 
 
-def encoder_record(comparison: AttentionComparison | None) -> dict[str, Any]:
+def record(comparison: AttentionComparison | None) -> dict[str, Any]:
     """Caption and cases."""
     if comparison is None:
-        return {"caption": f"Attention maps: {NOT_RUN}.", "cases": []}
+        return {"caption": f"{TITLE}: {NOT_RUN}.", "cases": []}
     cases = [
         drawing.record_of(panel.picture)
         | {

@@ -16,6 +16,7 @@ from mssts.study.attention_comparison import AttentionComparison, Picture, Query
 from mssts.study.runs import StudyRuns
 
 CASES = "attention/queries.json"
+TITLE = "Attention of queries"
 NOTHING_TO_SHOW = "nothing to show"
 _GUTTER = 0.14  # inches between the halves
 _RIGHT = (TEXT_WIDTH + _GUTTER) / 2  # inches: where the right half begins
@@ -28,7 +29,7 @@ def caption(runs: StudyRuns) -> str:
     return drawing.written_caption(runs, CASES)
 
 
-def query_figure(comparison: AttentionComparison | None) -> Figure:
+def figure(comparison: AttentionComparison | None) -> Figure:
     """For each case a row of query maps of both models, the frames, and a row for each observable encoder branch."""
     if comparison is None or not comparison.queries:
         return empty_figure(f"{NOT_RUN}: no instance was found by both models" if comparison else NOT_RUN)
@@ -86,10 +87,10 @@ def _draw_map(canvas: Canvas, cell: Cell, picture: Picture, column: int, maps: n
     canvas.outline(cell, picture, column)
 
 
-def query_record(comparison: AttentionComparison | None) -> dict[str, Any]:
+def record(comparison: AttentionComparison | None) -> dict[str, Any]:
     """Caption and cases."""
     if comparison is None:
-        return {"caption": f"Attention of queries: {NOT_RUN}.", "cases": []}
+        return {"caption": f"{TITLE}: {NOT_RUN}.", "cases": []}
     cases = [
         drawing.record_of(panel.picture)
         | {

@@ -6,10 +6,10 @@ from collections.abc import Hashable
 
 import pandas as pd
 
-from mssts.core.csv_files import NO_VALUE, NOT_RUN, decimals
+from mssts.core.csv_files import NO_VALUE, NOT_DRAWN, NOT_RUN, decimals
 from mssts.evaluation.statistics import MIN_VIDEOS
 from mssts.report.formats import signed
-from mssts.report.parts import Table
+from mssts.report.parts import Sentences, Table
 from mssts.study.attention_auroc import read_frame
 from mssts.study.resolve import BASELINE
 from mssts.study.runs import StudyRuns
@@ -57,6 +57,9 @@ def _cell(row: dict[Hashable, str], measure: str) -> str:
     return text if low == NO_VALUE else f"{text} ± {decimals(50 * (float(high) - float(low)), 1)}"
 
 
-def parts(runs: StudyRuns) -> list[Table]:
-    """The same table."""
+def parts(runs: StudyRuns) -> list[Table | Sentences]:
+    """The same table, or why there is none."""
+    measured = read_frame(runs)
+    if measured is not None and NOT_DRAWN in measured:
+        return [Sentences("AUROC of the encoder maps", [f"{NOT_DRAWN}: {why}" for why in measured[NOT_DRAWN]])]
     return [Table(frame(runs), NOTE, by=("Measure",), heading=str, size=7.0)]
