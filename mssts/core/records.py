@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -22,9 +23,9 @@ class Instances:
     boxes_NT4: torch.Tensor
     masks_NTHW: torch.Tensor
 
-    def to(self, device: torch.device) -> Instances:
-        """Return the same record on another device, see `Batch.to`."""
-        return Instances(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Instances:
+        """Return the record with every tensor changed."""
+        return Instances(*(change(getattr(self, field.name)) for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,18 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on a device. The host does not wait until it has been copied there."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """Return the same batch in page-locked memory, from which a GPU copies by itself; `DataLoader` calls this."""
+        return self.map(torch.Tensor.pin_memory)
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """Return the batch with every tensor changed."""
         return replace(
             self,
-            frames_BT3HW=self.frames_BT3HW.to(device, non_blocking=True),
-            padding_mask_BTHW=self.padding_mask_BTHW.to(device, non_blocking=True),
-            instances=tuple(instances.to(device) for instances in self.instances),
-            foreign_foregrounds_THW=tuple(
-                mask_THW.to(device, non_blocking=True) for mask_THW in self.foreign_foregrounds_THW
-            ),
+            frames_BT3HW=change(self.frames_BT3HW),
+            padding_mask_BTHW=change(self.padding_mask_BTHW),
+            instances=tuple(instances.map(change) for instances in self.instances),
+            foreign_foregrounds_THW=tuple(map(change, self.foreign_foregrounds_THW)),
         )

@@ -277,6 +277,7 @@ class ClipLoader:
         workers: Processes that prepare batches; 0: this process prepares them.
         micro_batch_clips: Clips per micro-batch; None: the whole batch of a step is one.
         firsts: Position in the step's batch of the first clip of each micro-batch that this process gets.
+        pinned: Whether batches are in page-locked memory, for a GPU.
 
     Raises:
         InputError: While iterating, for an unreadable frame, with the step.
@@ -293,12 +294,14 @@ class ClipLoader:
         workers: int = 0,
         micro_batch_clips: int | None = None,
         firsts: tuple[int, ...] = (0,),
+        pinned: bool = False,
     ) -> None:
         self._loader = DataLoader(
             _MicroBatches(dataset, batch_clips, micro_batch_clips or batch_clips, seed, pad_multiple),
             batch_size=None,
             sampler=[(step, first) for step in range(start_step, steps) for first in firsts],
             num_workers=workers,
+            pin_memory=pinned,
             # the base seed of the workers, which is not used, is not drawn from the global state
             generator=torch.Generator().manual_seed(0),
             worker_init_fn=_ignore_first_stop_request,

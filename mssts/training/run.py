@@ -137,6 +137,7 @@ def _train(
             workers=execution.workers,
             micro_batch_clips=trainer.micro_batches.clips,
             firsts=trainer.micro_batches.own,
+            pinned=fabric.device.type == "cuda",
         )
 
         def seconds() -> float:

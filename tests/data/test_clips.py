@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from mssts.core.errors import InputError
 from mssts.data.augmentation import normalise, photometric_distortion, resized_size
@@ -292,6 +293,18 @@ def test_a_batch_is_padded_at_right_and_bottom(train):
     assert not batch.padding_mask_BTHW[1, ..., :64].any() and batch.padding_mask_BTHW[1, ..., 64:].all()
     assert batch.padding is batch.padding_mask_BTHW
     assert collate([wide, wide], 32).padding is None and collate([wide], 128).padding is not None
+
+
+def test_the_loader_pins_every_tensor_of_a_batch_and_keeps_the_rest(with_foreign, monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor, *_: pinned.append(tensor.clone()) or pinned[-1])
+    batch = next(iter(ClipLoader(with_foreign, 2, 1, 3, 32)))
+    copy = pin_memory(batch)  # what DataLoader does with a batch where there is a GPU
+    tensors = [copy.frames_BT3HW, copy.padding_mask_BTHW, *copy.foreign_foregrounds_THW]
+    tensors += [value for instances in copy.instances for value in vars(instances).values()]
+    assert {id(tensor) for tensor in tensors} == {id(tensor) for tensor in pinned} and len(tensors) == 2 + 2 + 2 * 3
+    assert (copy.sizes, copy.video_ids) == (batch.sizes, batch.video_ids)
+    assert torch.equal(copy.frames_BT3HW, batch.frames_BT3HW)
 
 
 @pytest.mark.parametrize("poison", ["truncated", "missing", "no image", "other size"])
