@@ -207,6 +207,32 @@ def predict(
     stage.predict(load_study(study).baseline, checkpoint, data, dataset, split, output)
 
 
+@app.command()
+def show(
+    dataset: Dataset,
+    data: Data,
+    split: Split,
+    output: Annotated[Path, typer.Option(help="New folder to write to.")],
+    predictions: Annotated[list[Path] | None, typer.Option(help="Submission to show; may be repeated.")] = None,
+    video: Annotated[list[int] | None, typer.Option(help="Id of a video to show; may be repeated.")] = None,
+    worst: Annotated[int, typer.Option(min=0, help="Show so many videos with the smallest share found.")] = 0,
+    best: Annotated[int, typer.Option(min=0, help="Show so many videos with the largest share found.")] = 0,
+    differ: Annotated[int, typer.Option(min=0, help="Show so many videos where two submissions differ most.")] = 0,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Of the predictions that are drawn.")] = 0.3,
+) -> None:
+    """Draw ground truth, and predictions below it, as strips of frames and videos."""
+    from mssts.data.datasets import split_annotations
+    from mssts.study import show as stage
+
+    found = split_annotations(dataset, data, split)
+    results = [stage.read_result(path, found.annotations) for path in predictions or []]
+    rules: list[tuple[stage.Rule, int]] = [("worst", worst), ("best", best), ("differ", differ)]
+    asked = [key for rule, count in rules if count for key in stage.choose(results, rule, count)]
+    videos = [*(video or []), *asked] or list(found.annotations.videos)[: stage.SHOWN_BY_DEFAULT]
+    for line in stage.show(found, results, list(dict.fromkeys(videos)), output, min_score):
+        print(printable(line))
+
+
 @app.command("import-weights")
 def import_weights(
     file: Annotated[Path, typer.Argument(help="Public SeqFormer checkpoint (.pth with an entry `model`).")],
