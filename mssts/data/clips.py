@@ -81,7 +81,7 @@ class ClipDataset:
         self.data_config = data_config
         self.with_foreign_foreground = with_foreign_foreground
         self._store = FrameStore(split)
-        self._references = [(video, t) for video in split.videos for t in range(video.length)]
+        self._ends_V = np.cumsum([video.length for video in split.videos])
 
     @property
     def categories(self) -> tuple[tuple[int, str], ...]:
@@ -89,7 +89,13 @@ class ClipDataset:
         return self.split.categories
 
     def __len__(self) -> int:
-        return len(self._references)
+        return int(self._ends_V[-1])
+
+    def _reference(self, index: int) -> tuple[Video, int]:
+        """The video of a reference frame, and the frame's position in it."""
+        position = int(np.searchsorted(self._ends_V, index, side="right"))
+        video = self.split.videos[position]
+        return video, index - int(self._ends_V[position]) + video.length
 
     def clip(self, index: int, rng: np.random.Generator) -> Clip:
         """The clip around reference frame `index`; all random numbers come from `rng`.
@@ -99,7 +105,7 @@ class ClipDataset:
                 foreground, those of the other videos.
         """
         for _ in range(MAX_DRAWS):
-            clip = self._draw(*self._references[index], rng)
+            clip = self._draw(*self._reference(index), rng)
             if clip is not None:
                 if not self.with_foreign_foreground:
                     return clip
@@ -139,15 +145,15 @@ class ClipDataset:
         Returns:
             (T, H, W) bool, resized to `size`, (H, W) pixels; some frame shows foreground.
         """
-        video, t = self._references[index]
+        video, t = self._reference(index)
         others = len(self) - video.length
         for _ in range(MAX_DRAWS if others else 0):
             other = int(rng.integers(others))
             other += video.length if other >= index - t else 0  # the frames of a video have consecutive indices
-            indices, chosen = self._choose(*self._references[other], rng)
+            indices, chosen = self._choose(*self._reference(other), rng)
             if not chosen:
                 continue
-            masks_1THW = self._store.masks(self._references[other][0], indices)[chosen].any(0, keepdim=True)
+            masks_1THW = self._store.masks(self._reference(other)[0], indices)[chosen].any(0, keepdim=True)
             no_frames_T1HW = torch.zeros_like(masks_1THW[0, :, None], dtype=torch.uint8)
             _, masks_1THW = augment(no_frames_T1HW, masks_1THW, self.data_config, rng)
             foreground_THW = resize_masks(masks_1THW, size)[0].as_subclass(torch.Tensor)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from mssts.core.errors import InputError
 from mssts.data.categories import CORRECTED, coco_map, coco_names
 from mssts.data.datasets import STILLS, DatasetEntry, VideoSplit, entry
@@ -54,14 +56,15 @@ def read_coco(directory: Path, dataset: str | None = None, which: str = CORRECTE
     mapped = coco_map(dataset, which) if dataset is not None else None
     split = check_coco(directory)
     coco = split.annotations
-    ids = {key: key for key in coco.categories} if mapped is None else mapped
-    shown = {track.video_id for track in coco.tracks if track.category_id in ids and not track.crowd}
-    tracks = tuple(
-        track if mapped is None else replace(track, category_id=ids[track.category_id])
-        for track in coco.tracks
-        if track.category_id in ids and track.video_id in shown
-    )
+    found, ids = coco.tracks, coco.categories if mapped is None else mapped
+    known_N = np.isin(found.category_id_N, [*ids])
+    shown = set(found.video_id_N[known_N & ~found.crowd_N].tolist())
+    tracks = found.take(known_N & np.isin(found.video_id_N, [*shown]))
+    if mapped is not None:
+        tracks = tracks.with_categories(
+            np.array([mapped[key] for key in tracks.category_id_N.tolist()], dtype=np.int64)
+        )
     videos = {key: video for key, video in coco.videos.items() if key in shown}
     categories = coco.categories if dataset is None else dict(entry(dataset).categories)
-    pooled = tuple(range(len(tracks)))
+    pooled = range(len(tracks))
     return replace(split, annotations=replace(coco, videos=videos, categories=categories, tracks=tracks, pooled=pooled))

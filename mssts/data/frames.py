@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -55,8 +56,8 @@ class FrameStore:
 
     def __init__(self, split: VideoSplit) -> None:
         self.split = split
-        tracks_of = split.annotations.tracks_of
-        size = sum(v.length * v.height * v.width * (3 + len(tracks_of[v.id])) for v in split.videos)
+        tracks = Counter(split.annotations.tracks.video_id_N.tolist())
+        size = sum(v.length * v.height * v.width * (3 + tracks[v.id]) for v in split.videos)
         self._keep = size <= CACHE_BYTES
         self._decoded: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 

@@ -8,7 +8,7 @@ A file gets the same verdict from every stage. What a stage needs beyond the for
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -37,6 +37,7 @@ from mssts.ytvis.json_input import (
 )
 from mssts.ytvis.masks import Polygons, TrackMasks
 from mssts.ytvis.problems import Notice, Problems
+from mssts.ytvis.track_list import TrackList, TrackPacker, TracksOf
 from mssts.ytvis.tracks import MAX_SIDE, Track, Video, check_frames, checked_masks
 
 MAX_LENGTH = 2**20  # frames of a video
@@ -133,17 +134,14 @@ class Annotations:
     path: Path
     videos: dict[int, Video]
     categories: dict[int, str]
-    tracks: tuple[Track, ...]
+    tracks: TrackList
     notices: tuple[Notice, ...]
-    pooled: tuple[int, ...]
+    pooled: Sequence[int]
 
     @cached_property
-    def tracks_of(self) -> dict[int, list[Track]]:
+    def tracks_of(self) -> TracksOf:
         """{video id: its tracks in the order of the file}, for all videos."""
-        found: dict[int, list[Track]] = {video_id: [] for video_id in self.videos}
-        for track in self.tracks:
-            found[track.video_id].append(track)
-        return found
+        return TracksOf(self.videos, self.tracks)
 
 
 def read_annotations(
@@ -208,6 +206,7 @@ class _Reader:
         self.image_root = image_root
         self.videos: dict[int, Video] = {}
         self.categories: dict[int, str] = {}
+        self._packer = TrackPacker()
         self._all_annotations: list[tuple[int, Any, Any]] = []  # id, video and category of all annotations, if lenient
 
     def read(
@@ -235,7 +234,7 @@ class _Reader:
             check_frames(list(self._frame_files(self.image_root)), problems)
         problems.raise_if_any()
         source = Path(problems.source)
-        return Annotations(source, self.videos, self.categories, tuple(tracks), problems.notices, tuple(pooled))
+        return Annotations(source, self.videos, self.categories, tracks, problems.notices, pooled)
 
     def _frame_files(self, image_root: Path) -> Iterator[FrameFile]:
         for video in self.videos.values():
@@ -324,7 +323,7 @@ class _Reader:
                 self.problems.tolerate(where, message, f"{key} that point outside of the image folder: not opened")
         return names
 
-    def _all_tracks(self, records: Any, truth: Truth) -> tuple[Iterable[Track], Iterable[int]]:
+    def _all_tracks(self, records: Any, truth: Truth) -> tuple[TrackList, Sequence[int]]:
         """The tracks of a file, and `Annotations.pooled`."""
         if not records:
             if truth == "required" and self.problems.lenient and records == []:
@@ -332,14 +331,16 @@ class _Reader:
             elif truth == "required" or records not in (None, []):
                 ending = "a split without public ground truth cannot be evaluated or trained on"
                 self.problems.add("annotations", f"found {shown(records)}, expected a list with an entry; {ending}")
-            return (), ()
+            return self._packer.packed(), ()
         keys = ("id", self.layout.video_id, "category_id", self.layout.segmentations)
         by_id = self._indexed(records, "annotations", keys, self._track)
+        packed = self._packer.packed()
+        tracks = packed.take(np.array([*by_id.values()], dtype=np.int64))
         if not self.problems.lines:
-            self._check_what_counts({track.category_id for track in by_id.values() if not track.crowd})
+            self._check_what_counts(set(tracks.category_id_N[~tracks.crowd_N].tolist()))
         if not self.problems.lenient:
-            return by_id.values(), range(len(by_id))
-        return self._reference_order(by_id)
+            return tracks, range(len(tracks))
+        return self._reference_order(by_id, packed)
 
     def _check_what_counts(self, categories: set[int]) -> None:
         """Record if metrics leave out some categories, or all. categories: those that have an object, crowds apart."""
@@ -351,7 +352,7 @@ class _Reader:
             notice = "categories without an object that counts: the means over categories leave them out"
             self.problems.notice(f"category {key}", notice)
 
-    def _reference_order(self, by_id: dict[int, Track]) -> tuple[list[Track], list[int]]:
+    def _reference_order(self, by_id: dict[int, int], packed: TrackList) -> tuple[TrackList, list[int]]:
         """Tracks in the order of the reference evaluator: by video, then as in the file; and `Annotations.pooled`.
 
         Ids may repeat. All of them stand for the last track of that id; pooled, even where the category is unknown.
@@ -362,11 +363,13 @@ class _Reader:
             if identifier in by_id and is_integer(video_id) and video_id in self.videos
         ]
         listed.sort(key=itemgetter(1))
-        tracks = [by_id[key] for key, _, category in listed if is_integer(category) and category in self.categories]
-        position = {track.id: i for i, track in enumerate(tracks)}
+        ids = [key for key, _, category in listed if is_integer(category) and category in self.categories]
+        position = {key: i for i, key in enumerate(ids)}
+        tracks = packed.take(np.array([by_id[key] for key in ids], dtype=np.int64))
         return tracks, [position[key] for key, _, _ in listed]
 
-    def _track(self, record: dict[str, Any], where: str) -> Track | None:
+    def _track(self, record: dict[str, Any], where: str) -> int | None:
+        """Pack the track of an annotation; returns its position, None after a problem."""
         problems, number, category_id = self.problems, record[self.layout.video_id], record["category_id"]
         if problems.lenient:
             self._all_annotations.append((record["id"], number, category_id))
@@ -391,7 +394,8 @@ class _Reader:
         if isinstance(segmentation, TrackMasks) and not segmentation.areas_T.any():
             problems.notice(where, "objects without a pixel in any frame: no detection can match them")
         area = self._area(record, segmentation, video, where)
-        return Track(record["id"], number, category_id, bool(crowd), area, attributes, segmentation)
+        track = Track(record["id"], number, category_id, bool(crowd), area, attributes, segmentation)
+        return self._packer.append(track)
 
     def _attributes(self, record: dict[str, Any], where: str) -> dict[str, bool] | None:
         """The recorded challenges; None if no attribute is true or false."""

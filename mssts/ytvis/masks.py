@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,25 +124,23 @@ class TrackMasks:
         return tuple(masks)
 
 
+@dataclass(frozen=True, slots=True)
 class Polygons:
     """Checked polygons of an object in one still, which are drawn only when they are asked for.
 
     COCO has 860,000 objects, most of which a training run never sees.
 
-    Args:
+    Attributes:
         polygons: Lists x1, y1, x2, y2, ... in pixels, without a `run_length.polygon_problem`.
         size: Height and width of the image in pixels.
     """
 
-    __slots__ = ("_polygons", "_size")
-
-    def __init__(self, polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> None:
-        self._polygons = [array("d", polygon) for polygon in polygons]
-        self._size = size
+    polygons: Sequence[Sequence[float] | np.ndarray]
+    size: tuple[int, int]
 
     def draw(self) -> TrackMasks:
         """The masks of the object."""
-        masks = read_track([run_length.draw_polygons(self._polygons, *self._size)], *self._size)
+        masks = read_track([run_length.draw_polygons(self.polygons, *self.size)], *self.size)
         assert masks is not None
         return masks
 
@@ -171,19 +168,20 @@ def read_track(frames: Sequence[Any], height: int, width: int) -> TrackMasks | N
 def _read_compiled(frames: Sequence[Any], height: int, width: int) -> TrackMasks | None:
     """`read_track` by the compiled reader, which refuses some valid masks too."""
     assert _compiled is not None
-    row_type = _row_type(height)
-    found = _compiled.read_track(frames, height, width, row_type.itemsize)
+    dtype = row_type(height)
+    found = _compiled.read_track(frames, height, width, dtype.itemsize)
     if found is None:
         return None
     areas, present, left, rows, extra = found
-    rows_N = np.frombuffer(rows, dtype=row_type)
+    rows_N = np.frombuffer(rows, dtype)
     top_TX, bottom_TX = rows_N.reshape(2, len(frames), rows_N.size // max(2 * len(frames), 1))
     extra_4N = np.frombuffer(extra, dtype=np.int32).reshape(4, -1)
     size = (height, width)
     return TrackMasks(np.frombuffer(areas), np.frombuffer(present, bool), size, left, top_TX, bottom_TX, extra_4N)
 
 
-def _row_type(height: int) -> np.dtype:
+def row_type(height: int) -> np.dtype:
+    """Type of the rows of masks of this height."""
     return np.dtype(np.int16 if height < 2**15 else np.int32)
 
 
@@ -202,7 +200,7 @@ def _read_with_numpy(frames: Sequence[Any], height: int, width: int) -> TrackMas
     column_N, top_N, bottom_N = _intervals(np.cumsum(runs_N)[1::2][filled], runs_N[1::2][filled], height)
     uppermost_N = np.diff(column_N, prepend=-1) > 0
     extra_4N = np.array([*np.divmod(column_N, width), top_N, bottom_N], dtype=np.int32)[:, ~uppermost_N]
-    rows_2X = np.zeros((2, len(frames) * width), dtype=_row_type(height))
+    rows_2X = np.zeros((2, len(frames) * width), dtype=row_type(height))
     rows_2X[:, column_N[uppermost_N]] = top_N[uppermost_N], bottom_N[uppermost_N]
     rows_2TX = rows_2X.reshape(2, len(frames), width)
     touched = np.flatnonzero(rows_2TX[1].any(axis=0))

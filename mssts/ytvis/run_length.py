@@ -174,7 +174,7 @@ def _outline(polygon: list[float]) -> float:
     return float(np.abs(points_N2 - np.roll(points_N2, 1, axis=0)).max(axis=1).sum())
 
 
-def draw_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> dict[str, Any]:
+def draw_polygons(polygons: Sequence[Sequence[float] | np.ndarray], height: int, width: int) -> dict[str, Any]:
     """Run-length mask of the union of polygons that have no `polygon_problem`."""
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
 

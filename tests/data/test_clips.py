@@ -14,6 +14,7 @@ from mssts.core.errors import InputError
 from mssts.data.augmentation import normalise, photometric_distortion, resized_size
 from mssts.data.clips import ClipDataset, ClipLoader, boxes_of_masks, collate, sample_frames
 from mssts.data.datasets import split_annotations
+from mssts.ytvis.track_list import TrackList
 
 
 def generator(seed=0):
@@ -174,7 +175,7 @@ def test_crowds_are_dropped_and_a_clip_without_an_instance_is_drawn_again(train,
     kept = train.split.videos[0].id
 
     def clips(tracks):
-        changed = dataclasses.replace(annotations, tracks=tuple(tracks))
+        changed = dataclasses.replace(annotations, tracks=TrackList.of(tracks))
         return ClipDataset(dataclasses.replace(train.split, annotations=changed), 3, settings)
 
     crowds = [track.crowd or track.video_id != kept for track in annotations.tracks]
@@ -238,7 +239,7 @@ def test_foreign_foregrounds_need_objects_in_a_second_video(train, settings):
     annotations, video = train.split.annotations, train.split.videos[0]
 
     def clips(videos, tracks, foreign=True):
-        changed = dataclasses.replace(annotations, videos=videos, tracks=tuple(tracks))
+        changed = dataclasses.replace(annotations, videos=videos, tracks=TrackList.of(tracks))
         return ClipDataset(dataclasses.replace(train.split, annotations=changed), 3, settings, foreign)
 
     own = [track for track in annotations.tracks if track.video_id == video.id]

@@ -22,6 +22,7 @@ from mssts.evaluation.evaluate import evaluate
 from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.masks import read_track
 from mssts.ytvis.splits import local_split
+from mssts.ytvis.track_list import TrackList
 from mssts.ytvis.tracks import Track, Video
 from tests.data import fake_youtube_vis as fake
 from tests.data.test_training import COCO_NAMES, write_coco
@@ -59,7 +60,7 @@ def numbered(videos: int, categories) -> Annotations:
     """Annotations of videos v0.. of one object each; categories: number of a video -> category id."""
     records = {n: Video(n, 4, 4, 1, (f"v{n}/0.jpg",)) for n in range(videos)}
     masks = read_track([None], 4, 4)
-    tracks = tuple(Track(n + 1, n, categories(n), False, 0.0, None, masks) for n in range(videos))
+    tracks = TrackList.of(Track(n + 1, n, categories(n), False, 0.0, None, masks) for n in range(videos))
     names = dict(entry("ytvis2019").categories)
     return Annotations(Path("train.json"), records, names, tracks, (), tuple(range(videos)))
 

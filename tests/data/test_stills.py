@@ -8,6 +8,7 @@ from mssts.data.datasets import VideoSplit, split_annotations
 from mssts.data.stills import MAX_INSTANCES, StillClipDataset, homography_of_corners, motion_blur, warp_corners
 from mssts.ytvis.annotations import STILLS, Annotations
 from mssts.ytvis.masks import read_track
+from mssts.ytvis.track_list import TrackList
 from mssts.ytvis.tracks import Track, Video
 
 
@@ -23,7 +24,7 @@ def bright_square(tmp_path):
     Image.fromarray(np.where(mask[..., None] > 0, 250, 60).repeat(3, -1).astype(np.uint8)).save(tmp_path / "0.png")
     rle = coco_mask.encode(mask)
     masks = read_track([rle], 64, 96)
-    tracks = tuple(Track(n, 1, 1, False, masks.mean_area, None, masks) for n in range(1, 31))
+    tracks = TrackList.of(Track(n, 1, 1, False, masks.mean_area, None, masks) for n in range(1, 31))
     videos = {1: Video(1, 64, 96, 1, ("0.png",))}
     annotations = Annotations(tmp_path / "s.json", videos, {1: "disc"}, tracks, (), tuple(range(30)))
     return VideoSplit(annotations, tmp_path, STILLS)
