@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 HEAVY = {"torch": "2.14.1", "torchvision": "0.29.1"}
@@ -70,6 +71,26 @@ def test_conda_reads_the_lock(root):
     environment = yaml.safe_load((root / "environment.yml").read_text())
     (listed,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
     assert listed == ["-r requirements.lock"]
+
+
+def test_both_container_recipes_install_the_lock_with_the_same_commands(root):
+    docker = (root / "container/Dockerfile").read_text()
+    apptainer = (root / "container/apptainer.def").read_text()
+    runs = re.findall(r"^RUN ((?:.*\\\n)*.*)$", docker, re.M)
+    commands = [part.strip(" \\\n") for run in runs for part in run.split("&&")]
+    assert commands == [line.strip() for line in apptainer.partition("%post\n")[2].splitlines()]
+    source, target = re.search(r"^COPY (\S+) (\S+)$", docker, re.M).groups()
+    assert (root / source).is_file() and f"%files\n    {source} {target}\n" in apptainer
+    assert commands[-1] == f"pip install --no-cache-dir --require-hashes --requirement {target}"
+    assert f"!{source}" in (root / "container/Dockerfile.dockerignore").read_text().split()
+
+
+def test_the_base_image_of_the_containers_has_a_python_of_the_project(root, project):
+    (docker,) = re.findall(
+        r"^FROM docker.io/library/python:(\S+)-slim-", (root / "container/Dockerfile").read_text(), re.M
+    )
+    (apptainer,) = re.findall(r"^From: python:(\S+)-slim-", (root / "container/apptainer.def").read_text(), re.M)
+    assert docker == apptainer and docker in SpecifierSet(project["requires-python"])
 
 
 def test_the_lock_satisfies_the_project(pins, project):
