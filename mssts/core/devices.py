@@ -69,8 +69,8 @@ def claim_gpus(number: int) -> None:
         raise InputError(f"runtime.device: found cuda, but there is no GPU here ({found}). {ON_THE_CPU}")
     if len(gpus) < number:
         raise InputError(
-            f"execution.devices: found {number}, but {len(gpus)} GPUs are visible here ({', '.join(gpus)}). Lower "
-            "execution.devices, or ask for more of them."
+            f"execution.devices: found {number}, but the GPUs that can be used here are {', '.join(gpus)}. Lower "
+            "execution.devices, or ask for more GPUs."
         )
     claims, told = _claimed(gpus, number), False
     while len(claims) < number:

@@ -99,9 +99,9 @@ def test_a_number_and_the_beginning_of_a_uuid_name_the_same_gpu(start, names, nv
 
 def test_more_gpus_than_are_visible_are_an_error(start, names, nvidia_smi):
     out, said = start(3, None).communicate()
-    assert not out and "execution.devices: found 3, but 2 GPUs are visible here" in said
+    assert not out and f"found 3, but the GPUs that can be used here are {', '.join(names)}." in said
     out, said = start(2, f"{names[0]},-1,{names[1]}").communicate()  # CUDA stops reading at -1
-    assert not out and "found 2, but 1 GPUs are visible" in said
+    assert not out and f"found 2, but the GPUs that can be used here are {names[0]}." in said
 
 
 def test_no_gpu_is_an_error_that_says_why(start):
