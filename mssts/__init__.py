@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mssts.inference.predictor import Predictor
 
-__all__ = ["load_model"]
+__all__ = ["evaluate", "load_model", "train"]
 __version__ = "0.1.0"
 
 
@@ -32,3 +32,64 @@ def load_model(checkpoint: str | Path, device: str = "cpu") -> Predictor:
     from mssts.inference.predictor import Predictor
 
     return Predictor(Path(checkpoint), device)
+
+
+def train(
+    study: str,
+    variant: str,
+    data: str | Path,
+    output: str | Path,
+    *,
+    dataset: str,
+    backbone: str = "tiny",
+    seed: int = 1,
+    init: str | Path | None = None,
+) -> None:
+    """Train a variant of a study, or continue its training; a finished one is left as it is.
+
+    Args:
+        study: Name of a file in `ablations/studies`, relative to the working directory.
+        variant: Name of a variant of the study, or "pretrain" for the stage on still images.
+        data: Directory of the dataset.
+        output: Directory that receives checkpoint.pt, run.json, log.jsonl and cost.json.
+        dataset: Name of the dataset.
+        backbone: Name of the backbone.
+        seed: Seed of the run, from 1.
+        init: Checkpoint to start from, where `train.init` asks for one.
+
+    Raises:
+        InputError: For what does not exist or does not fit; the message names it.
+        RunFailure: If the training ends early.
+    """
+    from mssts.config import PRETRAIN
+    from mssts.study.resolve import load_study
+    from mssts.training import run
+
+    resolved = load_study(study)
+    if variant == PRETRAIN:
+        chosen = resolved.pretraining(dataset, backbone, seed)
+    else:
+        chosen = resolved.training(dataset, backbone, variant, seed)
+    run.train(chosen, Path(data), Path(output), Path(init) if init else None)
+
+
+def evaluate(
+    annotations: str | Path, predictions: str | Path, output: str | Path, *, lenient: bool = False
+) -> dict[str, Any]:
+    """Evaluate a submission of any method: AP, AR, AP per challenge, and what each kind of error costs.
+
+    Args:
+        annotations: Ground truth in YouTube-VIS format.
+        predictions: results.json, or a zip with it.
+        output: Where metrics.json is written; match records are written beside it.
+        lenient: Accept what the reference evaluator silently accepts, and count each case in `warnings`.
+
+    Returns:
+        The content of metrics.json, values in 0..1; see `mssts.evaluation.evaluate.evaluate`.
+
+    Raises:
+        InputError: With one line for each problem of the files.
+    """
+    from mssts.evaluation.evaluate import evaluate as stage
+
+    return stage(Path(annotations), Path(predictions), Path(output), lenient=lenient)
