@@ -398,6 +398,7 @@ class BackboneExecutionSection(Section):
     nodes: Positive = Field(default=1, le=1024, description="machines that train together")
     clips_per_device: Positive | None = Field(default=None, description="clips at a time; the rest is accumulated")
     checkpoint_encoder: bool = Field(default=False, description="activation checkpointing: less memory, more time")
+    checkpoint_backbone: bool = Field(default=False, description="likewise in the backbone, of which tiny has none")
     workers: Natural = Field(default=0, le=1024, description="processes that prepare batches, per device")
     checkpoint_every: Positive = Field(default=500, description="steps between two resume checkpoints")
 

@@ -34,11 +34,14 @@ class Backbone:
         build: Makes the module, which maps images (F, 3, H, W) to three feature maps, from weights: IMAGENET (through
             the library, which downloads them), a local file or folder of them, or None for random ones.
         has_weights: Whether there are ImageNet weights.
+        blocks: Modules of a built one whose activations can be recomputed. None has batch norm that is trained, whose
+            statistics would count each batch twice.
     """
 
     channels: tuple[int, int, int]
     build: Callable[[str | None], nn.Module]
     has_weights: bool = True
+    blocks: Callable[[Any], list[nn.Module]] = lambda _: []
 
 
 class Tiny(nn.Module):
@@ -78,6 +81,11 @@ def resnet(name: str, weights: str | None) -> nn.Module:
     return model
 
 
+def resnet_blocks(model: Any) -> list[nn.Module]:
+    """Blocks of the stages of a ResNet that are trained."""
+    return [block for name in ("layer2", "layer3", "layer4") for block in model[name].children()]
+
+
 class SwinFeatures(nn.Module):
     """Swin of transformers, which pads before it rolls as the public one does, with a norm on each output."""
 
@@ -89,6 +97,11 @@ class SwinFeatures(nn.Module):
     def forward(self, images_F3HW: Tensor) -> list[Tensor]:
         """(F, 3, H, W) -> three feature maps."""
         return list(self.swin(images_F3HW).feature_maps)
+
+    def blocks(self) -> list[nn.Module]:
+        """Transformer blocks of all stages."""
+        stages: Any = self.swin.swin.encoder.layers
+        return [block for stage in stages for block in stage.blocks]
 
 
 def swin(sizes: dict[str, Any], public: str, weights: str | None) -> nn.Module:
@@ -131,10 +144,14 @@ def _require_none(different: list[str], missing: list[str], unexpected: list[str
 SWIN_L = {"image_size": 384, "embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48], "window_size": 12}
 BACKBONES: dict[str, Backbone] = {
     "tiny": Backbone((48, 64, 96), lambda weights: Tiny((16, 24, 48, 64, 96)), has_weights=False),
-    "resnet50": Backbone((512, 1024, 2048), partial(resnet, "resnet50")),
-    "resnet101": Backbone((512, 1024, 2048), partial(resnet, "resnet101")),
+    "resnet50": Backbone((512, 1024, 2048), partial(resnet, "resnet50"), blocks=resnet_blocks),
+    "resnet101": Backbone((512, 1024, 2048), partial(resnet, "resnet101"), blocks=resnet_blocks),
     # [code] ImageNet-22k weights, whose local copy is a folder
-    "swin_l": Backbone((384, 768, 1536), partial(swin, SWIN_L, "microsoft/swin-large-patch4-window12-384-in22k")),
+    "swin_l": Backbone(
+        (384, 768, 1536),
+        partial(swin, SWIN_L, "microsoft/swin-large-patch4-window12-384-in22k"),
+        blocks=SwinFeatures.blocks,
+    ),
 }
 
 

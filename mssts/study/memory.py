@@ -24,6 +24,7 @@ from mssts.training.optimizer import build_optimizer
 from mssts.training.record import TrainingRun
 
 CARDS = (24, 32, 40, 80)  # GB
+SETTINGS = ("clips_per_device", "checkpoint_encoder", "checkpoint_backbone")  # of `execution`
 OBJECTS = {PRETRAIN: 100, TRAIN: MAX_INSTANCES}  # in a clip
 FRAGMENTATION = 1.1  # of the caching allocator, and workspaces of libraries
 CONTEXT_GB = 1.0  # CUDA's own memory and NCCL's
@@ -95,8 +96,7 @@ class TrainingStep:
         with torch.device(device):
             self.model = build_model(config.model, run.backbone, category_count(run.dataset)).train()
             self.batch = _batch(sizes, run.optimisation.frames, objects, config.data.pad_multiple)
-        if config.execution.checkpoint_encoder:
-            checkpoint_activations(self.model.encoder.layers)
+        checkpoint_activations(self.model, run.backbone, config.execution)
         self.optimizer = build_optimizer(self.model, run.optimisation)
         self._criterion = Criterion(config.loss)
         self._adversary = None
@@ -148,14 +148,18 @@ def training_bytes(run: TrainingRun) -> int:
 
 
 def settings_of_cards(runs: Sequence[TrainingRun]) -> dict[int, dict[str, Any] | None]:
-    """The fastest settings with which the trainings of a backbone fit a GPU, for each of `CARDS`; None: none."""
+    """The fastest settings with which the trainings of a backbone fit a GPU, for each of `CARDS`; None: none.
+
+    Only the training of each stage that needs most as configured is traced with other settings.
+    """
+    largest = {run.stage: run for run in sorted(runs, key=training_bytes)}.values()
     clips = runs[0].config.execution.clips_per_device
     settings = [
-        {"clips_per_device": number, "checkpoint_encoder": recompute}
-        for number, recompute in ((clips, False), (1, False), (1, True))
+        dict(zip(SETTINGS, values, strict=True))
+        for values in ((clips, False, False), (1, False, False), (1, True, False), (1, True, True))
     ]
     return {
-        card: next((setting for setting in settings if all(_fits(run, setting, card) for run in runs)), None)
+        card: next((setting for setting in settings if all(_fits(run, setting, card) for run in largest)), None)
         for card in CARDS
     }
 

@@ -28,7 +28,7 @@ _COSTS = {
     "GPU h": "{:,.1f}",
 }
 
-_CARDS = "What `execution`, or `execution.backbones`, has to say for a GPU of:"
+_CARDS = "What to change in `execution`, or for a backbone in `execution.backbones`, for a GPU of:"
 ASSUMPTIONS = f"""\
 Assumptions:
   FLOPs: one clip with the number of frames used in training, at the frame size used in inference, which is close to
@@ -134,15 +134,15 @@ def _run(study: ResolvedStudy, dataset: str, backbone: str, variant: str) -> Tra
 
 
 def _settings(study: ResolvedStudy) -> str:
-    """What `execution` must say for each backbone on GPUs of several sizes."""
+    """What to change for each backbone on GPUs of several sizes."""
     lines = []
     for backbone in study.spec.backbones:
         runs = [_run(study, *kind) for kind in _kinds(study) if kind[1] == backbone]
-        execution = runs[0].config.execution
-        now = {"clips_per_device": execution.clips_per_device, "checkpoint_encoder": execution.checkpoint_encoder}
+        now = runs[0].config.execution.model_dump()
         for setting, cards in groupby(memory.settings_of_cards(runs).items(), lambda item: item[1]):
             sizes = ", ".join(str(card) for card, _ in cards)
-            text = yaml.safe_dump(setting, default_flow_style=True, sort_keys=False).strip()
-            told = "does not fit" if setting is None else f"{text}{' (as configured)' * (setting == now)}"
+            changes = {key: value for key, value in (setting or {}).items() if value != now[key]}
+            text = yaml.safe_dump(changes, default_flow_style=True, sort_keys=False).strip()
+            told = "does not fit" if setting is None else text if changes else "as configured"
             lines.append(f"  {backbone:9} {sizes:>14} GB: {told}")
     return "\n".join(lines)

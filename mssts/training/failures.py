@@ -98,9 +98,9 @@ def reraise_with_advice(progress: TrainingProgress) -> Iterator[None]:
         if isinstance(error, MemoryError) or any(mark in reason for mark in NO_MEMORY):
             raise OutOfMemory(
                 f"{progress}: out of memory ({reason}); {progress.saved_state}. Lower execution.clips_per_device (the "
-                "total batch stays the same), set execution.checkpoint_encoder to true, or use more devices. If that "
-                "is not enough, lower data.max_long_side or the number of frames, which changes the result. Then run "
-                "the same command again."
+                "total batch stays the same), set execution.checkpoint_encoder and then checkpoint_backbone to true. "
+                "If that is not enough, lower data.max_long_side or the number of frames, which changes the result. "
+                "Then run the same command again."
             ) from None
         if number in NO_SPACE:
             raise NoSpace(

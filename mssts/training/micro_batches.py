@@ -6,10 +6,11 @@ micro-batches r, r + R, ... in turn. Random draws and normalisation depend on th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from mssts.config import ExecutionSection
 from mssts.core.distributed import all_reduce_sum
 from mssts.core.errors import InputError
 from mssts.core.records import Batch
+from mssts.models import BACKBONES, MsStsVis
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,11 @@ def matched_instances(batches: list[Batch], queries: int) -> int:
     return sum(min(len(clip.labels_N), queries) for batch in batches for clip in batch.instances)
 
 
-def checkpoint_activations(layers: Iterable[nn.Module]) -> None:
-    """Recompute the layers' activations in the backward pass: less memory, the same numbers."""
+def checkpoint_activations(model: MsStsVis, backbone: str, execution: ExecutionSection) -> None:
+    """Recompute activations in the backward pass, where configured: less memory, the same numbers."""
+    layers: list[Any] = [*model.encoder.layers] if execution.checkpoint_encoder else []
+    if execution.checkpoint_backbone:
+        layers += BACKBONES[backbone].blocks(model.backbone)
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 

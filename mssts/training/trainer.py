@@ -92,8 +92,7 @@ class Trainer:
         self._checkpoint_every = config.execution.checkpoint_every
         self._queries = config.model.queries
         self._dropout_seed = generators.dropout
-        if config.execution.checkpoint_encoder:
-            checkpoint_activations(model.encoder.layers)
+        checkpoint_activations(model, run.backbone, config.execution)
         self._network = fabric.setup_module(model)
         self._raw_optimizer = build_optimizer(model, optimisation)
         self._rates = [group["lr"] for group in self._raw_optimizer.param_groups]

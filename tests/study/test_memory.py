@@ -77,7 +77,7 @@ def test_a_card_gets_the_fastest_settings_that_fit(monkeypatch):
     runs = [run_of("smoke", "tiny", variant) for variant in ("baseline", ALL)]
 
     def needed(clips, recompute):
-        setting = {"clips_per_device": clips, "checkpoint_encoder": recompute}
+        setting = {"clips_per_device": clips, "checkpoint_encoder": recompute, "checkpoint_backbone": False}
         return setting, max(training_bytes(run_of("smoke", "tiny", run.variant, **setting)) for run in runs) / 1e9
 
     order = [needed(None, False), needed(1, False), needed(1, True)]
@@ -115,3 +115,18 @@ def test_the_trace_of_a_full_size_model_is_within_a_tenth_of_what_a_cpu_allocate
         step()
     held = sum(tensor.nbytes for tensor in [*step.held(), *step.gradients() * 2])
     assert traced.peak + held == pytest.approx(allocated_on_cpu(run, [(96, 128)]), rel=0.1)
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", pytest.param("swin_l", marks=pytest.mark.long)])
+def test_recomputing_the_backbone_changes_no_gradient_and_needs_less(backbone):
+    gradients, traced = [], []
+    for recompute in (False, True):
+        run = run_of("smoke", backbone, "baseline", checkpoint_backbone=recompute)
+        step = TrainingStep(run, [(64, 96)], 3, "cpu")
+        torch.manual_seed(0)  # the stochastic depth of Swin draws globally
+        step.batch.frames_BT3HW.normal_()
+        step()
+        gradients.append(torch.cat(step.gradients()))
+        traced.append(training_bytes(run))
+    assert torch.equal(*gradients) and gradients[0].any()
+    assert traced[1] < traced[0]
