@@ -16,7 +16,7 @@ from torch.distributed import DistError
 from mssts.core.devices import ON_THE_CPU, claim_gpus
 from mssts.core.environment import set_tf32
 from mssts.core.errors import DeviceError, InputError
-from mssts.core.processes import LOST, fail, is_started_by_another, started
+from mssts.core.processes import LOST, fail, is_started_by_another, start_on_nodes, started
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
 Device = Literal["cpu", "cuda"]
@@ -49,8 +49,8 @@ def start_fabric(
     """Start Fabric on the configured devices, with deterministic operations, while the block runs.
 
     On one node, this process claims free GPUs and starts the processes of further devices (see `mssts.core.devices`
-    and `mssts.core.processes`). On several nodes the
-    scheduler starts one process per device (Slurm: srun), and Fabric reads the scheduler's variables.
+    and `mssts.core.processes`). On several nodes, one process per device is started by srun, or outside Slurm by the
+    scheduler, and Fabric reads the scheduler's variables.
 
     Args:
         device: "cpu" or "cuda".
@@ -63,6 +63,8 @@ def start_fabric(
         InputError: If there is no such device.
         DeviceError: If the process of another device fails.
     """
+    if nodes > 1:
+        start_on_nodes(devices, nodes)
     chooses = nodes == 1 and not LightningEnvironment().creates_processes_externally
     available_device(device, claimed=devices if chooses else 0)
     with started(devices) if chooses and devices > 1 else nullcontext() as others:

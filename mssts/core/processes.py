@@ -25,6 +25,7 @@ PIPE_BYTES = 2**16  # what a pipe holds; nobody reads it before the writing proc
 LOST = 120  # exit code of a process that only lost the connection to another one
 CLOSE_SECONDS = 5.0  # for the other processes to end by themselves
 HANG_SECONDS = 60.0  # for this process to notice that another one has failed; collectives of NCCL may hang
+SRUN_SECONDS = 300  # for the first process to write the results, or for another one to notice a failure
 
 
 def is_started_by_another() -> bool:
@@ -111,6 +112,18 @@ class Processes:
             for child in self._children:
                 child.kill()
             os._exit(failure.exit_code)
+
+
+def start_on_nodes(devices: int, nodes: int) -> None:
+    """Replace this process, in a job of Slurm, by the srun that runs this command once for each device of all nodes.
+
+    Returns in the processes that srun has started, and outside Slurm.
+    """
+    if "SLURM_JOB_ID" not in os.environ or os.environ.get("SLURM_STEP_NUM_TASKS") == str(devices * nodes):
+        return
+    places = [f"--nodes={nodes}", f"--ntasks={devices * nodes}", f"--ntasks-per-node={devices}", "--cpu-bind=none"]
+    sys.stdout.flush()
+    os.execvp("srun", ["srun", *places, f"--wait={SRUN_SECONDS}", sys.executable, *sys.orig_argv[1:]])
 
 
 @contextmanager

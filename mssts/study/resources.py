@@ -12,6 +12,7 @@ from mssts.config import Config
 CPU_MB = 1500  # a process of the small models; the measured peak of the embedded scale is half of it
 GPU_MB = 6000  # a process that uses a GPU: the libraries of CUDA, the weights, and copies of them for a checkpoint
 WORKER_MB = 2000  # a process that prepares batches
+ON_NODES = ("nodes", "mpi", "tasks", "tasks_per_node", "tasks_per_gpu", "cpus_per_task", "gres")  # keys of on_nodes
 FACTORS = {"swin_l": 2}  # of memory and time, for backbones that need more than a ResNet
 
 
@@ -19,7 +20,7 @@ class Resources(NamedTuple):
     """Resources of a job, named as Snakemake's executors know them.
 
     Attributes:
-        gpu: GPUs.
+        gpu: GPUs, of a job on one node.
         threads: CPUs.
         mem_mb: Memory of the machine, not of the GPUs.
         runtime: Minutes.
@@ -39,8 +40,25 @@ def of_training(config: Config, backbone: str) -> Resources:
     execution, on_gpu, factor = config.execution, config.runtime.device == "cuda", FACTORS.get(backbone, 1)
     cpus = execution.workers + (1 if on_gpu else config.runtime.threads)
     memory = (GPU_MB if on_gpu else CPU_MB) * factor + (WORKER_MB if on_gpu else CPU_MB) * execution.workers
-    gpus = execution.devices if on_gpu else 0
+    gpus = execution.devices if on_gpu and execution.nodes == 1 else 0
     return Resources(gpus, execution.devices * cpus, execution.devices * memory, 1440 * factor)
+
+
+def on_nodes(config: Config) -> dict[str, int | str]:
+    """Further resources of a training, as Snakemake's executor for Slurm knows them: its nodes, and what each holds.
+
+    On several nodes, Slurm reserves one task for each process, and the training itself starts them. There `gres` counts
+    the GPUs of each node, where `gpu` would count those of all nodes.
+    """
+    execution, devices = config.execution, config.execution.devices
+    if execution.nodes == 1:
+        return {"nodes": 1}
+    asked: dict[str, int | str] = {"nodes": execution.nodes, "mpi": "srun"}
+    asked["cpus_per_task"] = of_training(config, "").threads // devices
+    asked |= {"tasks_per_node": devices} if devices > 1 else {"tasks": execution.nodes}
+    if config.runtime.device == "cuda":
+        asked |= {"gres": f"gpu:{devices}", "tasks_per_gpu": 0}
+    return asked
 
 
 def of_inference(config: Config, backbone: str) -> Resources:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.pipeline.one_node_slurm import GPUS, INSTALL, Slurm, end, missing, one_node_slurm, wait_until
+from tests.pipeline.local_slurm import GPUS, INSTALL, Slurm, end, local_slurm, missing, wait_until
 from tests.pipeline.test_after_crash import FINAL_TRAINING, results
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(missing()), reason=missing())]
@@ -29,7 +29,7 @@ ONE_NODE += ["--set-resources", *(f"{rule}:gpu=1" for rule in ("pretrain", "trai
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Slurm]:
-    with one_node_slurm() as running:
+    with local_slurm() as running:
         yield running
 
 
@@ -118,7 +118,7 @@ def job_in_training(driver: Driver, slurm: Slurm, directory: Path) -> str:
 
 def preempt(slurm: Slurm) -> None:
     """Another job needs all GPUs, and may have them: Slurm asks ours to stop."""
-    slurm("sbatch", "--partition=urgent", f"--gpus={len(GPUS)}", "--output=/dev/null", "--wrap=true")
+    slurm("sbatch", "--partition=urgent", f"--gpus={2 * len(GPUS)}", "--nodes=2", "--output=/dev/null", "--wrap=true")
 
 
 def warn(slurm: Slurm) -> None:
@@ -181,6 +181,34 @@ def test_a_training_with_bad_input_shows_its_own_log_and_is_not_submitted_again(
     assert re.search(r"^error: .*data/smoke/synthvis/train/\S+: ", said, re.M), said[-8000:]
 
 
+def trained_on(
+    smoke: Path, directory: Path, execution: str, train: Callable[[Path], tuple[int, str]]
+) -> dict[str, bytes]:
+    """The files of one training of the study, made again with that section `execution`."""
+    shutil.copytree(smoke, directory)
+    with (directory / "ablations/scales/smoke.yaml").open("a") as scale:
+        scale.write(f"execution: {execution}\n")
+    shutil.rmtree(directory / FINAL_TRAINING)
+    code, said = train(directory)
+    assert code == 0, said[-8000:]
+    return trained(directory)
+
+
+def test_a_training_on_two_nodes_gives_the_bytes_of_one_node_with_two_processes(slurm, smoke, snakemake, tmp_path):
+    def locally(directory: Path) -> tuple[int, str]:
+        done = snakemake(directory, "--cores", "2", "--config", "study=smoke", "mlflow=off", "--", str(CHECKPOINT))
+        return done.returncode, done.stdout
+
+    def on_both(directory: Path) -> tuple[int, str]:
+        gpus = ["train:gpu=0", "train:gres=gpu:1", "train:tasks_per_gpu=0"]  # as trainings on CUDA ask for them
+        return run(slurm, directory, CHECKPOINT, "--set-resources", *gpus)
+
+    one = trained_on(smoke, tmp_path / "one/clone", "{devices: 2}", locally)
+    two = trained_on(smoke, tmp_path / "two/clone", "{nodes: 2}", on_both)
+    assert two == one
+    assert slurm("squeue", "--noheader", "--states=COMPLETED", "--format=%N %D").splitlines().count("one,two 2") == 1
+
+
 def test_the_machine_is_left_as_it_was_found():
     def ours(directory: Path) -> set[str]:
         """Names of all processes that know of that directory."""
@@ -188,7 +216,7 @@ def test_the_machine_is_left_as_it_was_found():
         words = [(info["name"], [*(info["cmdline"] or []), *(info["environ"] or {}).values()]) for info in found]
         return {name for name, text in words if str(directory) in " ".join(text)}
 
-    with pytest.raises(KeyboardInterrupt), one_node_slurm() as slurm:
+    with pytest.raises(KeyboardInterrupt), local_slurm() as slurm:
         slurm("sbatch", "--output=/dev/null", "--wrap=sleep 600")
         wait_until(lambda: {"munged", "slurmctld", "slurmd", "sleep"} <= ours(slurm.directory))
         raise KeyboardInterrupt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mssts.config import digest, resolve
-from mssts.study.resources import of_inference, of_training
+from mssts.study.resources import ON_NODES, of_inference, of_training, on_nodes
 
 
 def configured(**execution):
@@ -32,3 +32,11 @@ def test_a_backbone_s_own_execution_decides(tmp_path):
     config = configured(backbones=sections)
     assert of_training(config.on("swin_l"), "swin_l")[:2] == (4, 12)
     assert of_training(config.on("resnet50"), "resnet50")[:2] == (8, 40)
+
+
+def test_on_several_nodes_each_node_has_the_gpus_and_each_process_its_share_of_the_cpus():
+    config = configured(devices=4, nodes=2, workers=3)
+    expected = {"nodes": 2, "mpi": "srun", "tasks_per_node": 4, "cpus_per_task": 4, "gres": "gpu:4", "tasks_per_gpu": 0}
+    assert on_nodes(config) == expected and set(expected) < set(ON_NODES)
+    assert of_training(config, "resnet50")[:2] == (0, 16)
+    assert on_nodes(configured(devices=4)) == {"nodes": 1}

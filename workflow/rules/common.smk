@@ -99,21 +99,24 @@ def literal(text):
     return lambda wildcards: text
 
 
+def config_of(wildcards):
+    """Configuration of a job that trains, by its variant and backbone."""
+    return STUDY.run_config(wildcards.dataset, wildcards.backbone, variant_of(wildcards))
+
+
 def reads_stage(stage):
     """Canonical text of the config sections that a stage reads, of the job's own variant: a change re-runs the job."""
-    return lambda wildcards: canonical(
-        STUDY.run_config(wildcards.dataset, wildcards.backbone, variant_of(wildcards)), STAGE_SECTIONS[stage]
-    )
+    return lambda wildcards: canonical(config_of(wildcards), STAGE_SECTIONS[stage])
 
 
 def of_training(name):
-    """A resource of a job that trains, by its variant and backbone."""
+    """A resource of a job that trains."""
+    return lambda wildcards: getattr(resources.of_training(config_of(wildcards), wildcards.backbone), name)
 
-    def value(wildcards):
-        config = STUDY.run_config(wildcards.dataset, wildcards.backbone, variant_of(wildcards))
-        return getattr(resources.of_training(config, wildcards.backbone), name)
 
-    return value
+def on_nodes(name):
+    """A resource that only the trainings on several nodes have, or None."""
+    return lambda wildcards: resources.on_nodes(config_of(wildcards)).get(name)
 
 
 def of_inference(name):

@@ -14,6 +14,7 @@ rule pretrain:
         CONDA
     threads: of_training("threads")
     resources:
+        **{name: on_nodes(name) for name in resources.ON_NODES},
         gpu=of_training("gpu"),
         mem_mb=of_training("mem_mb"),
         runtime=of_training("runtime"),
@@ -45,6 +46,7 @@ rule train:
         CONDA
     threads: of_training("threads")
     resources:
+        **{name: on_nodes(name) for name in resources.ON_NODES},
         gpu=of_training("gpu"),
         mem_mb=of_training("mem_mb"),
         runtime=of_training("runtime"),

@@ -20,20 +20,19 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun", "scance
 INSTALL = "apt-get install --yes --no-install-recommends slurm-wlm slurmctld slurmd slurm-client munge"
 GPUS = ("/dev/null", "/dev/zero")  # devices that every machine has, in place of real ones
 
-# One node that says it has the memory and the GPUs that the shipped profile asks for. A job of partition `urgent` takes
-# the place of jobs of partition `gpu`, which have time to save themselves.
+# Two nodes that say they have the memory and the GPUs that the shipped profile asks for. A job of partition `urgent`
+# takes the place of jobs of partition `gpu`, which have time to save themselves.
 CONFIGURATION = """
 ClusterName=one
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 SlurmUser=root
 SlurmdUser=root
 AuthInfo=socket={directory}/munge.socket
 StateSaveLocation={directory}/state
-SlurmdSpoolDir={directory}/spool
+SlurmdSpoolDir={directory}/spool-%n
 SlurmctldPidFile={directory}/slurmctld.pid
-SlurmdPidFile={directory}/slurmd.pid
+SlurmdPidFile={directory}/slurmd-%n.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -46,9 +45,11 @@ PreemptMode=REQUEUE
 ReturnToService=2
 MinJobAge=3600
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=200000 Gres=gpu:{gpus} State=UNKNOWN
-PartitionName=gpu Nodes={host} Default=YES PriorityTier=1 GraceTime=600
-PartitionName=urgent Nodes={host} PriorityTier=2 PreemptMode=OFF
+NodeName=DEFAULT CPUs=2 RealMemory=200000 Gres=gpu:{gpus} State=UNKNOWN
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={one_port}
+NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={two_port}
+PartitionName=gpu Nodes=ALL Default=YES PriorityTier=1 GraceTime=600
+PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF
 """
 
 # Commands inside a job lose SLURM_CONF and would look in /etc/slurm. These, found first, give it back.
@@ -74,6 +75,7 @@ class Slurm:
         foreign = ("SLURM", "MSSTS_", "MLFLOW_")
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
         self.environment |= {"SLURM_CONF": f"{directory}/slurm.conf", "PATH": f"{directory}/bin:{os.environ['PATH']}"}
+        self.environment["MASTER_ADDR"] = "127.0.0.1"  # the names of the nodes are no names of machines
 
     def __call__(self, *command: str) -> str:
         """What a command of Slurm prints."""
@@ -86,7 +88,7 @@ class Slurm:
         return self("squeue", "--noheader", "--format=%i", *(["--states", ",".join(states)] if states else [])).split()
 
     def is_ready(self) -> bool:
-        """Whether the controller answers and the node takes jobs."""
+        """Whether the controller answers and the nodes take jobs."""
         command = ["sinfo", "--noheader", "--format=%t"]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120)
         return set(done.stdout.split()) == {"idle"}
@@ -99,7 +101,7 @@ class Slurm:
 
 
 @contextmanager
-def one_node_slurm() -> Iterator[Slurm]:
+def local_slurm() -> Iterator[Slurm]:
     """A Slurm that takes jobs while the block runs; needs root and the packages of INSTALL."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm-")))  # short, for the socket
@@ -109,8 +111,8 @@ def one_node_slurm() -> Iterator[Slurm]:
         files += [f"--key-file={directory}/munge.key", f"--socket={directory}/munge.socket"]
         stack.enter_context(daemon(slurm, "munged", "--foreground", "--force", *files))
         wait_until((directory / "munge.socket").exists)
-        for name in ("slurmctld", "slurmd"):
-            stack.enter_context(daemon(slurm, name, "-D", "-f", f"{directory}/slurm.conf"))
+        for command in (["slurmctld"], ["slurmd", "-N", "one"], ["slurmd", "-N", "two"]):
+            stack.enter_context(daemon(slurm, *command, "-D", "-f", f"{directory}/slurm.conf"))
         wait_until(slurm.is_ready)
         stack.callback(slurm.end_jobs)
         yield slurm
@@ -118,14 +120,14 @@ def one_node_slurm() -> Iterator[Slurm]:
 
 def write_configuration(directory: Path) -> None:
     """Key and configuration of the daemons."""
-    for name in ("state", "spool", "bin"):
+    for name in ("state", "bin"):
         (directory / name).mkdir()
     key = directory / "munge.key"
     key.touch(mode=0o400)
     key.write_bytes(secrets.token_bytes(128))
-    controller_port, node_port = free_ports(2)
+    controller_port, one_port, two_port = free_ports(3)
     values = {"directory": directory, "host": socket.gethostname().split(".")[0], "gpus": len(GPUS)}
-    values |= {"controller_port": controller_port, "node_port": node_port}
+    values |= {"controller_port": controller_port, "one_port": one_port, "two_port": two_port}
     (directory / "slurm.conf").write_text(CONFIGURATION.format(**values))
     (directory / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in GPUS))
     for name in COMMANDS_IN_JOBS:
@@ -146,7 +148,7 @@ def free_ports(number: int) -> list[int]:
 @contextmanager
 def daemon(slurm: Slurm, *command: str) -> Iterator[None]:
     """A process that runs while the block does; what it says is in `NAME.out`."""
-    with (slurm.directory / f"{command[0]}.out").open("w") as output:
+    with (slurm.directory / f"{command[0]}.out").open("a") as output:
         streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
         process = subprocess.Popen(command, env=slurm.environment, start_new_session=True, **streams)
         try:
