@@ -382,6 +382,7 @@ def attention(
     runs = _runs_for("attention", study)
     if not_drawn is not None:
         reason = NotDrawn(printable(" ".join(not_drawn.split())))
+        print(f"warning: attention maps: {reason}", file=sys.stderr)
         write_attention(reason, reason, runs.folder)
         return
     comparison = attempt("attention maps", lambda: compare_attention(runs))

@@ -12,6 +12,7 @@ from mssts.config import Config
 CPU_MB = 1500  # a process of the small models; the measured peak of the embedded scale is half of it
 GPU_MB = 6000  # a process that uses a GPU: the libraries of CUDA, the weights, and copies of them for a checkpoint
 WORKER_MB = 2000  # a process that prepares batches
+MEGAPIXEL_MB = 800  # inference on a CPU, for each megapixel of a video's frames: 690 MB measured at the paper's sizes
 ON_NODES = ("nodes", "mpi", "tasks", "tasks_per_node", "tasks_per_gpu", "cpus_per_task", "gres")  # keys of on_nodes
 FACTORS = {"swin_l": 2}  # of memory and time, for backbones that need more than a ResNet
 
@@ -61,7 +62,17 @@ def on_nodes(config: Config) -> dict[str, int | str]:
     return asked
 
 
-def of_inference(config: Config, backbone: str) -> Resources:
-    """Resources of a prediction, and of the attention maps: both compute on one device, and read videos themselves."""
+def of_inference(config: Config, backbone: str, longest: int) -> Resources:
+    """Resources of a prediction, and of the attention maps: both compute on one device, and read videos themselves.
+
+    A video is computed in one piece. Without a GPU that takes memory of the machine in proportion to its frames.
+
+    Args:
+        config: Of the inference.
+        backbone: Its backbone.
+        longest: Frames of the longest video.
+    """
     on_gpu, factor = config.runtime.device == "cuda", FACTORS.get(backbone, 1)
-    return Resources(int(on_gpu), config.runtime.threads, (2 * GPU_MB if on_gpu else CPU_MB) * factor, 480 * factor)
+    megapixels = longest * config.predict.short_side**2 * 16 / 9 / 1e6
+    memory = 2 * GPU_MB * factor if on_gpu else CPU_MB * factor + round(MEGAPIXEL_MB * megapixels)
+    return Resources(int(on_gpu), config.runtime.threads, memory, 480 * factor)

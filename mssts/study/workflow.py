@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -126,6 +128,16 @@ def initial_checkpoint(study: ResolvedStudy, dataset: str, backbone: str, varian
 def coco_fingerprint(study: ResolvedStudy, variant: str) -> list[Path]:
     """The file that changes with the user's copy of COCO, if a training of the variant reads COCO's images as well."""
     return [COCO_FINGERPRINT] if study.config(variant).data.joint else []
+
+
+@cache
+def longest_video(directory: Path, dataset: str) -> int:
+    """Frames of the longest video of a user's dataset; 0 if it is generated, as its videos are short, or not there."""
+    if is_generated(dataset):
+        return 0
+    paths = [entry(dataset).paths(directory, split)[0] for split in entry(dataset).given]
+    found = [re.findall(rb'"length"\s*:\s*(\d+)', path.read_bytes()) for path in paths if path.is_file()]
+    return max((int(length) for lengths in found for length in lengths), default=0)
 
 
 def report_content(study: ResolvedStudy) -> str:

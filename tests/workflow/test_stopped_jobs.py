@@ -26,6 +26,28 @@ sys.exit(75)
 """
 
 
+def test_attention_maps_whose_job_is_killed_are_not_drawn_and_the_report_is_made(clone, snakemake):
+    stage = clone / "mssts/__main__.py"
+    killed = """
+import os, signal, sys
+from pathlib import Path
+if sys.argv[1] == "attention":
+    if len(sys.argv) == 4:
+        print("error: out of memory", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    Path("reason").write_text(" ".join(sys.argv[4:]))
+"""
+    stage.write_text(killed + stage.read_text())
+    arguments = ["--forcerun", "attention", "--config", "study=smoke", "mlflow=off", "--", "reports/table.pdf"]
+    run = snakemake(clone, "--cores", "1", *arguments)
+    assert run.returncode == 0, run.stdout
+    reason = (clone / "reason").read_text()
+    assert reason.startswith(
+        "--not-drawn the job was killed or failed, perhaps for lack of memory (1500 MB were asked for)"
+    )
+    assert "error: out of memory" in run.stdout and "(Rule: document)" in run.stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_job_whose_processes_are_all_asked_to_stop_waits_for_its_stage_and_is_submitted_again(
     copy_sources, tmp_path, number

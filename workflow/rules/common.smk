@@ -38,7 +38,6 @@ if MISSING:
     atexit.register(print, f"Missing, and needed before the study can run:\n{MISSING}", file=sys.stderr)
 MLFLOW = OPTIONS.mlflow in ("on", True)
 SPEC, BASELINE = STUDY.spec, STUDY.baseline
-ATTENTION = resources.of_inference(BASELINE, SPEC.backbones[0])
 SCALE, THREADS = SPEC.scale, BASELINE.runtime.threads
 GENERATED_DIR = paths.generated_dir(SCALE, "{dataset}")
 PRETRAIN_DIR = paths.run_dir("{folder}", "{dataset}", "{backbone}", PRETRAIN, "{seed}")
@@ -120,8 +119,14 @@ def on_nodes(name):
 
 
 def of_inference(name):
-    """A resource of a job that predicts, by its backbone."""
-    return lambda wildcards: getattr(resources.of_inference(BASELINE, wildcards.backbone), name)
+    """A resource of a job that predicts, by its backbone and the longest video."""
+    return lambda wildcards: getattr(inference(wildcards.dataset, wildcards.backbone), name)
+
+
+def inference(dataset, backbone):
+    """Resources of inference on all videos of a dataset."""
+    longest = study_files.longest_video(paths.dataset_dir(SCALE, dataset), dataset)
+    return resources.of_inference(BASELINE, backbone, longest)
 
 
 def data_dir(wildcards):

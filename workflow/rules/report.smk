@@ -46,6 +46,14 @@ rule figures:
         "python -m mssts figures --study $MSSTS_STUDY 2> >(tee {log:q} >&2)"
 
 
+ATTENTION = inference(SPEC.datasets[0], SPEC.backbones[0])
+KILLED = (
+    f"the job was killed or failed, perhaps for lack of memory ({ATTENTION.mem_mb} MB were asked for) or time. "
+    "Draw it again with --forcerun attention."
+)
+
+
+# The report needs no maps: when the job is killed, the second attempt only writes that they were not drawn, and why.
 rule attention:
     input:
         checkpoints=of_runs("checkpoint.pt"),
@@ -62,6 +70,7 @@ rule attention:
         of_report("attention"),
     log:
         f"logs/{STUDY.name}_attention.log",
+    retries: 1
     conda:
         CONDA
     threads: ATTENTION.threads
@@ -69,11 +78,13 @@ rule attention:
         gpu=ATTENTION.gpu,
         mem_mb=ATTENTION.mem_mb,
         runtime=ATTENTION.runtime,
+        tries=lambda wildcards, attempt: attempt,
     params:
         reads=literal(canonical(BASELINE, ("evaluation", "predict", "runtime"))),
         content=literal(REPORT_CONTENT),
     shell:
-        "python -m mssts attention --study $MSSTS_STUDY 2> >(tee {log:q} >&2)"
+        "[ {resources.tries:q} = 1 ] || set -- --not-drawn {KILLED:q}; "
+        'python -m mssts attention --study $MSSTS_STUDY "$@" 2> >(tee {log:q} >&2)'
 
 
 # Of the models as configured: it waits for no training.
