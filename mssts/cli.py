@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -65,6 +67,15 @@ def options(
     ] = False,
 ) -> None:
     """Train, measure and compare the variants of MS-STS video instance segmentation."""
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
+    """Write a workspace: workflow, configurations and report templates, to run studies in any folder."""
+    from mssts.study.workspace import write_workspace
+
+    write_workspace(folder)
+    print(printable(f"{folder}: written. Run a study there: snakemake --cores all --config study=demo"))
 
 
 @app.command()
@@ -447,6 +458,24 @@ def _exit(error: InputError | Failure) -> NoReturn:
     sys.exit(error.exit_code)
 
 
+def _missing_extra(module: str) -> InputError | None:
+    """The message for a module that is not installed; None if it is of no package that an extra installs."""
+    try:
+        requirements = metadata.requires("mssts") or []
+    except metadata.PackageNotFoundError:  # a clone that is not installed
+        return None
+    package, extras = module.split(".")[0], []
+    for requirement in requirements:
+        found = re.fullmatch(r"([\w-]+).*\bextra == .(\w+).", requirement)
+        if found and found[1].replace("-", "_") == package:
+            extras.append(found[2])
+    if not extras:
+        return None
+    commands = " or ".join(f"pip install 'mssts[{extra}]'" for extra in extras)
+    off = ", or set MSSTS_MLFLOW=off" if "mlflow" in extras else ""
+    return InputError(f"{package}: found no such package; this command needs it: {commands}{off}")
+
+
 def main() -> None:
     """Run the command line: one message, and exit code 2 for bad input or that of the failure; 130 when interrupted."""
     try:
@@ -454,6 +483,11 @@ def main() -> None:
         app(prog_name="mssts")
     except (InputError, Failure) as error:
         _exit(error)
+    except ModuleNotFoundError as error:
+        missing = _missing_extra(error.name or "")
+        if missing is None:
+            raise
+        _exit(missing)
     except OSError as error:
         _exit(system_failure(error))
     except SystemExit as end:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import re
 import subprocess
 import sys
+import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from mssts import __version__
+from mssts.core.errors import InputError
 from mssts.core.workspace import FILES
+from mssts.study.resolve import load_study
+from mssts.study.workspace import write_workspace
 
 SOURCES = ("LICENSE", "README.md", "pyproject.toml", "setup.py")
 
@@ -81,3 +89,97 @@ def test_a_changed_file_of_an_installed_wheel_is_recorded(installed):
 def test_the_version_is_printed(installed):
     run = python(installed, "-m", "mssts", "--version")
     assert (run.returncode, run.stdout) == (0, f"mssts {__version__}\n"), run.stderr
+
+
+def test_a_workspace_has_the_files_of_the_clone(root, tmp_path):
+    write_workspace(tmp_path / "mine")
+    written = {path.relative_to(tmp_path / "mine").as_posix() for path in (tmp_path / "mine").rglob("*")}
+    assert set(tracked(root, *FILES)) <= written
+    assert (tmp_path / "mine/Snakefile").read_bytes() == (root / "Snakefile").read_bytes()
+
+
+def test_a_workspace_replaces_no_file(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="expected a new or an empty folder"):
+        write_workspace(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_without_configurations_the_message_says_where_to_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="run mssts in a clone, or in a workspace of `mssts init`"):
+        load_study("smoke")
+
+
+def test_a_missing_package_is_named_with_the_extras_that_install_it(root, installed):
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra in ("train", "report", "mlflow"):
+        modules = [re.split("[<>=]", requirement)[0].replace("-", "_") for requirement in extras[extra]]
+        code = f"from mssts import cli; [print(cli._missing_extra(f'{{name}}.part')) for name in {modules}]"
+        messages = python(installed, "-c", code).stdout.splitlines()
+        for module, message in zip(modules, messages, strict=True):
+            assert message.startswith(f"{module}: found no such package")
+            assert f"pip install 'mssts[{extra}]'" in message
+
+
+HEAVY = ("lightning_fabric", "matplotlib", "mlflow", "pandas", "scipy", "snakemake", "torch", "typst")
+
+
+@pytest.mark.long
+def test_an_installation_without_extras_evaluates_and_names_the_extra_for_the_rest(root, wheel, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=True)
+    program = tmp_path / "venv/bin/python"
+    subprocess.run([program, "-m", "pip", "install", "--quiet", wheel], check=True)
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, *arguments], cwd=tmp_path, env={}, capture_output=True, text=True)
+
+    found = run("-c", f"import importlib.util as u; print([name for name in {HEAVY} if u.find_spec(name)])")
+    assert found.stdout == "[]\n"
+
+    data = root / "tests/evaluation/data"
+    truth, predictions = data / "evaluation_small.gt.json", data / "evaluation_small.predictions.json"
+    files = ["--annotations", truth, "--predictions", predictions, "--output", "metrics.json"]
+    assert run("-m", "mssts", "evaluate", *files).returncode == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["overall"]["AP"] > 0
+    assert run("-m", "mssts", "convert", truth, "--to=coco-video", "--output=converted").returncode == 0
+    assert run("-m", "mssts", "init", "study").returncode == 0
+
+    (tmp_path / "ytvis2019").mkdir()
+    (tmp_path / "results.json").write_text("[]")
+    unprepared = run("-m", "mssts", "prepare", "--dataset=ytvis2019", "--data=ytvis2019")
+    assert "train.json (annotation file)" in unprepared.stderr
+    unchecked = run("-m", "mssts", "check-submission", "results.json", "--data=ytvis2019")
+    assert "valid.json (annotation file)" in unchecked.stderr
+
+    refused = run("-m", "mssts", "import-weights", "public.pth", "--output=ours.pt")
+    assert refused.returncode == 2
+    expected = "torch: found no such package; this command needs it: pip install 'mssts[train]'"
+    assert refused.stderr == f"error: {expected}\n"
+
+
+@pytest.mark.long
+def test_a_study_runs_from_the_wheel_in_a_new_workspace(wheel, tmp_path):
+    target = tmp_path / "packages"
+    command = ["install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel]
+    subprocess.run([sys.executable, "-m", "pip", *command], check=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MSSTS_", "MLFLOW_"))}
+    environment["PYTHONPATH"] = str(target)
+
+    def run(folder: Path, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
+        return done.stdout + done.stderr
+
+    run(tmp_path, "mssts", "init", "mine")
+    snakemake = ("snakemake", "--cores", "2", "--config", "study=smoke")
+    run(tmp_path / "mine", *snakemake)
+    assert (tmp_path / "mine/reports/table.pdf").read_bytes().startswith(b"%PDF-")
+    records = (tmp_path / "mine/results").rglob("run.json")
+    commits = {json.loads(record.read_text())["commit"] for record in records}
+    assert len(commits) == 1 and commits.pop().startswith(f"wheel {__version__} ")
+    assert "Nothing to be done" in run(tmp_path / "mine", *snakemake)
+    (target / "mssts/report/formats.py").open("a").write("\n")
+    assert "tables" in run(tmp_path / "mine", *snakemake, "--dry-run")

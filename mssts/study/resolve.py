@@ -147,6 +147,8 @@ def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
         InputError: With file and key.
     """
     path = configuration.definition(root, "studies", name)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; run mssts in a clone, or in a workspace of `mssts init`")
     if name in RESERVED:
         raise InputError(f"{path}: found the name of a folder in {REPORTS} that is no report; rename the file")
     spec = configuration.validated(Study, configuration.read_yaml(path), path)
