@@ -472,7 +472,7 @@ def _missing_extra(module: str) -> InputError | None:
     if not extras:
         return None
     commands = " or ".join(f"pip install 'mssts[{extra}]'" for extra in extras)
-    off = ", or set MSSTS_MLFLOW=off" if "mlflow" in extras else ""
+    off = ", or go without it: MSSTS_MLFLOW=off, or --config mlflow=off for snakemake" if "mlflow" in extras else ""
     return InputError(f"{package}: found no such package; this command needs it: {commands}{off}")
 
 

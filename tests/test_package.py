@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mssts import __version__
 from mssts.core.errors import InputError
@@ -89,6 +90,10 @@ def test_a_changed_file_of_an_installed_wheel_is_recorded(installed):
 def test_the_version_is_printed(installed):
     run = python(installed, "-m", "mssts", "--version")
     assert (run.returncode, run.stdout) == (0, f"mssts {__version__}\n"), run.stderr
+
+
+def test_the_citation_is_that_of_this_version(root):
+    assert yaml.safe_load((root / "CITATION.cff").read_text())["version"] == __version__
 
 
 def test_a_workspace_has_the_files_of_the_clone(root, tmp_path):
