@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -121,9 +122,11 @@ def preempt(slurm: Slurm) -> None:
     slurm("sbatch", "--partition=urgent", f"--gpus={2 * len(GPUS)}", "--nodes=2", "--output=/dev/null", "--wrap=true")
 
 
-def warn(slurm: Slurm) -> None:
-    """What Slurm sends before the time limit of a job that was submitted with `--signal=USR1@SECONDS`."""
-    slurm("scancel", "--signal=USR1", *slurm.jobs("RUNNING"))
+def reach_time_limit(driver: Driver, directory: Path) -> None:
+    """Hold the training, however fast it is, until Slurm wakes it up to tell it that its time limit is near."""
+    training = psutil.Process(json.loads((directory / FINAL_TRAINING / "run.lock").read_text())["pid"])
+    training.suspend()
+    driver.until(lambda: not training.is_running())
 
 
 def submitted_again(driver: Driver, slurm: Slurm, job: str) -> None:
@@ -146,10 +149,11 @@ def restarts(slurm: Slurm, job: str) -> int:
 
 def test_trainings_that_slurm_asks_to_stop_save_themselves_and_are_started_again(slurm, longer, undisturbed, tmp_path):
     directory, saved = shutil.copytree(longer, tmp_path / "clone"), [10]
-    with Driver(slurm, directory, CHECKPOINT) as driver:
-        for ask in (preempt, warn):
+    short = ["--set-resources", "train:gpu=1", "train:runtime=2", "train:slurm_extra=--signal=USR1@5"]
+    with Driver(slurm, directory, CHECKPOINT, *short) as driver:
+        for stop in (lambda: preempt(slurm), lambda: reach_time_limit(driver, directory)):
             job = job_in_training(driver, slurm, directory)
-            ask(slurm)
+            stop()
             submitted_again(driver, slurm, job)
             saved.append(saved_steps(directory))
         code, said = driver.ended()
