@@ -1,4 +1,4 @@
-"""The shipped Slurm profile on a real Slurm: a whole study, jobs that are preempted and cancelled, one that fails."""
+"""The shipped Slurm profile on a real Slurm: a whole study; jobs that are stopped, that fail, and on two nodes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(bool(missing()), reason=missi
 SECONDS = 1800  # for one driver; a minute or two where nothing else runs
 STEPS = 100  # of a training that is to be stopped
 CHECKPOINT = FINAL_TRAINING / "checkpoint.pt"
-# All that a node beside nobody else needs to differ in: a cluster is asked less often, and jobs that compute on the CPU
+# All that nodes beside nobody else need to differ in: a cluster is asked less often, and jobs that compute on the CPU
 # ask for one of its GPUs all the same, which are none.
-ONE_NODE = ["--workflow-profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"]
-ONE_NODE += ["--set-resources", *(f"{rule}:gpu=1" for rule in ("pretrain", "train", "predict", "attention"))]
+ALONE = ["--workflow-profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"]
+ALONE += ["--set-resources", *(f"{rule}:gpu=1" for rule in ("pretrain", "train", "predict", "attention"))]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ class Driver:
 
     def __init__(self, slurm: Slurm, directory: Path, target: str | Path, *options: str) -> None:
         self._said = directory / "driver.out"
-        command = [sys.executable, "-m", "snakemake", "--nocolor", *ONE_NODE, *options]
+        command = [sys.executable, "-m", "snakemake", "--nocolor", *ALONE, *options]
         command += ["--config", "study=smoke", "mlflow=off", "--", str(target)]
         with self._said.open("w") as output:
             streams = {"stdout": output, "stderr": subprocess.STDOUT}

@@ -15,6 +15,8 @@ from mssts.core.checkpoint import save_checkpoint
 from mssts.study.resolve import load_study
 from tests.data import fake_youtube_vis as fake
 from tests.data.test_training import write_coco
+from tests.pipeline.local_slurm import local_slurm, missing
+from tests.snakemake_process import run_snakemake
 
 SMALL = """
 data: {protocol: local, joint: true, short_sides: [64], max_long_side: 96, crop: false, pad_multiple: 32}
@@ -32,7 +34,10 @@ train: {init: pretrain, steps: 4, epochs: null, batch_clips: 2, frames: 3, log_e
 predict: {short_side: 64}
 evaluation: {bootstrap_replicates: 40}
 runtime: {device: cpu, threads: 1}
+execution: {devices: 2, clips_per_device: 1}
 """
+# As a study on CUDA asks for them, of a Slurm whose GPUs are none.
+GPUS = ("pretrain:gpu=2", "train:gpu=2", "predict:gpu=1", "attention:gpu=1")
 
 
 @pytest.fixture
@@ -135,7 +140,8 @@ def test_a_local_split_is_refused_under_the_official_protocol(snakemake, sources
 
 
 @pytest.mark.long
-def test_the_paper_study_runs_to_its_report_with_the_sizes_shrunk_by_config_alone(snakemake, sources):
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_the_paper_study_runs_on_slurm_to_its_report_with_the_sizes_shrunk_by_config_alone(sources):
     bring(sources, "ytvis2019")
     (sources / "ablations/scales/paper-2019.yaml").write_text(SMALL)
     path = sources / "ablations/studies/paper-2019.yaml"
@@ -143,8 +149,14 @@ def test_the_paper_study_runs_to_its_report_with_the_sizes_shrunk_by_config_alon
     path.write_text(
         yaml.safe_dump(study | {"backbones": ["tiny"], "variants": ["baseline", "ms_sts_temporal_fgbg"], "seeds": [1]})
     )
-    run = snakemake(sources, "--cores", "2", "--config", "study=paper-2019", "mlflow=off")
-    assert run.returncode == 0, run.stdout
+    profile = ["--workflow-profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"]
+    options = [*profile, "--set-resources", *GPUS, "--config", "study=paper-2019", "mlflow=off"]
+    with local_slurm() as slurm:
+        run = run_snakemake(sources, options, slurm.environment)
+        assert run.returncode == 0, run.stdout[-8000:]
+        asked = slurm("squeue", "--noheader", "--states=COMPLETED", "--Format=comment:99,tres-per-job").splitlines()
+    on_two = [line.split("_")[1] for line in asked if line.split()[-1] == "gres:gpu:2"]
+    assert sorted(on_two) == ["pretrain", "train", "train"]
     assert (sources / "reports/table.pdf").stat().st_size > 10_000
     with (sources / "reports/paper-2019/table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
