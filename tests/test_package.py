@@ -6,15 +6,18 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from mssts import __version__
 from mssts.core.errors import InputError
@@ -127,40 +130,84 @@ def test_a_missing_package_is_named_with_the_extras_that_install_it(root, instal
             assert f"pip install 'mssts[{extra}]'" in message
 
 
-HEAVY = ("lightning_fabric", "matplotlib", "mlflow", "pandas", "scipy", "snakemake", "torch", "typst")
+class Environment:
+    """An environment of its own with the wheel and what it requires with some extras; nothing else can be imported.
+
+    The packages are links to those of this environment: nothing is downloaded.
+    """
+
+    def __init__(self, folder: Path, installed: Path, extras: set[str]) -> None:
+        self.folder = folder
+        self._python = folder / "venv/bin/python"
+        self._packages = installed
+        venv.create(folder / "venv")
+        (record,) = installed.glob("*.dist-info")
+        self._add(metadata.Distribution.at(record), extras, set())
+
+    def _add(self, distribution: metadata.Distribution, extras: set[str], done: set[tuple[str, str]]) -> None:
+        for name in {file.parts[0] for file in distribution.files or ()} - {".."}:
+            link = self._packages / name
+            if not link.exists():
+                link.symlink_to(str(distribution.locate_file(name)))
+        for requirement in map(Requirement, distribution.requires or ()):
+            for extra in extras or {""}:
+                marker, key = requirement.marker, (requirement.name, str(requirement.extras))
+                if key not in done and (marker is None or marker.evaluate({"extra": extra})):
+                    done.add(key)
+                    self._add(metadata.distribution(requirement.name), requirement.extras, done)
+
+    def python(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        environment = {"PYTHONPATH": str(self._packages), "MSSTS_MLFLOW": "off", "OMP_NUM_THREADS": "1"}
+        command = [self._python, *arguments]
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+
+    def mssts(self, *arguments: str | Path) -> None:
+        run = self.python("-m", "mssts", *arguments)
+        assert run.returncode == 0, run.stderr[-4000:]
+
+    def refused(self, *arguments: str | Path) -> str:
+        """The message of a command that must fail."""
+        run = self.python("-m", "mssts", *arguments)
+        assert run.returncode == 2, run.stderr[-4000:]
+        return run.stderr
+
+
+def missing(package: str, extra: str) -> str:
+    return f"error: {package}: found no such package; this command needs it: pip install 'mssts[{extra}]'\n"
 
 
 @pytest.mark.long
-def test_an_installation_without_extras_evaluates_and_names_the_extra_for_the_rest(root, wheel, tmp_path):
-    venv.create(tmp_path / "venv", with_pip=True)
-    program = tmp_path / "venv/bin/python"
-    subprocess.run([program, "-m", "pip", "install", "--quiet", wheel], check=True)
-
-    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([program, *arguments], cwd=tmp_path, env={}, capture_output=True, text=True)
-
-    found = run("-c", f"import importlib.util as u; print([name for name in {HEAVY} if u.find_spec(name)])")
+def test_an_installation_without_extras_evaluates_and_names_the_extra_for_the_rest(root, installed, tmp_path):
+    light = Environment(tmp_path, installed, set())
+    heavy = ("lightning_fabric", "matplotlib", "mlflow", "pandas", "scipy", "snakemake", "torch", "typst")
+    found = light.python("-c", f"import importlib.util as u; print([name for name in {heavy} if u.find_spec(name)])")
     assert found.stdout == "[]\n"
 
     data = root / "tests/evaluation/data"
     truth, predictions = data / "evaluation_small.gt.json", data / "evaluation_small.predictions.json"
-    files = ["--annotations", truth, "--predictions", predictions, "--output", "metrics.json"]
-    assert run("-m", "mssts", "evaluate", *files).returncode == 0
+    light.mssts("evaluate", "--annotations", truth, "--predictions", predictions, "--output", "metrics.json")
     assert json.loads((tmp_path / "metrics.json").read_text())["overall"]["AP"] > 0
-    assert run("-m", "mssts", "convert", truth, "--to=coco-video", "--output=converted").returncode == 0
-    assert run("-m", "mssts", "init", "study").returncode == 0
-
+    light.mssts("convert", truth, "--to=coco-video", "--output=converted")
+    light.mssts("init", "study")
     (tmp_path / "ytvis2019").mkdir()
+    assert "train.json (annotation file)" in light.refused("prepare", "--dataset=ytvis2019", "--data=ytvis2019")
     (tmp_path / "results.json").write_text("[]")
-    unprepared = run("-m", "mssts", "prepare", "--dataset=ytvis2019", "--data=ytvis2019")
-    assert "train.json (annotation file)" in unprepared.stderr
-    unchecked = run("-m", "mssts", "check-submission", "results.json", "--data=ytvis2019")
-    assert "valid.json (annotation file)" in unchecked.stderr
+    assert "valid.json (annotation file)" in light.refused("check-submission", "results.json", "--data=ytvis2019")
+    assert light.refused("import-weights", "public.pth", "--output=ours.pt") == missing("torch", "train")
 
-    refused = run("-m", "mssts", "import-weights", "public.pth", "--output=ours.pt")
-    assert refused.returncode == 2
-    expected = "torch: found no such package; this command needs it: pip install 'mssts[train]'"
-    assert refused.stderr == f"error: {expected}\n"
+
+@pytest.mark.long
+def test_the_extra_for_training_alone_trains_predicts_and_evaluates(root, installed, tmp_path):
+    shutil.copytree(root / "ablations", tmp_path / "ablations")
+    environment = Environment(tmp_path, installed, {"train"})
+    study, data = "--study=smoke", "--data=data"
+    environment.mssts("generate", study, "--dataset=synthvis", "--output=data")
+    environment.mssts("pretrain", study, "--dataset=synthvis", "--backbone=tiny", "--seed=1", data, "--output=run")
+    given = ("--checkpoint=run/checkpoint.pt", data, "--dataset=synthvis", "--split=valid")
+    environment.mssts("predict", study, *given, "--output=run/predictions.json")
+    files = ("--annotations=data/valid.json", "--predictions=run/predictions.json", "--output=run/metrics.json")
+    environment.mssts("evaluate", *files)
+    assert environment.refused("tables", study) == missing("pandas", "report")
 
 
 @pytest.mark.long
