@@ -121,9 +121,10 @@ def convert(
     """Convert annotations of other tools to YouTube-VIS format, or YouTube-VIS to COCO-video or MOTS."""
     from mssts.ytvis.converters.formats import convert as stage
 
-    for note, count in stage(source, read_as, output, write_as, images).items():
+    videos, objects, notes = stage(source, read_as, output, write_as, images)
+    for note, count in notes.items():
         print(printable(f"note: {source}: {note} ({count} times)"))
-    print(printable(f"{output}: written."))
+    print(printable(f"{output}: written. videos: {videos}, objects: {objects}."))
 
 
 @app.command()

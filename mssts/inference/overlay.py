@@ -62,7 +62,7 @@ def layers(tracks: Sequence[Drawable], labels: Sequence[str]) -> list[Layer]:
 
 
 def draw(frame_HW3: np.ndarray, shown: Sequence[Layer], frame: int) -> np.ndarray:
-    """Draw objects over a frame.
+    """Draw objects over a frame. Where masks overlap, the first object is on top, as in `write_labels`.
 
     Args:
         frame_HW3: uint8, RGB.
@@ -78,7 +78,8 @@ def draw(frame_HW3: np.ndarray, shown: Sequence[Layer], frame: int) -> np.ndarra
         return frame_HW3
     masks_NHW = torch.from_numpy(np.stack([mask for _, mask in visible]))
     colours = [layer.colour for layer, _ in visible]
-    image_3HW = draw_segmentation_masks(image_3HW, masks_NHW, OPACITY, colours)
+    on_top_NHW = masks_NHW & (masks_NHW.cumsum(0) == 1)  # torchvision paints pixels of several masks black
+    image_3HW = draw_segmentation_masks(image_3HW, on_top_NHW, OPACITY, colours)
     labels = [layer.label for layer, _ in visible]
     image_3HW = draw_bounding_boxes(image_3HW, masks_to_boxes(masks_NHW), labels, colours)
     return image_3HW.permute(1, 2, 0).numpy()

@@ -132,7 +132,7 @@ def show(
         stem = f"{number:02d}_video{key}"
         write_png(output / f"{stem}.png", _strip(pictures, headings))
         write_video(output / f"{stem}.mp4", (_beside(column) for column in zip(*pictures, strict=True)), RATE)
-        lines.append(f"video {key}: {'; '.join(headings)} -> {output / stem}.png, .mp4")
+        lines.append(f"{'; '.join(headings)} -> {output / stem}.png, .mp4")
     return lines
 
 
@@ -146,7 +146,7 @@ def _rows(
         Layer(_Object(track.masks), names[track.category_id], COLOURS[n % len(COLOURS)])
         for n, track in enumerate(tracks)
     ]
-    rows = [(f"ground truth, video {video.id}", truth)]
+    rows = [(f"ground truth, video {video.id}, from {video.file_names[0]}", truth)]
     for result in results:
         shown = [p for p in result.predictions if p.video_id == video.id and p.score >= min_score]
         colours = _colours(shown, [track.masks for track in tracks])

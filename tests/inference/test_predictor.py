@@ -118,6 +118,13 @@ def test_an_overlay_video_read_back_shows_each_identity_in_its_colour_in_every_f
     assert len({layer.colour for layer in shown}) == 3
 
 
+def test_where_masks_overlap_the_first_object_is_on_top():
+    shown = overlay.layers([Rectangle(5, 5), Rectangle(15, 15)], ["", ""])
+    drawn = overlay.draw(np.zeros((96, 128, 3), np.uint8), shown, 0)
+    for layer, place in zip(shown, (20, 30), strict=True):  # in both; in the second alone
+        np.testing.assert_allclose(drawn[place, place], np.array(layer.colour) * overlay.OPACITY, atol=1)
+
+
 def test_a_video_file_gives_results_pictures_and_numbered_masks(checkpoint, video, tmp_path):
     write_video(tmp_path / "clip.mp4", video[0], Fraction(5))
     drawn = predict_file(Predictor(checkpoint), [tmp_path / "clip.mp4"], tmp_path / "found", min_score=0)

@@ -57,7 +57,7 @@ def test_strip_and_video_show_truth_and_prediction_of_an_object_in_one_colour(sp
     key = next(iter(split.annotations.videos))
     video, tracks = split.annotations.videos[key], split.annotations.tracks_of[key]
     (line,) = show.show(split, [result], [key], tmp_path / "shown", 0.3)
-    assert line.startswith(f"video {key}: ground truth") and "found 1.00" in line
+    assert line.startswith(f"ground truth, video {key}, from {video.file_names[0]}; ") and "found 1.00" in line
     frames, _ = read_video_frames([tmp_path / f"shown/01_video{key}.mp4"])
     assert frames.shape == (video.length, video.height, 2 * video.width + show.GAP, 3)
     left, right = frames[:, :, : video.width].astype(int), frames[:, :, -video.width :].astype(int)

@@ -189,7 +189,8 @@ def assert_is_the_scene(shown: dict) -> None:
 @EVERY
 def test_every_mask_keeps_its_pixels_object_category_and_frame(tmp_path, name):
     source, root = FORMATS[name](tmp_path), images(tmp_path / "images")
-    convert(source, name, tmp_path / "out.json", images=root)
+    videos, objects, _ = convert(source, name, tmp_path / "out.json", images=root)
+    assert (videos, objects) == (len(LENGTHS), 3)
     assert_is_the_scene(scene(tmp_path / "out.json", root))
 
 
@@ -267,7 +268,7 @@ def test_mots_gives_a_pixel_of_two_objects_to_the_first(tmp_path):
         ],
     }
     (tmp_path / "in.json").write_text(json.dumps(content))
-    notes = convert(tmp_path / "in.json", "youtube-vis", tmp_path / "out", write_as="mots")
+    notes = convert(tmp_path / "in.json", "youtube-vis", tmp_path / "out", write_as="mots").notes
     assert notes == {"masks that lost pixels to an object listed before": 1}
     lines = [line.split() for line in (tmp_path / "out/v/gt/gt.txt").read_text().splitlines()]
     areas = [int(coco_mask.area({"size": [HEIGHT, WIDTH], "counts": line[5]})) for line in lines]
@@ -350,6 +351,11 @@ def test_a_number_of_images_other_than_that_of_the_frames_is_refused(tmp_path):
     (root / "a/00002.jpg").unlink()
     with pytest.raises(InputError, match=r"video 'a': found 2 images .* expected 3"):
         convert(cvat(tmp_path), "cvat", tmp_path / "out.json", images=root)
+
+
+def test_a_folder_without_its_format_is_told_of_the_option(tmp_path):
+    with pytest.raises(InputError, match=r"found a folder; .* by --from"):
+        convert(labelme(tmp_path), "youtube-vis", tmp_path / "out.json")
 
 
 def test_the_source_is_never_overwritten(tmp_path):

@@ -152,7 +152,10 @@ def frame_files(images: Path | None, video: str) -> list[str] | None:
             found = [path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
             if found:
                 return [(folder / name).relative_to(images).as_posix() for name in natural_order(found)]
-    raise InputError(f"{images / video}: found no images; expected the frames of video {shown(video)} there")
+    raise InputError(
+        f"{images / video}: found no images; expected the frames of video {shown(video)} there; "
+        "a video has the name of its file or folder"
+    )
 
 
 def file_names(images: Path | None, video: str, length: int, source: Path) -> list[str]:

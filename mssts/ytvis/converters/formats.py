@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mssts.core.errors import InputError, shown, suggestion
 from mssts.core.files import check_outputs, write_json
@@ -32,9 +32,17 @@ READERS: dict[str, Callable[[Path, Path | None], Converted]] = {
 WRITERS = ("coco-video", "mots")
 
 
+class Conversion(NamedTuple):
+    """What was converted: numbers of videos and objects; and what was left out or assumed, and how often."""
+
+    videos: int
+    objects: int
+    notes: Counter[str]
+
+
 def convert(
     source: Path, read_as: str, output: Path, write_as: str = YOUTUBE_VIS, images: Path | None = None
-) -> Counter:
+) -> Conversion:
     """Convert annotations. The result is checked as every other command will read it, before it is written.
 
     Args:
@@ -43,9 +51,6 @@ def convert(
         output: File to write; for MOTS a folder.
         write_as: Format to write, `YOUTUBE_VIS` or one of `WRITERS`.
         images: Folder of the frames, where the source does not name them.
-
-    Returns:
-        What was left out, changed or assumed, and how often.
 
     Raises:
         InputError: If the source is not of that format, or holds what YouTube-VIS does not allow.
@@ -58,13 +63,18 @@ def convert(
             raise InputError(f"{option}: found {shown(found)}; {suggestion(found, known)}")
     if not source.exists():
         raise InputError(f"{source}: no such file or folder; expected annotations in format {read_as}")
+    if read_as == YOUTUBE_VIS and source.is_dir():
+        raise InputError(
+            f"{source}: found a folder; expected a file in YouTube-VIS format, or another format by --from"
+        )
     content, notes = _read(source, read_as, images)
     parse_annotations(content, f"{source} as {YOUTUBE_VIS}")
     if write_as == "mots":
-        return notes + write_mots(content, output)
-    check_outputs([output], [source if source.is_file() else None])
-    write_json(output, coco_video(content) if write_as == "coco-video" else content)
-    return notes
+        notes += write_mots(content, output)
+    else:
+        check_outputs([output], [source if source.is_file() else None])
+        write_json(output, coco_video(content) if write_as == "coco-video" else content)
+    return Conversion(len(content["videos"]), len(content["annotations"]), notes)
 
 
 def _read(source: Path, read_as: str, images: Path | None) -> tuple[dict[str, Any], Counter[str]]:
