@@ -142,7 +142,8 @@ class DatasetEntry:
             return "Run `mssts prepare` first."
         if self.seeds is not None:
             return f"Generate it again: remove {directory} and run `mssts generate`, or let Snakemake do it."
-        parts = ", ".join(part.replace("|", " or ") for split in self.given for part in self.splits[split])
+        names = (dict.fromkeys(part.split("|")) for split in self.given for part in self.splits[split])
+        parts = ", ".join(map(" or ".join, names))
         return f"Get the dataset from {self.source} and put it into {directory}, which must then contain {parts}."
 
 
