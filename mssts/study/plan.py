@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby, product
+from typing import Any
 
 import pandas as pd
 import yaml
 
-from mssts.config import PRETRAIN, Config
+from mssts.config import PRETRAIN, BackboneExecutionSection, Config
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.study import memory
 from mssts.study.complexity import forward_flops, frame_size, parameters
@@ -28,7 +30,7 @@ _COSTS = {
     "GPU h": "{:,.1f}",
 }
 
-_CARDS = "What to change in `execution`, or for a backbone in `execution.backbones`, for a GPU of:"
+_CARDS = "What `execution.backbones` of the scale should say of a backbone, for a GPU of:"
 ASSUMPTIONS = f"""\
 Assumptions:
   FLOPs: one clip with the number of frames used in training, at the frame size used in inference, which is close to
@@ -134,15 +136,17 @@ def _run(study: ResolvedStudy, dataset: str, backbone: str, variant: str) -> Tra
 
 
 def _settings(study: ResolvedStudy) -> str:
-    """What to change for each backbone on GPUs of several sizes."""
+    """What to write for each backbone on GPUs of several sizes: its mapping in the scale replaces the present one."""
     lines = []
+    sections: Mapping[Any, BackboneExecutionSection] = study.baseline.execution.backbones
     for backbone in study.spec.backbones:
         runs = [_run(study, *kind) for kind in _kinds(study) if kind[1] == backbone]
         now = runs[0].config.execution.model_dump()
+        own = sections[backbone].model_dump(exclude_unset=True) if backbone in sections else {}
         for setting, cards in groupby(memory.settings_of_cards(runs).items(), lambda item: item[1]):
             sizes = ", ".join(str(card) for card, _ in cards)
             changes = {key: value for key, value in (setting or {}).items() if value != now[key]}
-            text = yaml.safe_dump(changes, default_flow_style=True, sort_keys=False).strip()
+            text = yaml.safe_dump(own | changes, default_flow_style=True, sort_keys=False).strip()
             told = "does not fit" if setting is None else text if changes else "as configured"
             lines.append(f"  {backbone:9} {sizes:>14} GB: {told}")
     return "\n".join(lines)

@@ -65,6 +65,15 @@ def test_the_settings_of_every_size_of_card_are_printed(text):
     assert "\n  tiny      24, 32, 40, 80 GB: as configured\n" in text and "assumed, not" in text
 
 
+def test_the_settings_of_a_card_keep_the_other_values_of_the_backbone(tmp_path, monkeypatch, root):
+    scale = shutil.copytree(root / "ablations", tmp_path / "ablations") / "scales/smoke.yaml"
+    own = "{tiny: {workers: 1, checkpoint_encoder: true}}"
+    scale.write_text(f"{scale.read_text()}\nexecution: {{backbones: {own}}}\n")
+    monkeypatch.chdir(tmp_path)
+    text = planning.plan(load_study("smoke"), load_baseline())
+    assert "\n  tiny      24, 32, 40, 80 GB: {checkpoint_encoder: false, workers: 1}\n" in text
+
+
 def test_the_coco_stage_has_cocos_categories_and_image_sizes():
     config = resolve("paper-2019")
     assert frame_size(config, "coco") == (624, 832)  # 480 x 640 px at the mean of the short sides 480..768
