@@ -34,7 +34,8 @@ _CARDS = "What `execution.backbones` of the scale should say of a backbone, for 
 ASSUMPTIONS = f"""\
 Assumptions:
   FLOPs: one clip with the number of frames used in training, at the frame size used in inference, which is close to
-    the mean size in training; for COCO an image of 480 x 640 px with the mean short side in training.
+    the mean size in training; for COCO an image of 480 x 640 px with the mean short side in training. Videos that
+    are not generated are taken to be 16:9.
     {COUNTED}
   {memory.ASSUMED}
   GPU hours: on a V100, {REFERENCE_SECONDS} s per training clip of 5 frames with ResNet-50, which is what the
