@@ -210,13 +210,14 @@ def predict(
         drawn = predict_file(Predictor(checkpoint), source, output, every, min_score)
         print(printable(f"{output}: {len(drawn)} objects with a score of {min_score} or more."))
         return
-    if study is None or data is None or dataset is None or split is None:
+    resolved = None if study is None else load_study(study)
+    if resolved is None or data is None or dataset is None or split is None:
         missing = [name for name, value in options.items() if value is None]
         raise InputError(f"predict: missing {', '.join(missing)}; or name a video file or a folder of images")
     from mssts.inference import predict as stage
 
     check_outputs([output], [ABLATIONS])
-    stage.predict(load_study(study).baseline, checkpoint, data, dataset, split, output)
+    stage.predict(resolved.baseline, checkpoint, data, dataset, split, output)
 
 
 @app.command()
