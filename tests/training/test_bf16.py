@@ -30,7 +30,7 @@ def steps(data, tmp_path_factory):
     found = []
     for step, batch in enumerate(batches):
         mixed.load_state_dict(single.state_dict())
-        found.append([(trainer.step(step, [batch])[0], gradients(trainer)) for trainer in trainers])
+        found.append([(losses(trainer, step, batch), gradients(trainer)) for trainer in trainers])
     return found
 
 
@@ -43,6 +43,10 @@ def trainer(precision, clips, output):
     with start_fabric("cpu", precision) as fabric:
         model = build_model(config.model, "tiny", len(clips.categories), generators.model)
         return Trainer(fabric, model, run, generators, TrainingProgress("bf16", output))
+
+
+def losses(trainer, step, batch):
+    return {name: value.item() for name, value in trainer.step(step, [batch])[0].items()}
 
 
 def gradients(trainer):
