@@ -208,7 +208,7 @@ def predict(
         from mssts.inference.predictor import Predictor
 
         drawn = predict_file(Predictor(checkpoint), source, output, every, min_score)
-        print(printable(f"{output}: {len(drawn)} objects with a score of {min_score} or more."))
+        print(printable(f"{output}: written. overlay.mp4 shows {len(drawn)} objects of score {min_score} or more."))
         return
     resolved = None if study is None else load_study(study)
     if resolved is None or data is None or dataset is None or split is None:

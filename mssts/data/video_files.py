@@ -128,6 +128,8 @@ def extract_frames(video: Path, output: Path, every: int = 1) -> int:
     Raises:
         InputError: If the file is unreadable, or the folder holds files already.
     """
+    if video.is_dir():
+        raise InputError(f"{video}: found a folder; expected a video file, or several, such as {video}/*.mp4")
     folder = output / video.stem
     require_empty(folder)
     number = -1

@@ -108,6 +108,11 @@ def test_what_is_no_video_is_named(tmp_path, case):
     assert told in str(caught.value) and "a.mp4" in str(caught.value)
 
 
+def test_the_frames_of_a_folder_of_videos_are_asked_for_by_its_files(tmp_path):
+    with pytest.raises(InputError, match=r"found a folder; expected a video file, or several, such as .*/\*\.mp4"):
+        extract_frames(tmp_path, tmp_path / "frames")
+
+
 def test_images_of_two_sizes_are_refused(tmp_path):
     path = folder(tmp_path / "frames")
     Image.new("RGB", (10, 10)).save(path / "frame3.png")

@@ -353,6 +353,13 @@ def test_a_number_of_images_other_than_that_of_the_frames_is_refused(tmp_path):
         convert(cvat(tmp_path), "cvat", tmp_path / "out.json", images=root)
 
 
+def test_an_image_that_labelme_names_and_that_is_not_there_is_named(tmp_path):
+    root = images(tmp_path / "images")
+    (root / "b/00000.jpg").unlink()
+    with pytest.raises(InputError, match=r"labelme/b: imagePath: found '00000.jpg'; expected an image in .*images/b"):
+        convert(labelme(tmp_path), "labelme", tmp_path / "out.json", images=root)
+
+
 def test_a_folder_without_its_format_is_told_of_the_option(tmp_path):
     with pytest.raises(InputError, match=r"found a folder; .* by --from"):
         convert(labelme(tmp_path), "youtube-vis", tmp_path / "out.json")

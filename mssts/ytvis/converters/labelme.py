@@ -58,7 +58,8 @@ def _video(folder: Path, image_folder: Path, given: bool, converted: Converted) 
     images = [path.name for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
     if images or given:  # a frame without objects has no JSON file
         missing = sorted(set(frames.values()) - set(images))
-        require(not missing, str(folder), missing[:3], f"the images that imagePath names in {image_folder}")
+        if missing:
+            raise InputError(f"{folder}: imagePath: found {shown(missing[0])}; expected an image in {image_folder}")
         frames |= {Path(name).stem: name for name in images if name not in frames.values()}
     stems = natural_order(frames)
     sizes = {(content["imageHeight"], content["imageWidth"]) for content in contents.values()}
