@@ -82,8 +82,9 @@ rule attention:
     params:
         reads=literal(canonical(BASELINE, ("evaluation", "predict", "runtime"))),
         content=literal(REPORT_CONTENT),
+        killed=literal(KILLED),
     shell:
-        "[ {resources.tries:q} = 1 ] || set -- --not-drawn {KILLED:q}; "
+        "[ {resources.tries:q} = 1 ] || set -- --not-drawn {params.killed:q}; "
         'python -m mssts attention --study $MSSTS_STUDY "$@" 2> >(tee {log:q} >&2)'
 
 
