@@ -29,7 +29,7 @@ model:
   encoder: {layers: 1, ms_sts: {width: 16, heads: 4, feedforward_dim: 32}}
   decoder: {layers: 2, temporal: {width: 16, heads: 4}}
 loss: {foreground_background: {min_score: 0.5, channels: 8}}
-pretrain: {steps: 4, epochs: null, batch_clips: 2, frames: 2, log_every: 2}
+pretrain: {short_sides: null, max_long_side: null, steps: 4, epochs: null, batch_clips: 2, frames: 2, log_every: 2}
 train: {init: pretrain, steps: 4, epochs: null, batch_clips: 2, frames: 3, log_every: 2}
 predict: {short_side: 64}
 evaluation: {bootstrap_replicates: 40}
