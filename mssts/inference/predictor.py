@@ -16,7 +16,7 @@ from mssts.inference.predict import load_run_model, video_results
 from mssts.models import MsStsVis
 from mssts.models.model import MASK_FEATURE_STRIDE
 
-BYTES_PER_VALUE = 50 * 4  # of a frame's encoder output at stride 8; measured with ResNet-50: 45 float32 values for each
+BYTES_PER_VALUE = 26 * 4  # of a frame's encoder output at stride 8; measured with ResNet-50: 24 float32 values for each
 
 
 @dataclass(frozen=True)
