@@ -62,7 +62,7 @@ def require_empty(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder}: exists already; remove it, or choose another --output")
+        raise InputError(f"{folder}: exists already; expected a new or an empty folder. Remove it, or choose another.")
 
 
 def _check_replaceable(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from mssts.config import DataSection
@@ -28,6 +30,24 @@ def read_video(
     Raises:
         InputError: If an image is unreadable.
     """
-    size = resized_size(video.height, video.width, short_side, None)
-    frames = [resize_frames(read_frame(split, video, t), size) for t in range(video.length)]
-    return normalise(torch.stack(frames), data_config), (video.height, video.width)
+    frames = (read_frame(split, video, t) for t in range(video.length))
+    size = (video.height, video.width)
+    return network_frames(frames, size, short_side, data_config), size
+
+
+def network_frames(
+    frames: Iterable[torch.Tensor], size: tuple[int, int], short_side: int, data_config: DataSection
+) -> torch.Tensor:
+    """Frames as the network takes them.
+
+    Args:
+        frames: (3, H, W) uint8, RGB.
+        size: Their height and width in pixels.
+        short_side: As for `read_video`, like the next one.
+        data_config: Likewise.
+
+    Returns:
+        (T, 3, H, W) float32 without padding.
+    """
+    resized = resized_size(*size, short_side, None)
+    return normalise(torch.stack([resize_frames(frame, resized) for frame in frames]), data_config)

@@ -97,10 +97,7 @@ def _predict(
     results = []
     for video in tqdm(annotations.videos, desc=f"predict {output.parent}", unit="video", mininterval=2):
         frames_T3HW, size = read_video(annotations, video, config.predict.short_side, trained.data)
-        with torch.inference_mode():
-            prediction = model(frames_T3HW[None].to(device))
-            input_size = (frames_T3HW.shape[-2], frames_T3HW.shape[-1])
-            results.append(video_results(prediction, video.id, input_size, size, categories, config.predict))
+        results.append(predict_video(model, frames_T3HW, video.id, size, categories, config.predict))
     fingerprint = read_fingerprint(data) if (data / FINGERPRINT).is_file() else None
     record = {"dataset": dataset, "split": split, "data_fingerprint": fingerprint}
     record["checkpoint_sha256"] = sha256_file(checkpoint)
@@ -124,6 +121,30 @@ def _write_submission(output: Path, entries: list[dict[str, Any]], boxes: list[A
         archive.writestr(member, text, zipfile.ZIP_DEFLATED)
     files = {path.name: sha256_file(path) for path in (output, submission, boxes_file)}
     write_record(record_beside(output), record | {"files": files})
+
+
+@torch.inference_mode()
+def predict_video(
+    model: MsStsVis,
+    frames_T3HW: torch.Tensor,
+    video_id: int,
+    size: tuple[int, int],
+    categories: list[tuple[int, str]],
+    config: PredictSection,
+) -> tuple[list[dict[str, Any]], list[list[list[float]]]]:
+    """Run the model on a whole video.
+
+    Args:
+        model: The model in eval mode, on its device.
+        frames_T3HW: Normalised frames, as of `mssts.data.videos.network_frames`.
+        video_id: As for `video_results`, like the rest and the results.
+        size: (height, width) of the video in pixels.
+        categories: Likewise.
+        config: Likewise.
+    """
+    prediction = model(frames_T3HW[None].to(next(model.parameters()).device))
+    input_size = (frames_T3HW.shape[-2], frames_T3HW.shape[-1])
+    return video_results(prediction, video_id, input_size, size, categories, config)
 
 
 def video_results(

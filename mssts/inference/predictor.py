@@ -11,8 +11,9 @@ import torch
 from pycocotools import mask as coco_mask
 
 from mssts.core.errors import InputError
-from mssts.data.augmentation import normalise, resize_frames, resized_size
-from mssts.inference.predict import load_run_model, video_results
+from mssts.data.augmentation import resized_size
+from mssts.data.videos import network_frames
+from mssts.inference.predict import load_run_model, predict_video
 from mssts.models import MsStsVis
 from mssts.models.model import MASK_FEATURE_STRIDE
 
@@ -87,13 +88,10 @@ class Predictor:
         """
         frames_T3HW = _checked(frames)
         original = (frames_T3HW.shape[-2], frames_T3HW.shape[-1])
-        size = resized_size(*original, self.config.predict.short_side, None)
-        self._require_memory(len(frames_T3HW), size)
-        resized = torch.stack([resize_frames(frame, size) for frame in frames_T3HW])
-        device = next(self.network.parameters()).device
-        with torch.inference_mode():
-            output = self.network(normalise(resized, self.config.data)[None].to(device))
-            entries, boxes = video_results(output, 1, size, original, self.categories, self.config.predict)
+        short_side = self.config.predict.short_side
+        self._require_memory(len(frames_T3HW), resized_size(*original, short_side, None))
+        resized = network_frames(frames_T3HW, original, short_side, self.config.data)
+        entries, boxes = predict_video(self.network, resized, 1, original, self.categories, self.config.predict)
         names = dict(self.categories)
         return [
             PredictedTrack(

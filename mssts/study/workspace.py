@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mssts.core.errors import InputError
+from mssts.core.files import require_empty
 from mssts.core.workspace import FILES, shipped
 
 
@@ -15,8 +15,7 @@ def write_workspace(folder: Path) -> None:
     Raises:
         InputError: The folder has files, or is a file.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"{folder}: found files; expected a new or an empty folder")
+    require_empty(folder)
     for name in FILES:
         source, target = shipped() / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
