@@ -150,10 +150,11 @@ class ClipDataset:
         for _ in range(MAX_DRAWS if others else 0):
             other = int(rng.integers(others))
             other += video.length if other >= index - t else 0  # the frames of a video have consecutive indices
-            indices, chosen = self._choose(*self._reference(other), rng)
+            other_video, reference = self._reference(other)
+            indices, chosen = self._choose(other_video, reference, rng)
             if not chosen:
                 continue
-            masks_1THW = self._store.masks(self._reference(other)[0], indices)[chosen].any(0, keepdim=True)
+            masks_1THW = self._store.masks(other_video, indices)[chosen].any(0, keepdim=True)
             no_frames_T1HW = torch.zeros_like(masks_1THW[0, :, None], dtype=torch.uint8)
             _, masks_1THW = augment(no_frames_T1HW, masks_1THW, self.data_config, rng)
             foreground_THW = resize_masks(masks_1THW, size)[0].as_subclass(torch.Tensor)

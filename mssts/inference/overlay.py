@@ -114,9 +114,8 @@ def write_labels(path: Path, shown: Sequence[Layer], frame: int, size: tuple[int
     labels_HW = np.zeros(size, np.uint8)
     for number, layer in reversed(list(enumerate(shown, 1))):
         labels_HW[layer.track.mask(frame)] = number
-    image = Image.fromarray(labels_HW).convert("P")
+    image = Image.fromarray(labels_HW)
     palette = [(0, 0, 0), *(layer.colour for layer in shown)]
     image.putpalette([value for colour in palette for value in colour])
-    image.putdata(labels_HW.flatten().tolist())
     with atomic_write(path, "wb") as file:
         image.save(file, "PNG")

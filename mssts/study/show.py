@@ -67,11 +67,11 @@ def found_shares(truth: Annotations, predictions: Sequence[Prediction]) -> dict[
     """AR10 of each video alone: the share of its instances that are found, averaged over the ten IoU thresholds."""
     records = match(truth, predictions)
     view = records.views.index("all")
-    found = dict.fromkeys(truth.videos, 0.0)
+    found_V = np.zeros(len(records.video_ids))
     for group in records.categories:
         hits_N = group.matched_ATN[view].mean(0) * (group.rank_N < MAX_DETECTIONS)
-        for position, hits in zip(group.video_N.tolist(), hits_N.tolist(), strict=True):
-            found[records.video_ids[position]] += hits
+        found_V += np.bincount(group.video_N, hits_N, len(found_V))
+    found = dict(zip(records.video_ids, found_V.tolist(), strict=True))
     instances = {key: sum(not track.crowd for track in tracks) for key, tracks in truth.tracks_of.items()}
     return {key: found[key] / instances[key] if instances[key] else None for key in truth.videos}
 

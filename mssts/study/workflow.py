@@ -78,8 +78,8 @@ def missing_data(study: ResolvedStudy) -> str:
     own = [dataset for dataset in spec.datasets if not is_generated(dataset)]
     files = [(entry(name), dataset_dir(spec.scale, name), split) for name in own for split in entry(name).given]
     pretrained = any(pretrain_seeds(study, backbone) for backbone in spec.backbones)
-    pretrained = pretrained and any(map(pretrains_on_coco, own))
-    if own and (pretrained or any(config.data.joint for config in study.configs.values())):
+    joint = any(config.data.joint for config in study.configs.values())
+    if (pretrained and any(map(pretrains_on_coco, own))) or (own and joint):
         files.append((COCO, COCO_FINGERPRINT.parent, STILLS))
     messages = []
     for dataset, directory, split in files:

@@ -144,8 +144,8 @@ def _train(
             return seconds_before + time.monotonic() - started
 
         def write_resume_checkpoint(step: int) -> None:
-            so_far = {"step": step, "seconds": seconds(), "commit": record["commit"]}
-            so_far |= {"environments": record["environments"]}
+            provenance = {key: record[key] for key in ("commit", "environments")}
+            so_far = {"step": step, "seconds": seconds()} | provenance
             resume_files.save(so_far | {"log": log.state_dict(), "trainer": trainer.state_dict()})
 
         def save(step: int) -> None:

@@ -125,8 +125,9 @@ def of_inference(name):
 
 def inference(dataset, backbone):
     """Resources of inference on all videos of a dataset."""
-    longest = study_files.longest_video(paths.dataset_dir(SCALE, dataset), dataset)
-    return resources.of_inference(BASELINE, backbone, longest)
+    directory, on_cpu = paths.dataset_dir(SCALE, dataset), BASELINE.runtime.device == "cpu"
+    # Reads the annotations, at each start of snakemake: not for a GPU, whose memory is not asked for.
+    return resources.of_inference(BASELINE, backbone, study_files.longest_video(directory, dataset) if on_cpu else 0)
 
 
 def data_dir(wildcards):
