@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mssts.config import resolve
+from mssts.data.synthvis import generate as synthvis
 from tests.snakemake_process import run_snakemake
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +31,14 @@ PARTS = (
 def root() -> Path:
     """Root of the clone."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def smoke_data(tmp_path_factory) -> Path:
+    """The generated dataset of the smoke scale; tests only read it."""
+    directory = tmp_path_factory.mktemp("smoke-data") / "synthvis"
+    synthvis.generate(resolve("smoke").data.synthetic, "synthvis", directory)
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ import mssts
 from mssts.config import RECORDED, canonical, resolve
 from mssts.core.checkpoint import save_checkpoint
 from mssts.core.errors import InputError
-from mssts.data.synthvis import generate as synthvis
 from mssts.data.video_files import read_video_frames, write_video
 from mssts.inference import overlay
 from mssts.inference.predict import predict
@@ -25,17 +24,16 @@ from mssts.models import build_model
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("data") / "synthvis"
-    synthvis.generate(resolve("smoke").data.synthetic, "synthvis", directory)
-    return directory
+def valid(smoke_data):
+    """The content of the annotation file of split valid."""
+    return json.loads((smoke_data / "valid.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def checkpoint(data, tmp_path_factory):
+def checkpoint(valid, tmp_path_factory):
     """An untrained model with visible masks: the API is about what comes out of it, not about how good it is."""
     config = resolve("smoke", "ms_sts_temporal")
-    categories = [(item["id"], item["name"]) for item in json.loads((data / "valid.json").read_text())["categories"]]
+    categories = [(item["id"], item["name"]) for item in valid["categories"]]
     model = build_model(config.model, "tiny", len(categories), torch.Generator().manual_seed(3))
     path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
     content = {"model": model.state_dict(), "backbone": "tiny", "categories": categories}
@@ -44,28 +42,28 @@ def checkpoint(data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def video(data):
-    """Frames of the first validation video, (T, H, W, 3), and its folder."""
-    folder = data / "valid/JPEGImages" / json.loads((data / "valid.json").read_text())["videos"][0]["file_names"][0]
-    return read_video_frames([folder.parent])[0], folder.parent
+def video(smoke_data, valid):
+    """Frames of the first validation video, (T, H, W, 3)."""
+    first = smoke_data / "valid/JPEGImages" / valid["videos"][0]["file_names"][0]
+    return read_video_frames([first.parent])[0]
 
 
-def test_a_predictor_returns_the_masks_and_boxes_of_the_submission(data, checkpoint, video, tmp_path):
+def test_a_predictor_returns_the_masks_and_boxes_of_the_submission(smoke_data, valid, checkpoint, video, tmp_path):
     output = tmp_path / "predictions.json"
-    predict(resolve("smoke"), checkpoint, data, "synthvis", "valid", output)
-    first = json.loads((data / "valid.json").read_text())["videos"][0]["id"]
+    predict(resolve("smoke"), checkpoint, smoke_data, "synthvis", "valid", output)
+    first = valid["videos"][0]["id"]
     entries = [entry for entry in json.loads(output.read_text()) if entry["video_id"] == first]
-    tracks = mssts.load_model(checkpoint).predict(video[0])
+    tracks = mssts.load_model(checkpoint).predict(video)
     assert [(t.category_id, t.score, t.segmentations) for t in tracks] == [
         (entry["category_id"], entry["score"], entry["segmentations"]) for entry in entries
     ]
-    assert tracks[0].masks.shape == video[0].shape[:3] and tracks[0].masks.dtype == bool
-    assert tracks[0].boxes.shape == (len(video[0]), 4)
+    assert tracks[0].masks.shape == video.shape[:3] and tracks[0].masks.dtype == bool
+    assert tracks[0].boxes.shape == (len(video), 4)
 
 
 def test_numpy_and_torch_frames_of_any_size_give_masks_of_that_size(checkpoint, video):
     model = mssts.load_model(checkpoint)
-    large = video[0].repeat(3, 1).repeat(3, 2)[:, :190, :287]
+    large = video.repeat(3, 1).repeat(3, 2)[:, :190, :287]
     of_numpy, of_torch = model.predict(large), model.predict(torch.from_numpy(large.copy()))
     assert [track.segmentations for track in of_numpy] == [track.segmentations for track in of_torch]
     assert of_numpy[0].masks.shape == large.shape[:3]
@@ -126,16 +124,16 @@ def test_where_masks_overlap_the_first_object_is_on_top():
 
 
 def test_a_video_file_gives_results_pictures_and_numbered_masks(checkpoint, video, tmp_path):
-    write_video(tmp_path / "clip.mp4", video[0], Fraction(5))
+    write_video(tmp_path / "clip.mp4", video, Fraction(5))
     drawn = predict_file(Predictor(checkpoint), [tmp_path / "clip.mp4"], tmp_path / "found", min_score=0)
     entries = json.loads((tmp_path / "found/results.json").read_text())
     assert len(entries) == len(drawn) == 10
     frames, rate = read_video_frames([tmp_path / "found/overlay.mp4"])
-    assert frames.shape == video[0].shape and rate == 5
+    assert frames.shape == video.shape and rate == 5
     with Image.open(tmp_path / "found/sheet.png") as sheet:
         assert sheet.width > 1500
     names = sorted(path.name for path in (tmp_path / "found/masks").iterdir())
-    assert names == [f"{t:05d}.png" for t in range(len(video[0]))]
+    assert names == [f"{t:05d}.png" for t in range(len(video))]
     for t, name in enumerate(names):
         with Image.open(tmp_path / "found/masks" / name) as image:
             labels = np.array(image)

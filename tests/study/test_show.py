@@ -8,20 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mssts.config import resolve
 from mssts.core.errors import InputError
 from mssts.data.datasets import split_annotations
-from mssts.data.synthvis import generate as synthvis
 from mssts.data.video_files import read_video_frames
 from mssts.inference.overlay import COLOURS
 from mssts.study import show
 
 
 @pytest.fixture(scope="module")
-def split(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("data") / "synthvis"
-    synthvis.generate(resolve("smoke").data.synthetic, "synthvis", directory)
-    return split_annotations("synthvis", directory, "valid")
+def split(smoke_data):
+    return split_annotations("synthvis", smoke_data, "valid")
 
 
 def submission(split, path, keep):

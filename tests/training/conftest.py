@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from mssts.config import ABLATIONS, PRETRAIN, pretrain_seed, resolve
-from mssts.data.synthvis import generate as synthvis
 from mssts.training import run as stage
 from mssts.training.callbacks import Callback
 from mssts.training.run import TrainingRun
@@ -40,11 +39,9 @@ def training(variant: str = VARIANT, seed: int = 1) -> TrainingRun:
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory) -> Path:
+def data(smoke_data) -> Path:
     """The smoke data set."""
-    directory = tmp_path_factory.mktemp("training-data") / "synthvis"
-    synthvis.generate(resolve("smoke").data.synthetic, "synthvis", directory)
-    return directory
+    return smoke_data
 
 
 @pytest.fixture

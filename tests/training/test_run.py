@@ -10,7 +10,6 @@ from mssts.config import ABLATIONS, RECORDED, canonical, resolve, resolve_varian
 from mssts.core.checkpoint import load_checkpoint, save_checkpoint
 from mssts.core.errors import InputError
 from mssts.core.files import read_json, sha256_file
-from mssts.data.synthvis import generate as synthvis
 from mssts.data.training import training_clips
 from mssts.inference.predict import load_run_model, predict
 from mssts.losses import Criterion, ForegroundBackgroundAdversary
@@ -25,20 +24,6 @@ from tests.training.conftest import pretraining, training
 RUN_FILES = ("checkpoint.pt", "run.json", "log.jsonl")
 ZERO_OUTPUTS = ("widen.weight", "temporal.output_projection.weight")
 VARIANTS = sorted(path.stem for path in (ABLATIONS / "variants").glob("*.yaml"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("data") / "synthvis"
-    synthvis.generate(resolve("smoke").data.synthetic, "synthvis", directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def pretrained(data, tmp_path_factory):
-    output = tmp_path_factory.mktemp("pretrain")
-    stage.train(pretraining(), data, output)
-    return output / "checkpoint.pt"
 
 
 def train(data, pretrained, output, variant="ms_sts_temporal_fgbg", seed=1):
