@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +28,8 @@ from mssts.study.resolve import load_study
 from mssts.study.runs import StudyRuns, read_runs
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from mssts.training.callbacks import Callback
 
 INTERRUPTED = 130
@@ -480,6 +483,24 @@ def _missing_extra(module: str) -> InputError | None:
 
 def main() -> None:
     """Run the command line: one message, and exit code 2 for bad input or that of the failure; 130 when interrupted."""
+    interrupted = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupted.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background ignores interrupts
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        _run()
+    except BaseException:  # compiled code may turn the interrupt into an error of its own, e.g. while it is imported
+        if not interrupted:
+            raise
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
     try:
         _mlflow_is_on()  # a wrong value ends no finished job
         app(prog_name="mssts")
@@ -492,7 +513,3 @@ def main() -> None:
         _exit(missing)
     except OSError as error:
         _exit(system_failure(error))
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            print("interrupted", file=sys.stderr)
-        raise

@@ -98,6 +98,24 @@ def test_input_errors_of_any_stage_are_caught(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: file: found this, expected that\n"
 
 
+def test_an_interrupt_that_a_module_turns_into_another_error_is_an_interrupt(monkeypatch, capsys):
+    def fail(**_):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("a compiled module, interrupted while it is imported") from None
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(cli, "app", fail)
+    try:
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert end.value.code == cli.INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_an_interrupt_is_reported_in_one_line(root, tmp_path):
     """A real stage, interrupted while it works."""
     (tmp_path / "ablations").symlink_to(root / "ablations")
@@ -116,6 +134,6 @@ def test_an_interrupt_is_reported_in_one_line(root, tmp_path):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         text = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == 130, text
     assert text.strip().splitlines()[-1] == "interrupted"
     assert "Traceback" not in text

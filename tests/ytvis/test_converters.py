@@ -284,7 +284,7 @@ def test_a_real_coco_video_file_gives_the_numbers_of_a_conversion_by_hand(tmp_pa
     metrics = evaluate(tmp_path / "truth.json", REAL / "results.json", tmp_path / "metrics.json")["overall"]
     found = [metrics[name] for name in ("AP", "AP50", "AP75", "AR1", "AR10")]
     assert found == pytest.approx([0.6504950495049504, 1, 1, 0.35, 0.65], abs=1e-12)
-    with pytest.raises(InputError, match=r"this is a COCO-video file .* mssts convert FILE --from coco-video"):
+    with pytest.raises(InputError, match=r"this is a COCO-video file .* `mssts convert FILE --from coco-video"):
         evaluate(REAL / "ann.json", REAL / "results.json", tmp_path / "metrics.json")
 
 
