@@ -1,13 +1,17 @@
-"""What may be concluded from the effects and differences of a study, in sentences computed from the numbers."""
+"""What may be concluded from the effects and differences of a study, in sentences computed from the numbers.
+
+One rule, `verdict`, decides what sentences, figures and bold cells may say of a difference: they cannot disagree.
+"""
 
 from __future__ import annotations
 
+from enum import Enum
 from itertools import groupby
 
 from mssts.evaluation.statistics import MIN_SEEDS, MIN_VIDEOS, least_p
 from mssts.report.formats import interval_text, plural, signed
 from mssts.study.contrasts import FACTORS, KINDS, Kind, factorial
-from mssts.study.differences import Difference
+from mssts.study.differences import Difference, Measure
 from mssts.study.runs import ALL_INSTANCES, Benchmark, StudyRuns
 
 CONTROL_SPLIT = "control"
@@ -16,6 +20,89 @@ _SIDES: dict[Kind, tuple[str, str]] = {
     "effect": ("above zero", "below zero"),
     "difference": ("above the baseline", "below the baseline"),
 }
+
+
+class Verdict(Enum):
+    """What may be said of an effect or a difference."""
+
+    NOT_RUN = "not run"
+    TOO_FEW_VIDEOS = "no verdict"
+    UNDECIDED = "undecided"
+    ABOVE = "above"
+    BELOW = "below"
+
+
+def verdict(one: Difference) -> Verdict:
+    """The rule: only a simultaneous interval decides, by the side of zero on which it lies."""
+    if one.mean is None:
+        return Verdict.NOT_RUN
+    if one.intervals is None:
+        return Verdict.TOO_FEW_VIDEOS
+    low, high = one.intervals.simultaneous
+    return Verdict.ABOVE if low > 0 else Verdict.BELOW if high < 0 else Verdict.UNDECIDED
+
+
+def answer(runs: StudyRuns, found: list[Difference]) -> list[str]:
+    """Three lines for the first page: what AP says on the first benchmark, on how much that rests, and its limits."""
+    benchmark = runs.benchmarks()[0] if runs.study.spec.splits else None
+    own = [one for one in found if one.benchmark == benchmark and one.contrast.kind == "difference"]
+    in_ap = [one for one in own if one.measure == Measure(ALL_INSTANCES, "AP")]
+    measured = [one for one in in_ap if one.mean is not None]
+    if benchmark is None or not measured:
+        return conclusions(runs, found)[:1]
+    judged = [one for one in found if one.intervals and one.contrast.kind == "difference"]
+    return [_finding(runs, benchmark, in_ap), _basis(measured), _limits(runs, judged)]
+
+
+def _finding(runs: StudyRuns, benchmark: Benchmark, in_ap: list[Difference]) -> str:
+    said: dict[Verdict, list[str]] = {}
+    for one in in_ap:
+        text = f"“{one.contrast.title}”"
+        if one.mean is not None:
+            text += f" {signed(one.mean)}" + (f" {interval_text(one.intervals.simultaneous)}" if one.intervals else "")
+        said.setdefault(verdict(one), []).append(text)
+    openings = {
+        Verdict.ABOVE: "above the baseline",
+        Verdict.BELOW: "below the baseline",
+        Verdict.UNDECIDED: "undecided, as the interval includes zero",
+        Verdict.TOO_FEW_VIDEOS: f"no verdict, as fewer than {MIN_VIDEOS} videos are too few",
+        Verdict.NOT_RUN: "not run",
+    }
+    parts = [f"{opening}: {', '.join(said[key])}" for key, opening in openings.items() if key in said]
+    return f"{_where(runs, benchmark)}, AP in percentage points: {'; '.join(parts)}."
+
+
+def _basis(measured: list[Difference]) -> str:
+    size, seeds = measured[0].size, sorted({one.seeds for one in measured})
+    count = plural(seeds[-1], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    text = (
+        f"This rests on {plural(size.videos, 'video')} with {plural(size.instances, 'instance')}, and on {count} of "
+        "each variant"
+    )
+    if seeds[-1] == 1:
+        return f"{text}: it compares these trained models, and tells nothing about other trainings of the variants."
+    same = [one for one in measured if one.mean and all(value * one.mean > 0 for value in one.by_seed)]
+    agree = ", ".join(f"“{one.contrast.title}”" for one in same) or "no variant"
+    return f"{text}. The difference has the same sign in every seed for: {agree}."
+
+
+def _limits(runs: StudyRuns, judged: list[Difference]) -> str:
+    texts = []
+    if judged:
+        outside = sum(one.excludes_zero for one in judged)
+        measures = dict.fromkeys(one.measure.title for one in judged if one.excludes_zero)
+        which = f": {', '.join(measures)}" if measures else ""
+        texts.append(f"Over all splits, measures and challenges {_share(outside, len(judged))} exclude zero{which}.")
+    control = [one for one in judged if one.benchmark.split == CONTROL_SPLIT]
+    if control:
+        outside = sum(one.excludes_zero for one in control)
+        texts.append(f"On the control split, which should show no gain, {_share(outside, len(control))} do.")
+    texts.append("Nothing here is about other data, other sizes of model, or the official benchmark.")
+    return " ".join(texts)
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count} of {plural(total, 'simultaneous interval')}"
 
 
 def design(runs: StudyRuns) -> str:
@@ -83,9 +170,10 @@ def _verdicts(runs: StudyRuns, benchmark: Benchmark, kind: Kind, own: list[Diffe
     for _, group in groupby(measured, lambda one: one.measure):
         family = list(group)
         title = _title(family[0])
-        if not family[0].size.is_enough:
+        found = {verdict(one) for one in family}
+        if Verdict.TOO_FEW_VIDEOS in found:
             small.append(title)
-        elif any(one.excludes_zero for one in family):
+        elif found & {Verdict.ABOVE, Verdict.BELOW}:
             sentences.append(f"{where}, {title}: {_decided(kind, family)}.")
         else:
             undecided.append(title)
@@ -112,10 +200,9 @@ def _decided(kind: Kind, family: list[Difference]) -> str:
     """The contrasts whose interval excludes zero, and the number of the others."""
     sides: dict[str, list[str]] = {side: [] for side in _SIDES[kind]}
     for one in family:
-        if one.intervals and one.mean is not None and one.excludes_zero:
-            interval = one.intervals.simultaneous
-            text = f"“{one.contrast.title}” {signed(one.mean)} {interval_text(interval)}"
-            sides[_SIDES[kind][interval.low < 0]].append(text)
+        if one.intervals and one.mean is not None and (said := verdict(one)) is not Verdict.UNDECIDED:
+            text = f"“{one.contrast.title}” {signed(one.mean)} {interval_text(one.intervals.simultaneous)}"
+            sides[_SIDES[kind][said is Verdict.BELOW]].append(text)
     parts = [f"{side}, interval excludes zero: {', '.join(own)}" for side, own in sides.items() if own]
     rest = len(family) - sum(map(len, sides.values()))
     return "; ".join([*parts, *([f"interval includes zero: {rest} of {len(family)}"] if rest else [])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mssts.core.workspace import here_or_shipped
 from mssts.report.formats import plain, plural
 from mssts.report.not_drawn import NotDrawn, attempt
 from mssts.report.parts import Sentences
-from mssts.report.registry import CONTENTS, Entry
+from mssts.report.registry import ANSWER, CONTENTS, Entry
 from mssts.report.tables.results import frame
 from mssts.study.runs import StudyRuns
 
@@ -33,10 +34,10 @@ def write_document(runs: StudyRuns, output: Path) -> None:
     data = report_data(runs)
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        for section in data["sections"]:
-            for path in (part["path"] for part in section["parts"] if part.get("path")):
-                (root / path).parent.mkdir(exist_ok=True)
-                shutil.copy(runs.folder / path, root / path)
+        parts = chain(data["answer"], *(section["parts"] for section in data["sections"]))
+        for path in (part["path"] for part in parts if part.get("path")):
+            (root / path).parent.mkdir(exist_ok=True)
+            shutil.copy(runs.folder / path, root / path)
         (root / "data.json").write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
         shutil.copy(TEMPLATE, root / "report.typ")
         try:
@@ -59,6 +60,7 @@ def report_data(runs: StudyRuns) -> dict[str, Any]:
         "kicker": "MS-STS video instance segmentation: a reproduction",
         "title": f"Study {runs.study.name}",
         "question": runs.study.spec.question,
+        "answer": sections.pop(ANSWER),
         "facts": _facts(runs),
         "warnings": _warnings(runs),
         "sections": [{"title": title, "parts": parts} for title, parts in sections.items()],

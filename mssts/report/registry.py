@@ -44,10 +44,14 @@ def _drawn(stem: str) -> tuple[str, str]:
     return f"{stem}.pdf", f"{stem}.png"
 
 
+ANSWER = "Answer"
+"""The section of the first page."""
 _RESULTS = "Results"
 _ATTENTION = "Attention maps"
 _ABLATION = "Effect of each contribution"
 CONTENTS = (
+    Entry(ANSWER, "tables", "tables.answer"),
+    Entry(ANSWER, "figures", "figures.answer", _drawn("figures/answer")),
     Entry(_RESULTS, "tables", "tables.results", ("table.csv", "table.md", "table.tex")),
     Entry(_RESULTS, "tables", "tables.published", ("published.csv",)),
     Entry(_RESULTS, "tables", "tables.server_scores"),

@@ -69,6 +69,7 @@ class Difference:
         mean: Mean over the seeds; None if not run, and where no instance counts.
         intervals: 95 % bootstrap intervals over videos; None if not run, and where there are too few videos.
         p: Two-sided exact sign-flip test over seeds, not corrected; None for one seed, and without intervals.
+        by_seed: The value of each of these seeds; empty where `mean` is None.
         announced: Whether the measure was announced before the runs: over all instances, or a challenge of
             `Study.announced`.
     """
@@ -81,6 +82,7 @@ class Difference:
     mean: float | None = None
     intervals: Intervals | None = None
     p: float | None = None
+    by_seed: tuple[float, ...] = ()
     announced: bool = True
 
     @property
@@ -157,7 +159,8 @@ def _of_family(
             if key in resampled_SR:
                 observed_S = resampled_SR[key][:, 0]
                 p = sign_flip_p_value(observed_S.tolist()) if key in intervals and len(seeds) > 1 else None
-                one = replace(one, mean=float(observed_S.mean()), intervals=intervals.get(key), p=p)
+                values_S = tuple(observed_S.tolist())
+                one = replace(one, mean=float(observed_S.mean()), intervals=intervals.get(key), p=p, by_seed=values_S)
             yield one
 
 

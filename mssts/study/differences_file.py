@@ -17,7 +17,7 @@ FILE = "ablation.csv"
 _COLUMNS = [
     *("dataset", "split", "backbone", "subset", "metric", "announced", "videos", "instances"),
     *("kind", "contrast", "pairs", "seeds"),
-    *("difference", "low", "high", "pointwise_low", "pointwise_high", "p", "least_p"),
+    *("difference", "low", "high", "pointwise_low", "pointwise_high", "p", "least_p", "by_seed"),
 ]
 
 
@@ -30,7 +30,7 @@ def to_frame(found: list[Difference]) -> pd.DataFrame:
         cells = [decimals(number, 6) if one.seeds else NOT_RUN for number in numbers]
         where = [*one.benchmark, *one.measure, "yes" if one.announced else "no", *map(str, one.size)]
         what = [one.contrast.kind, one.contrast.name, str(one.contrast.pairs), str(one.seeds)]
-        rows.append([*where, *what, *cells])
+        rows.append([*where, *what, *cells, " ".join(decimals(value, 6) for value in one.by_seed)])
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -42,10 +42,11 @@ def read_differences(runs: StudyRuns) -> list[Difference]:
     for row in read_csv(path, _COLUMNS, advice).itertuples(index=False):
         if (row.kind, row.contrast) not in known:
             raise InputError(f"{path}: found {row.kind} {row.contrast!r}, which is none of the study. {advice}")
-        mean, *ends, p, _ = (None if cell in (NOT_RUN, NO_VALUE) else float(cell) for cell in row[12:])
+        mean, *ends, p, _ = (None if cell in (NOT_RUN, NO_VALUE) else float(cell) for cell in row[12:-1])
         numbers = [end for end in ends if end is not None]
         intervals = Intervals(Interval(*numbers[2:]), Interval(*numbers[:2])) if numbers else None
         size = Size(int(row.videos), int(row.instances))
         what = (Benchmark(*row[:3]), Measure(*row[3:5]), size, known[row.kind, row.contrast], int(row.seeds))
-        found.append(Difference(*what, mean, intervals, p, row.announced == "yes"))
+        by_seed = tuple(map(float, row.by_seed.split()))
+        found.append(Difference(*what, mean, intervals, p, by_seed, row.announced == "yes"))
     return found

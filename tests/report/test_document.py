@@ -22,8 +22,8 @@ from mssts.report import document
 from mssts.report.attention import write_attention
 from mssts.report.document import report_data, write_document
 from mssts.report.figures import write_figures
-from mssts.report.figures.ablation import draw_differences
 from mssts.report.figures.ablation import figure as ablation_figure
+from mssts.report.figures.dots import draw_differences
 from mssts.report.figures.training_curves import read_logs, training_figure
 from mssts.report.registry import files_of_step
 from mssts.report.style import empty_figure, paper_style, save
@@ -64,7 +64,7 @@ def test_figures_and_pdf_repeat_byte_for_byte(reported: Path, tmp_path: Path) ->
     first = {path.name: path.read_bytes() for path in (reported / "figures").iterdir()}
     write_figures(runs_of())
     assert set(first) == {
-        f"{name}.{kind}" for name in ("training_curves", "ablation", "effects") for kind in ("pdf", "png")
+        f"{name}.{kind}" for name in ("answer", "training_curves", "ablation", "effects") for kind in ("pdf", "png")
     }
     assert first == {path.name: path.read_bytes() for path in (reported / "figures").iterdir()}
     write_document(runs_of(), tmp_path / "first.pdf")
@@ -270,7 +270,7 @@ def test_a_dot_is_filled_only_if_the_interval_excludes_zero() -> None:
     ]
     _, axis = plt.subplots()
     assert draw_differences(axis, family) is axis
-    dots = [line for line in axis.get_lines() if line.get_marker() == "o"]
+    dots = [line for line in axis.get_lines() if line.get_marker() == "o" and line.get_markersize() > 4]
     assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, True]
     assert [text.get_text() for text in axis.texts] == ["not run", "only 3 videos"]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["A", "B", "C", "C"]

@@ -24,8 +24,8 @@ from mssts.evaluation.average_precision import ap_metrics
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, MatchRecords
 from mssts.evaluation.records_file import read_records, write_records
 from mssts.evaluation.statistics import MIN_VIDEOS, Interval, Intervals
-from mssts.report.conclusions import conclusions
-from mssts.report.formats import escape_latex, latex, markdown, mean_and_deviation, signed
+from mssts.report.conclusions import answer, conclusions
+from mssts.report.formats import escape_latex, latex, markdown, mean_and_deviation, plural, signed
 from mssts.report.registry import files_of_step
 from mssts.report.tables import ablation, provenance, results, write_tables
 from mssts.report.tables.published import PUBLISHED, read_published
@@ -263,8 +263,8 @@ def test_an_interval_is_called_above_below_or_undecided_by_its_ends(fake_study: 
 
 @cache
 def study_of_names() -> StudyRuns:
-    """The repository's study `ablation` without a run: its titles are all that sentences need."""
-    return StudyRuns(load_study("ablation", fake_runs.REPOSITORY / "ablations"), (), ())
+    """The repository's study `development` without a run: its titles are all that sentences need."""
+    return StudyRuns(load_study("development", fake_runs.REPOSITORY / "ablations"), (), ())
 
 
 @settings(max_examples=60, deadline=None)
@@ -306,7 +306,17 @@ def test_no_two_sentences_disagree(seed: int) -> None:
         judged = [one for one in found if one.intervals and one.contrast.kind == kind]
         total = f"{sum(one.excludes_zero for one in judged)} of {len(judged)} intervals of {name} exclude zero."
         assert sum(total in text for text in sentences) == bool(judged)
-    text = " ".join(sentences)
+    finding, basis, limits = answer(runs, found)
+    for one in found:
+        if (one.benchmark.split, one.contrast.kind, one.measure.subset) == ("valid", "difference", "all"):
+            side = finding.split(f"“{one.contrast.title}”")[0].rsplit(";")[-1]
+            words = {"above the baseline": 1, "below the baseline": -1, "undecided, as": 0, "no verdict, as": 0}
+            [said] = [sign for words, sign in words.items() if words in side]
+            assert said == (np.sign(one.mean) if one.excludes_zero else 0)
+            assert plural(one.size.videos, "video") in basis
+    judged = [one for one in found if one.intervals and one.contrast.kind == "difference"]
+    assert (f"{sum(one.excludes_zero for one in judged)} of {len(judged)}" in limits) == bool(judged)
+    text = " ".join([*sentences, finding, basis, limits])
     assert not any(words in text for words in ("no difference", "no effect", "separated from", "significant"))
 
 
@@ -384,7 +394,9 @@ def test_ablation_csv_is_read_back_as_written(fake_study: Path) -> None:
     written = differences(runs_of())
     read = read_differences(runs_of())
     for one, other in zip(read, written, strict=True):
-        assert replace(one, mean=None, intervals=None) == replace(other, mean=None, intervals=None)
+        rounded = {"mean": None, "intervals": None, "by_seed": ()}
+        assert replace(one, **rounded) == replace(other, **rounded)
+        assert one.by_seed == pytest.approx(other.by_seed, abs=1e-6)
         assert one.mean == (other.mean and pytest.approx(other.mean, abs=1e-6))
         assert bool(one.intervals) == bool(other.intervals)
         for own, known in zip(one.intervals or (), other.intervals or (), strict=True):

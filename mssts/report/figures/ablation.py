@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mssts.core.csv_files import NOT_RUN
+from mssts.report.figures.dots import draw_differences
 from mssts.report.formats import plural
-from mssts.report.style import PALETTE, TEXT_COLOUR, TEXT_WIDTH, empty_figure
+from mssts.report.style import TEXT_WIDTH, empty_figure
 from mssts.study.contrasts import Kind
 from mssts.study.differences import Difference, Measure
 from mssts.study.differences_file import read_differences
@@ -18,7 +17,8 @@ PANELS = 5  # beside each other
 MAX_HEIGHT = 9.0  # inches: a page with a caption
 LEGEND = (
     "with 95 % intervals over videos: thin lines hold for all panels of a dataset, split and backbone at once, thick "
-    "ones for one row alone. A filled dot: the thin line excludes zero. *: a challenge announced before the runs."
+    "ones for one row alone. A filled dot: the thin line excludes zero. Small dots: seeds. *: a challenge announced "
+    "before the runs."
 )
 
 
@@ -77,28 +77,6 @@ def _title(one: Difference, heading: bool) -> str:
     mark = "*" if one.announced and one.measure.subset != ALL_INSTANCES else ""
     title = f"{one.measure.title.replace(' on ', ' on' + chr(10))}{mark}"
     return "\n" * (1 + heading - title.count("\n")) + title
-
-
-def draw_differences(axis: Axes, family: list[Difference]) -> Axes:
-    """A dot with its intervals for each contrast, filled where the simultaneous one excludes zero; or why not."""
-    axis.axvline(0, color=TEXT_COLOUR, linewidth=0.8, zorder=1)
-    for row, one in enumerate(family):
-        if one.intervals is None or one.mean is None:
-            text = f"only {plural(one.size.videos, 'video')}" if one.seeds else NOT_RUN
-            axis.annotate(text, (0.05, row), xycoords=("axes fraction", "data"), va="center", fontsize=7)
-            continue
-        for interval, width in ((one.intervals.simultaneous, 0.8), (one.intervals.pointwise, 2.0)):
-            axis.plot([interval.low, interval.high], [row, row], color=PALETTE[0], linewidth=width, zorder=2)
-        face = PALETTE[0] if one.excludes_zero else "white"
-        axis.plot(one.mean, row, "o", color=PALETTE[0], mfc=face, markersize=4.5, markeredgewidth=1.1, zorder=3)
-    axis.set_yticks(range(len(family)), [one.contrast.title for one in family])
-    axis.set_ylim(len(family) - 0.4, -0.6)
-    axis.tick_params(axis="y", length=0)
-    axis.spines["left"].set_visible(False)
-    axis.grid(axis="y", visible=False)
-    axis.update_datalim([(-0.01, 0), (0.01, 0)])  # a scale that can be read where nothing differs
-    axis.margins(x=0.08)
-    return axis
 
 
 def _heading(runs: StudyRuns, benchmark: Benchmark) -> str:
