@@ -20,9 +20,9 @@ def caption(runs: StudyRuns) -> str:
     where = benchmark_heading(*runs.benchmarks()[0])
     return (
         f"AP, {where}. Left: small dots are seeds, the bar is their mean. Right: difference to the baseline; small "
-        "dots are seeds, the large one is their mean. The thin line is the 95 % interval over videos that decides: it holds "
-        "for all variants and measures at once. The thick line holds for its row alone. A filled dot: the thin line "
-        "excludes zero."
+        "dots are seeds, the large one is their mean. The thin line is the 95 % interval over videos that decides: it "
+        "holds for all variants and measures at once; the thick line holds for its row alone. A filled dot: the thin "
+        "line excludes zero."
     )
 
 
