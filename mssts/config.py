@@ -16,6 +16,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
@@ -483,6 +484,9 @@ class Study(Section):
     scale: Name = Field(description="name of a file in ablations/scales")
     datasets: Names = Field(min_length=1, description="names of datasets")
     splits: Names = Field(description="predicted and evaluated")
+    overrides: dict[str, Any] = Field(
+        default={}, alias="set", description="values in place of the scale's, dotted key -> value or as in a scale"
+    )
     submissions: Names = Field(default=[], description="predicted and zipped only")
     backbones: Annotated[list[Backbone], AfterValidator(_unique)] = Field(
         min_length=1, description="names of backbones"
@@ -585,7 +589,7 @@ def leaves(tree: dict[str, Any], whole: Collection[str] = (), prefix: str = "") 
     return found
 
 
-def override(tree: dict[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
+def override(tree: dict[str, Any], changes: dict[str, Any], path: Path | str) -> dict[str, Any]:
     """Return a copy of a complete configuration with the values of dotted keys replaced.
 
     The mapping of one of `MAPPING_KEYS` is a value: it is replaced as a whole.
@@ -625,12 +629,21 @@ def resolve(scale: str, variant: str = "baseline", root: Path = ABLATIONS) -> Co
 
 
 def resolve_variants(
-    scale: str, names: Iterable[str], root: Path = ABLATIONS
+    scale: str,
+    names: Iterable[str],
+    root: Path = ABLATIONS,
+    overrides: Mapping[str, dict[str, Any]] = MappingProxyType({}),
 ) -> tuple[dict[str, Variant], dict[str, Config]]:
     """Read the baseline, a scale and some variants, each file once.
 
+    Args:
+        scale: Name of the scale.
+        names: Names of the variants.
+        root: Directory of the baseline, scales and variants.
+        overrides: Values in place of the scale's, by dotted key; their origin, for messages -> overrides.
+
     Returns:
-        The variants, and the configuration of each (baseline + scale + changes of the variant), by name.
+        The variants, and the configuration of each (baseline + scale + overrides + changes of the variant), by name.
 
     Raises:
         InputError: With file and key.
@@ -641,11 +654,17 @@ def resolve_variants(
     path = definition(root, "scales", scale)
     scaled = override(baseline, leaves(read_yaml(path), MAPPING_KEYS), path)
     validated(Config, scaled, path)
+    for origin, values in overrides.items():
+        scaled = override(scaled, values, origin)
+        validated(Config, scaled, origin)
     variants, configs = {}, {}
     for name in names:
         path = definition(root, "variants", name)
         variants[name] = validated(Variant, read_yaml(path), path)
         changes = variants[name].changes
+        for origin, values in overrides.items():
+            if both := sorted(changes.keys() & values.keys()):
+                raise InputError(f"{origin}: {both[0]}: found a key that the variant {name} changes; override another")
         configs[name] = validated(Config, override(scaled, changes, path), path)
         _check_changes(changes, leaves(baseline, MAPPING_KEYS), name, path)
     return variants, configs

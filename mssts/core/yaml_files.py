@@ -58,20 +58,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: The file is missing or no regular file, too large, not UTF-8, not YAML, or not a mapping; or it
             has a key twice, a key that is no text, an anchor, a tag, or a control character. With the line.
     """
+    content = parse_yaml(_text(path), path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}.")
+    return content
+
+
+def parse_yaml(text: str, source: Path | str) -> Any:
+    """Parse one value. Raises InputError as `read_yaml`; `source` begins the message."""
     try:
-        loader = _Loader(_text(path))
-        node = loader.get_single_node()
-        content = None if node is None else _value(node)
+        node = _Loader(text).get_single_node()
+        return None if node is None else _value(node)
     except yaml.MarkedYAMLError as error:
         problem = ", ".join(filter(None, (error.context, error.problem)))
         mark = error.problem_mark or error.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise InputError(f"{path}: not valid YAML: {problem}{where}") from None
+        raise InputError(f"{source}: not valid YAML: {problem}{where}") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}.")
-    return content
+        raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def _text(path: Path) -> str:

@@ -20,6 +20,7 @@ from mssts.report.not_drawn import NotDrawn, attempt
 from mssts.report.parts import Sentences
 from mssts.report.registry import ANSWER, CONTENTS, Entry
 from mssts.report.tables.results import frame
+from mssts.study.overrides import as_words
 from mssts.study.runs import StudyRuns
 
 TEMPLATE = here_or_shipped("reports/templates/report.typ")
@@ -79,7 +80,7 @@ def _picture(entry: Entry, runs: StudyRuns) -> list[dict[str, Any]]:
 
 def _check_tables(runs: StudyRuns) -> None:
     path, expected = runs.folder / "table.csv", frame(runs)
-    advice = f"Run mssts tables --study {runs.study.name}."
+    advice = f"Run mssts tables {runs.study.options}."
     if not read_csv(path, expected.columns, advice).equals(expected):
         raise InputError(f"{path}: does not match the results. {advice}")
 
@@ -91,6 +92,7 @@ def _facts(runs: StudyRuns) -> list[tuple[str, str]]:
         ("Matrix", f"{', '.join(spec.datasets)}; {', '.join(spec.backbones)}; seeds {', '.join(map(str, spec.seeds))}"),
         ("Variants", ", ".join(titles[variant] for variant in spec.variants)),
         ("Scale, splits", f"{spec.scale}; {', '.join(spec.splits)}"),
+        *([("In place of the scale's", ", ".join(as_words(changed)))] if (changed := runs.study.overrides) else []),
         ("Expected", spec.expect),
         ("Runs", f"{done} of {len(runs.runs)}, pre-training included"),
         ("Code", f"commit {runs.commit}" if runs.commit else NOT_RUN),

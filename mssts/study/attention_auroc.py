@@ -224,4 +224,4 @@ def read_frame(runs: StudyRuns) -> pd.DataFrame | None:
         return None
     with path.open(encoding="utf-8") as file:
         columns = [NOT_DRAWN] if file.readline().strip() == NOT_DRAWN else _KEYS + _NUMBERS
-    return read_csv(path, columns, f"Run mssts attention --study {runs.study.name}.")
+    return read_csv(path, columns, f"Run mssts attention {runs.study.options}.")

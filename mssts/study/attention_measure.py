@@ -19,7 +19,6 @@ from mssts.study.attention_auroc import MeanAuroc, instance_aurocs, summarise
 from mssts.study.attention_cases import Challenges, read_challenges
 from mssts.study.attention_runs import trained_results
 from mssts.study.differences import Size
-from mssts.study.paths import dataset_dir
 from mssts.study.resolve import ResolvedStudy
 from mssts.study.runs import ALL_INSTANCES, Result, StudyRuns
 from mssts.ytvis.tracks import Video
@@ -44,7 +43,7 @@ def measure_auroc(runs: StudyRuns) -> list[MeanAuroc]:
 
 def read_split(study: ResolvedStudy, dataset: str, split: str) -> tuple[VideoSplit, Challenges]:
     """A split of a study's dataset, and the challenges of its instances."""
-    found = split_annotations(dataset, dataset_dir(study.spec.scale, dataset), split)
+    found = split_annotations(dataset, study.data_dir(dataset), split)
     return found, read_challenges(found.annotations, dataset, split, study.baseline.data.synthetic)
 
 

@@ -21,7 +21,7 @@ def read_complexity(runs: StudyRuns) -> pd.DataFrame:
     Raises:
         InputError: The file is missing, has other columns, or does not fit the study or the records of its runs.
     """
-    path, advice = runs.folder / FILE, f"Run mssts complexity --study {runs.study.name}."
+    path, advice = runs.folder / FILE, f"Run mssts complexity {runs.study.options}."
     frame = read_csv(path, COLUMNS, advice).astype(dict.fromkeys(COLUMNS[3:], int))
     counts = {(row.dataset, row.backbone, row.variant): row.parameters for row in frame.itertuples()}
     spec = runs.study.spec

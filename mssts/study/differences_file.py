@@ -36,7 +36,7 @@ def to_frame(found: list[Difference]) -> pd.DataFrame:
 
 def read_differences(runs: StudyRuns) -> list[Difference]:
     """Read what the tables were written from. Raises InputError if the file is missing or is of another study."""
-    path, advice = runs.folder / FILE, f"Run mssts tables --study {runs.study.name}."
+    path, advice = runs.folder / FILE, f"Run mssts tables {runs.study.options}."
     known = {(contrast.kind, contrast.name): contrast for contrast in contrasts(runs.study)}
     found = []
     for row in read_csv(path, _COLUMNS, advice).itertuples(index=False):

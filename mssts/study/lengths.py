@@ -8,7 +8,6 @@ from typing import Literal
 
 from mssts.config import PRETRAIN, TRAIN
 from mssts.data.counts import Clips, clips_of
-from mssts.study.paths import dataset_dir
 from mssts.study.resolve import ResolvedStudy
 
 
@@ -49,5 +48,5 @@ def planned_length(study: ResolvedStudy, dataset: str, variant: str) -> Length:
     config = study.config(variant)
     stage: Literal["pretrain", "train"] = PRETRAIN if variant == PRETRAIN else TRAIN
     section = config.optimisation(stage)
-    clips = clips_of(stage, dataset, dataset_dir(study.spec.scale, dataset), config)
+    clips = clips_of(stage, dataset, study.data_dir(dataset), config)
     return Length(section.steps, section.epochs, section.batch_clips, clips)

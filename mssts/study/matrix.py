@@ -55,7 +55,7 @@ def planned_runs(study: ResolvedStudy) -> list[Run]:
         for run in [
             *(pretraining_run(study, dataset, backbone, seed) for seed in pretrain_seeds(study, backbone)),
             *(
-                Run(dataset, backbone, variant, seed, run_dir(spec.scale, dataset, backbone, variant, seed))
+                Run(dataset, backbone, variant, seed, run_dir(study.folder, dataset, backbone, variant, seed))
                 for variant, seed in product(spec.variants, spec.seeds)
             ),
         ]

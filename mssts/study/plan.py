@@ -16,6 +16,7 @@ from mssts.study.complexity import forward_flops, frame_size, parameters
 from mssts.study.complexity_file import COUNTED
 from mssts.study.lengths import Length, planned_length
 from mssts.study.matrix import planned_runs, pretrain_seeds
+from mssts.study.overrides import as_words
 from mssts.study.resolve import ResolvedStudy, pretrain_dataset
 from mssts.training.record import TrainingRun
 
@@ -62,6 +63,8 @@ def plan(study: ResolvedStudy, paper_config: Config) -> str:
     about = "more than" if costs["GPU h"].isna().any() else "about"
     total = f"Total: {about} {costs['GPU h'].sum():,.0f} GPU hours of training.{_coco_hours(costs)}"
     question = f"Study {study.name}: {study.spec.question}"
+    if study.overrides:
+        question += f"\nIn place of the scale's values: {', '.join(as_words(study.overrides))}"
     cards = f"{_CARDS}\n{_settings(study)}"
     return f"{question}\n\nJobs:\n{job_lines}\n\n{frames}\n{lengths}\n\n{table}\n\n{total}\n\n{cards}\n\n{ASSUMPTIONS}"
 

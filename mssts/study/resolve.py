@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from mssts import config as configuration
 from mssts.config import (
     ABLATIONS,
     IMAGENET,
+    MAPPING_KEYS,
     MIN_SIDE,
     NO_START,
     PRETRAIN,
     RANDOM,
+    STAGE_SECTIONS,
     TRAIN,
     WITHOUT_IMAGENET,
     Config,
@@ -27,11 +32,13 @@ from mssts.core.errors import InputError, shown, suggestion
 from mssts.data.categories import coco_map
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import LOCAL, STILLS, entry, pretrains_on_coco
+from mssts.study.overrides import OPTION, as_words, changed_values, folder_name
 from mssts.study.parts import check_parts
-from mssts.study.paths import REPORTS, external_name
+from mssts.study.paths import REPORTS, dataset_dir, external_name
 from mssts.training.record import TrainingRun
 
 BASELINE = "baseline"
+WITHOUT_STUDY = "without a study"
 RESERVED = ("examples", "published", "templates")
 _OWN_MODULES = ("model.encoder.ms_sts.", "model.encoder.branches", "model.decoder.temporal.", "model.decoder.blocks")
 
@@ -41,16 +48,46 @@ class ResolvedStudy:
     """A study, its variants and the configuration of each.
 
     Attributes:
-        name: Name of the study's file, without .yaml.
+        name: Name of the study's file, without .yaml; with overrides on the command line, followed by their digest.
+        option: The option of a command that names the study, such as "--study demo".
+        given: Overrides of the command line, by dotted key.
         spec: Content of that file.
         variants: The variants of the study by name, in the order of the file.
         configs: Configuration of each variant at the study's scale, and of "baseline" in any case.
+        plain: Configuration of the baseline at the study's scale, without overrides.
     """
 
     name: str
+    option: str
+    given: Mapping[str, Any]
     spec: Study
     variants: dict[str, Variant]
     configs: dict[str, Config]
+    plain: Config
+
+    @property
+    def options(self) -> str:
+        """Options of a command on this study: its name and its overrides."""
+        return " ".join([self.option, *(f"{OPTION} {shlex.quote(word)}" for word in as_words(self.given))])
+
+    @cached_property
+    def overrides(self) -> dict[str, Any]:
+        """Recorded values that the study's file or the command line has put in place of the scale's, by dotted key."""
+        return changed_values(self.plain, self.baseline)
+
+    @property
+    def folder(self) -> str:
+        """Folder of the study's runs in `results`: the scale, with overrides followed by their digest."""
+        return folder_name(self.spec.scale, self.overrides)
+
+    @property
+    def data_folder(self) -> str:
+        """Folder of generated datasets in `data`: the scale, followed by a digest if overrides change the generator."""
+        return folder_name(self.spec.scale, changed_values(self.plain, self.baseline, "data.synthetic."))
+
+    def data_dir(self, dataset: str) -> Path:
+        """Directory of a dataset, of COCO too. Raises InputError for an unknown one."""
+        return dataset_dir(self.data_folder, dataset)
 
     @property
     def baseline(self) -> Config:
@@ -88,10 +125,13 @@ class ResolvedStudy:
     def pretrain_folder(self, dataset: str) -> str:
         """Folder in `results` of the pre-trainings on a dataset: the scale's.
 
-        That of COCO is named after what the stage reads, so that all studies share it whose stage is the same.
+        That of COCO is named after what the stage reads, so that all studies share it whose stage is the same. Others
+        are shared with the studies without overrides, if these change nothing that the stage or its evaluation reads.
         """
         if dataset != COCO_DIRECTORY:
-            return self.spec.scale
+            read = (*STAGE_SECTIONS[PRETRAIN], "predict", "evaluation")
+            shared = configuration.canonical(self.plain, read) == configuration.canonical(self.baseline, read)
+            return self.spec.scale if shared else self.folder
         return f"{COCO_DIRECTORY}-{configuration.digest(_coco_config(self.baseline), PRETRAIN)}"
 
     def pretraining(self, dataset: str, backbone: str, seed: int) -> TrainingRun:
@@ -119,7 +159,7 @@ class ResolvedStudy:
         _check_starts(self.config(variant), [backbone], f"study {self.name}: variant {variant}: train.init")
         config = self.run_config(dataset, backbone, variant)
         start = configuration.pretrain_seed(config, seed)
-        return TrainingRun(TRAIN, self.spec.scale, dataset, backbone, variant, seed, start, config)
+        return TrainingRun(TRAIN, self.folder, dataset, backbone, variant, seed, start, config)
 
 
 def pretrain_dataset(dataset: str) -> str:
@@ -136,12 +176,13 @@ def _coco_config(config: Config) -> Config:
     return config.model_copy(update={"data": data, "pretrain": pretrain})
 
 
-def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
+def load_study(name: str, root: Path = ABLATIONS, overrides: Mapping[str, Any] | None = None) -> ResolvedStudy:
     """Read and check a study and all that it names.
 
     Args:
         name: Name of a file in `root`/studies, without .yaml.
         root: Directory of the baseline, scales, variants and studies.
+        overrides: Values in place of those of the study and its scale, dotted key -> value.
 
     Raises:
         InputError: With file and key.
@@ -152,12 +193,75 @@ def load_study(name: str, root: Path = ABLATIONS) -> ResolvedStudy:
     if name in RESERVED:
         raise InputError(f"{path}: found the name of a folder in {REPORTS} that is no report; rename the file")
     spec = configuration.validated(Study, configuration.read_yaml(path), path)
-    variants, configs = configuration.resolve_variants(spec.scale, dict.fromkeys([BASELINE, *spec.variants]), root)
-    for variant, config in configs.items():
-        check_parts(config, root / "variants" / f"{variant}.yaml")
-    study = ResolvedStudy(name, spec, {variant: variants[variant] for variant in spec.variants}, configs)
+    study = _resolve(name, f"--study {name}", spec, path, root, overrides or {})
     _check(study, path)
     return study
+
+
+def single_run(
+    dataset: str,
+    backbone: str,
+    variant: str,
+    scale: str,
+    seed: int,
+    root: Path = ABLATIONS,
+    overrides: Mapping[str, Any] | None = None,
+) -> ResolvedStudy:
+    """The study of one run that no file describes.
+
+    Args:
+        dataset: Name of the dataset.
+        backbone: Name of the backbone.
+        variant: Name of the variant; "baseline" for a pre-training.
+        scale: Name of the scale.
+        seed: Seed of the run, from 1.
+        root: Directory of the baseline, scales and variants.
+        overrides: Values in place of the scale's, dotted key -> value.
+
+    Raises:
+        InputError: With file, option or key.
+    """
+    content = {
+        "question": "How does this one run turn out?",
+        "scale": scale,
+        "datasets": [dataset],
+        "splits": ["train"],
+        "backbones": [check_backbone(backbone)],
+        "variants": [variant],
+        "seeds": [seed],
+        "cost": "unknown",
+        "expect": "nothing",
+    }
+    origin = Path("options of the command line")
+    spec = configuration.validated(Study, content, origin)
+    study = _resolve(WITHOUT_STUDY, f"--scale {scale}", spec, origin, root, overrides or {})
+    _check(study, origin)
+    return study
+
+
+def _resolve(name: str, option: str, spec: Study, path: Path, root: Path, given: Mapping[str, Any]) -> ResolvedStudy:
+    """Resolve the content of a study.
+
+    Args:
+        name: Name of the study.
+        option: The option of a command that names it.
+        spec: The content.
+        path: File that it is from, for messages.
+        root: Directory of the baseline, scales and variants.
+        given: Overrides of the command line.
+    """
+    names = dict.fromkeys([BASELINE, *spec.variants])
+    own = {f"{path}: set": configuration.leaves(spec.overrides, MAPPING_KEYS)}
+    variants, configs = configuration.resolve_variants(spec.scale, names, root, own)
+    written = configs[BASELINE]
+    plain = configuration.resolve(spec.scale, BASELINE, root) if spec.overrides else written
+    if given:
+        variants, configs = configuration.resolve_variants(spec.scale, names, root, own | {OPTION: dict(given)})
+        name = folder_name(name, changed_values(written, configs[BASELINE]))
+    for variant, config in configs.items():
+        check_parts(config, root / "variants" / f"{variant}.yaml")
+    chosen = {variant: variants[variant] for variant in spec.variants}
+    return ResolvedStudy(name, option, given, spec, chosen, configs, plain)
 
 
 def _check(study: ResolvedStudy, path: Path) -> None:

@@ -187,7 +187,7 @@ def _external(study: ResolvedStudy) -> Iterator[External]:
     """Other methods of the study. Raises InputError for metrics that were made from another file than the present."""
     for title, results in study.spec.external.items():
         dataset, split = study.spec.datasets[0], study.spec.splits[0]
-        path = external_dir(study.spec.scale, dataset, external_name(title), split) / "metrics.json"
+        path = external_dir(study.folder, dataset, external_name(title), split) / "metrics.json"
         metrics = _read(path)
         if metrics is not None and Path(results).is_file():
             advice = f"{path} was computed from another version. Evaluate {title} again (mssts evaluate)."

@@ -9,15 +9,29 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from mssts.config import IMAGENET, NO_START, PRETRAIN, Name, Section, canonical, pretrain_seed, validated
+from pydantic import Field
+
+from mssts.config import (
+    IMAGENET,
+    MAPPING_KEYS,
+    NO_START,
+    PRETRAIN,
+    Name,
+    Section,
+    canonical,
+    leaves,
+    pretrain_seed,
+    validated,
+)
 from mssts.core.checkpoint_values import read_values
 from mssts.core.errors import InputError
 from mssts.data.coco import COCO
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import LOCAL, STILLS, entry, is_generated, pretrains_on_coco
 from mssts.study.matrix import planned_runs, pretrain_seeds, pretraining_run
-from mssts.study.paths import DATA, TABLE_PDF, dataset_dir, external_dir, external_name
-from mssts.study.resolve import ResolvedStudy
+from mssts.study.overrides import read_overrides
+from mssts.study.paths import DATA, TABLE_PDF, external_dir, external_name
+from mssts.study.resolve import ResolvedStudy, load_study
 from mssts.training.start import WITHOUT_CHECKPOINT, require_same_architecture
 from mssts.ytvis.annotations import has_ground_truth
 
@@ -29,11 +43,19 @@ class Options(Section):
 
     study: Name = "demo"
     mlflow: Literal["on", "off", True, False] = "on"
+    overrides: str | dict[str, Any] = Field(default="", alias="set", max_length=100_000)
 
 
 def read_options(config: Mapping[str, Any]) -> Options:
     """Snakemake's `config` as options. Raises InputError for an unknown key or value."""
     return validated(Options, dict(config), "--config")
+
+
+def read_study(options: Options) -> ResolvedStudy:
+    """The study that the options name, with their overrides: words as of `--set`, or a mapping. Raises InputError."""
+    given = options.overrides
+    overrides = read_overrides(given.split()) if isinstance(given, str) else leaves(given, MAPPING_KEYS)
+    return load_study(options.study, overrides=overrides)
 
 
 def targets(study: ResolvedStudy) -> list[Path]:
@@ -76,7 +98,7 @@ def missing_data(study: ResolvedStudy) -> str:
     """Messages on the files and ground truth of the user's datasets that are missing; empty if nothing is."""
     spec = study.spec
     own = [dataset for dataset in spec.datasets if not is_generated(dataset)]
-    files = [(entry(name), dataset_dir(spec.scale, name), split) for name in own for split in entry(name).given]
+    files = [(entry(name), study.data_dir(name), split) for name in own for split in entry(name).given]
     pretrained = any(pretrain_seeds(study, backbone) for backbone in spec.backbones)
     joint = any(config.data.joint for config in study.configs.values())
     if (pretrained and any(map(pretrains_on_coco, own))) or (own and joint):
@@ -109,7 +131,7 @@ def files_of_external(study: ResolvedStudy, name: str) -> list[Path]:
     """The file of that name of every other method, on the first dataset and split."""
     spec = study.spec
     return [
-        external_dir(spec.scale, spec.datasets[0], external_name(title), spec.splits[0]) / name
+        external_dir(study.folder, spec.datasets[0], external_name(title), spec.splits[0]) / name
         for title in spec.external
     ]
 

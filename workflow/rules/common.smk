@@ -20,14 +20,14 @@ from mssts.data.datasets import LOCAL, STILLS, entry
 from mssts.report.registry import files_of_step
 from mssts.study import paths, resources
 from mssts.study import workflow as study_files
-from mssts.study.resolve import load_study
+from mssts.study.overrides import as_words
 from mssts.study.workflow import COCO_FINGERPRINT
 
 CONDA = "../../environment.yml"  # for the record: a rule runs in the environment of this snakemake, conda's or another
 
 try:
     OPTIONS = study_files.read_options(config)
-    STUDY = load_study(OPTIONS.study)
+    STUDY = study_files.read_study(OPTIONS)
     study_files.check_inputs(STUDY)
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -38,16 +38,16 @@ if MISSING:
     atexit.register(print, f"Missing, and needed before the study can run:\n{MISSING}", file=sys.stderr)
 MLFLOW = OPTIONS.mlflow in ("on", True)
 SPEC, BASELINE = STUDY.spec, STUDY.baseline
-SCALE, THREADS = SPEC.scale, BASELINE.runtime.threads
-GENERATED_DIR = paths.generated_dir(SCALE, "{dataset}")
+THREADS = BASELINE.runtime.threads
+GENERATED_DIR = paths.generated_dir(STUDY.data_folder, "{dataset}")
 PRETRAIN_DIR = paths.run_dir("{folder}", "{dataset}", "{backbone}", PRETRAIN, "{seed}")
-RUN_DIR = paths.run_dir(SCALE, "{dataset}", "{backbone}", "{variant}", "{seed}")
+RUN_DIR = paths.run_dir("{folder}", "{dataset}", "{backbone}", "{variant}", "{seed}")
 SPLIT_DIR = RUN_DIR / "{split}"
-EXTERNAL_DIR = paths.external_dir(SCALE, "{dataset}", "{method}", "{split}")
+EXTERNAL_DIR = paths.external_dir(STUDY.folder, "{dataset}", "{method}", "{split}")
 EXTERNAL_RESULTS = {paths.external_name(title): path for title, path in SPEC.external.items()}
 REPORT = paths.report_dir(STUDY.name)
 REPORT_CONTENT = study_files.report_content(STUDY)
-LOGS = f"logs/{SCALE}/{{dataset}}/{{backbone}}"
+LOGS = "logs/{folder}/{dataset}/{backbone}"
 
 # Threads come from the config, never from --cores: the same study gives the same bytes on any machine.
 # The python is the one that runs snakemake, also where its environment is not activated.
@@ -56,7 +56,8 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": THREADS,
     "OPENBLAS_NUM_THREADS": THREADS,
     "PYTHONHASHSEED": 0,
-    "MSSTS_STUDY": STUDY.name,
+    "MSSTS_STUDY": OPTIONS.study,
+    "MSSTS_SET": " ".join(as_words(STUDY.given)),
     "MSSTS_MLFLOW": "on" if MLFLOW else "off",
 }
 # A scheduler that stops a job signals every process of it, and kills the rest when the first of them is gone: this
@@ -81,6 +82,7 @@ shell.prefix(
 
 
 wildcard_constraints:
+    folder="|".join(dict.fromkeys([STUDY.folder, *map(STUDY.pretrain_folder, [*SPEC.datasets, COCO_DIRECTORY])])),
     dataset="[a-z0-9_-]+",
     backbone="[a-z0-9_-]+",
     variant="[a-z0-9_-]+",
@@ -125,14 +127,14 @@ def of_inference(name):
 
 def inference(dataset, backbone):
     """Resources of inference on all videos of a dataset."""
-    directory, on_cpu = paths.dataset_dir(SCALE, dataset), BASELINE.runtime.device == "cpu"
+    directory, on_cpu = STUDY.data_dir(dataset), BASELINE.runtime.device == "cpu"
     # Reads the annotations, at each start of snakemake: not for a GPU, whose memory is not asked for.
     return resources.of_inference(BASELINE, backbone, study_files.longest_video(directory, dataset) if on_cpu else 0)
 
 
 def data_dir(wildcards):
     """Directory of the job's dataset."""
-    return paths.dataset_dir(SCALE, wildcards.dataset)
+    return STUDY.data_dir(wildcards.dataset)
 
 
 def data_state(wildcards):

@@ -50,7 +50,7 @@ rule generate:
         fingerprint=GENERATED_DIR / "fingerprint.json",
         annotations=[GENERATED_DIR / f"{name}.json" for name in ("train", "valid", "control", "stills")],
     log:
-        f"logs/{SCALE}/{{dataset}}/generate.log",
+        f"logs/{STUDY.data_folder}/{{dataset}}/generate.log",
     priority: 200
     conda:
         CONDA

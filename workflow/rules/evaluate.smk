@@ -63,7 +63,7 @@ rule evaluate_external:
         metrics=EXTERNAL_DIR / "metrics.json",
         matches=EXTERNAL_DIR / "matches.npz",
     log:
-        f"logs/{SCALE}/{{dataset}}/external_{{method}}_{{split}}_evaluate.log",
+        f"logs/{STUDY.folder}/{{dataset}}/external_{{method}}_{{split}}_evaluate.log",
     conda:
         CONDA
     threads: THREADS

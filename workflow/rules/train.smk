@@ -6,9 +6,7 @@ rule pretrain:
         checkpoint=PRETRAIN_DIR / "checkpoint.pt",
         records=[PRETRAIN_DIR / name for name in ("run.json", "log.jsonl", "cost.json")],
     log:
-        "logs/{folder}/{dataset}/{backbone}/pretrain_seed{seed}.log",
-    wildcard_constraints:
-        folder=f"{SCALE}|{STUDY.pretrain_folder(COCO_DIRECTORY)}",
+        f"{LOGS}/pretrain_seed{{seed}}.log",
     priority: 100
     conda:
         CONDA
