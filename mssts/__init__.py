@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def load_model(checkpoint: str | Path, device: str = "cpu") -> Predictor:
 
 
 def train(
-    study: str,
+    study: str | None,
     variant: str,
     data: str | Path,
     output: str | Path,
@@ -44,28 +45,36 @@ def train(
     backbone: str = "tiny",
     seed: int = 1,
     init: str | Path | None = None,
+    scale: str = "paper",
+    overrides: Mapping[str, Any] | None = None,
 ) -> None:
-    """Train a variant of a study, or continue its training; a finished one is left as it is.
+    """Train a variant, or continue its training; a finished one is left as it is.
 
     Args:
-        study: Name of a file in `ablations/studies`, relative to the working directory.
-        variant: Name of a variant of the study, or "pretrain" for the stage on still images.
+        study: Name of a file in `ablations/studies`, relative to the working directory; None for one run at a scale.
+        variant: Name of a variant, of the study if one is given, or "pretrain" for the stage on still images.
         data: Directory of the dataset.
         output: Directory that receives checkpoint.pt, run.json, log.jsonl and cost.json.
         dataset: Name of the dataset.
         backbone: Name of the backbone.
         seed: Seed of the run, from 1.
         init: Checkpoint to start from, where `train.init` asks for one.
+        scale: Name of a file in `ablations/scales`, for a run without a study.
+        overrides: Values in place of those of the study and its scale, such as {"train.steps": 10}.
 
     Raises:
         InputError: For what does not exist or does not fit; the message names it.
         RunFailure: If the training ends early.
     """
     from mssts.config import PRETRAIN
-    from mssts.study.resolve import load_study
+    from mssts.study.resolve import BASELINE, load_study, single_run
     from mssts.training import run
 
-    resolved = load_study(study)
+    if study is None:
+        chosen_variant = BASELINE if variant == PRETRAIN else variant
+        resolved = single_run(dataset, backbone, chosen_variant, scale, seed, overrides=overrides)
+    else:
+        resolved = load_study(study, overrides=overrides)
     if variant == PRETRAIN:
         chosen = resolved.pretraining(dataset, backbone, seed)
     else:

@@ -23,9 +23,12 @@ import mssts
 from mssts.config import ABLATIONS, check_name, load_baseline
 from mssts.core.errors import Failure, InputError, printable, shown, system_failure
 from mssts.core.files import check_outputs, read_record
-from mssts.study.paths import RESULTS, TABLE_PDF, report_dir
-from mssts.study.resolve import load_study
+from mssts.study.overrides import OPTION, read_overrides
+from mssts.study.paths import RESULTS, TABLE_PDF, report_dir, run_dir
+from mssts.study.resolve import BASELINE, WITHOUT_STUDY, ResolvedStudy, load_study, single_run
 from mssts.study.runs import StudyRuns, read_runs
+from mssts.study.workflow import initial_checkpoint
+from mssts.training.record import TrainingRun
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from mssts.training.callbacks import Callback
 
 INTERRUPTED = 130
+PAPER = "paper"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,11 +48,24 @@ app.add_typer(mlflow_app, name="mlflow")
 
 STUDY_HELP = "Name of a file in ablations/studies, without .yaml."
 Study = Annotated[str, typer.Option(help=STUDY_HELP)]
+StudyOrNot = Annotated[str | None, typer.Option(help=f"{STUDY_HELP} Without: one run at a scale.")]
+Scale = Annotated[str | None, typer.Option(help=f"Without a study: a file in ablations/scales; default: {PAPER}.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help=STUDY_HELP)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        OPTION,
+        metavar="KEY=VALUE",
+        envvar="MSSTS_SET",
+        help="A value in place of that of the study and its scale, e.g. train.steps=10; may be repeated.",
+    ),
+]
 Dataset = Annotated[str, typer.Option(help="Name of the dataset.")]
 Backbone = Annotated[str, typer.Option(help="Name of the backbone.")]
 Seed = Annotated[int, typer.Option(min=1, max=2**32 - 1, help="Seed of the run, from 1.")]
 Data = Annotated[Path, typer.Option(help="Directory of the dataset.")]
+DataOrDefault = Annotated[Path | None, typer.Option(help="Directory of the dataset; default: that in data/.")]
+RunOrDefault = Annotated[Path | None, typer.Option(help="Directory to write; default: that of the run in results/.")]
 Split = Annotated[str, typer.Option(help="Name of the split, e.g. valid.")]
 Output = Annotated[Path, typer.Option(help="File or directory to write.")]
 Again = Annotated[bool, typer.Option("--again", help="Train a finished run once more, and replace its files.")]
@@ -82,11 +99,11 @@ def init(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
 
 
 @app.command()
-def generate(study: Study, dataset: Dataset, output: Output) -> None:
+def generate(study: Study, dataset: Dataset, output: Output, set_: Set = None) -> None:
     """Generate a synthetic dataset (SynthVIS) at the study's scale."""
     from mssts.data.synthvis import generate as synthvis
 
-    synthvis.generate(load_study(study).baseline.data.synthetic, dataset, output)
+    synthvis.generate(_load(study, set_).baseline.data.synthetic, dataset, output)
 
 
 @app.command()
@@ -132,32 +149,63 @@ def convert(
 
 @app.command()
 def pretrain(
-    study: Study, dataset: Dataset, backbone: Backbone, seed: Seed, data: Data, output: Output, again: Again = False
+    dataset: Dataset,
+    backbone: Backbone,
+    study: StudyOrNot = None,
+    scale: Scale = None,
+    seed: Seed = 1,
+    data: DataOrDefault = None,
+    output: RunOrDefault = None,
+    again: Again = False,
+    set_: Set = None,
 ) -> None:
     """Train the baseline on still images, generated ones or COCO's: the checkpoint that all variants start from."""
     from mssts.training import run as stage
 
-    run = load_study(study).pretraining(dataset, backbone, seed)
-    stage.train(run, data, output, callbacks=_callbacks(study), again=again)
+    resolved = _study_or_single_run(study, scale, dataset, backbone, BASELINE, seed, set_)
+    run = resolved.pretraining(dataset, backbone, seed)
+    stage.train(run, data or resolved.data_dir(dataset), output or _directory(run), None, _callbacks(resolved), again)
 
 
 @app.command()
 def train(
-    study: Study,
     dataset: Dataset,
     backbone: Backbone,
-    variant: Annotated[str, typer.Option(help="Name of a variant of the study.")],
-    seed: Seed,
-    data: Data,
-    output: Output,
-    init: Annotated[Path | None, typer.Option(help="Checkpoint of the pre-training; default: train.init.")] = None,
+    variant: Annotated[str, typer.Option(help="Name of a variant, of the study if one is given.")],
+    study: StudyOrNot = None,
+    scale: Scale = None,
+    seed: Seed = 1,
+    data: DataOrDefault = None,
+    output: RunOrDefault = None,
+    init: Annotated[Path | None, typer.Option(help="Checkpoint to start from; default: as train.init.")] = None,
     again: Again = False,
+    set_: Set = None,
 ) -> None:
-    """Train one variant on videos."""
+    """Train one variant on videos, of a study or alone."""
     from mssts.training import run as stage
 
-    run = load_study(study).training(dataset, backbone, variant, seed)
-    stage.train(run, data, output, init, _callbacks(study), again)
+    resolved = _study_or_single_run(study, scale, dataset, backbone, variant, seed, set_)
+    run = resolved.training(dataset, backbone, variant, seed)
+    init = init or next(iter(initial_checkpoint(resolved, dataset, backbone, variant, seed)), None)
+    stage.train(run, data or resolved.data_dir(dataset), output or _directory(run), init, _callbacks(resolved), again)
+
+
+def _directory(run: TrainingRun) -> Path:
+    return run_dir(run.scale, run.dataset, run.backbone, run.variant, run.seed)
+
+
+def _load(study: str, words: list[str] | None) -> ResolvedStudy:
+    return load_study(study, overrides=read_overrides(words or []))
+
+
+def _study_or_single_run(
+    study: str | None, scale: str | None, dataset: str, backbone: str, variant: str, seed: int, words: list[str] | None
+) -> ResolvedStudy:
+    if study is None:
+        return single_run(dataset, backbone, variant, scale or PAPER, seed, overrides=read_overrides(words or []))
+    if scale is not None:
+        raise InputError(f"--scale: found {shown(scale)}, and --study {study}, which has a scale; expected one of them")
+    return _load(study, words)
 
 
 def _mlflow_is_on() -> bool:
@@ -167,12 +215,12 @@ def _mlflow_is_on() -> bool:
     return value == "on"
 
 
-def _callbacks(study: str) -> list[Callback]:
-    if not _mlflow_is_on():
+def _callbacks(study: ResolvedStudy) -> list[Callback]:
+    if study.name == WITHOUT_STUDY or not _mlflow_is_on():  # an experiment of MLflow is a study
         return []
     from mssts.study.mlflow_mirror import TrainingMirror
 
-    return [TrainingMirror(study)]
+    return [TrainingMirror(study.name)]
 
 
 @app.command("extract-frames")
@@ -201,6 +249,7 @@ def predict(
     split: Annotated[str | None, typer.Option(help="Name of the split, e.g. valid.")] = None,
     every: Every = 1,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Of the tracks of a source that are drawn.")] = 0.3,
+    set_: Set = None,
 ) -> None:
     """Predict a video, with pictures, or every video of a dataset's split, as a submission: JSON, zip and boxes."""
     options = {"--study": study, "--data": data, "--dataset": dataset, "--split": split}
@@ -213,7 +262,7 @@ def predict(
         drawn = predict_file(Predictor(checkpoint), source, output, every, min_score)
         print(printable(f"{output}: written. overlay.mp4 shows {len(drawn)} objects of score {min_score} or more."))
         return
-    resolved = None if study is None else load_study(study)
+    resolved = None if study is None else _load(study, set_)
     if resolved is None or data is None or dataset is None or split is None:
         missing = [name for name, value in options.items() if value is None]
         raise InputError(f"predict: missing {', '.join(missing)}; or name a video file or a folder of images")
@@ -267,25 +316,25 @@ def import_weights(
 
 
 @app.command("server-scores")
-def server_scores(study: Study) -> None:
+def server_scores(study: Study, set_: Set = None) -> None:
     """Print the official scores that were entered by hand in server_scores.yaml."""
     from mssts.report.tables.server_scores import score_table
     from mssts.study import server_scores as stage
 
-    name = load_study(study).name
+    name = _load(study, set_).name
     scores = [score for score in stage.read_server_scores() if score.study == name]
     if scores:
         print(score_table(scores).markdown(), end="")
     else:
-        print(f"No score has been entered for study {study} in {stage.FILE}.")
+        print(f"No score has been entered for study {name} in {stage.FILE}.")
 
 
 @app.command()
-def plan(study: StudyArgument) -> None:
+def plan(study: StudyArgument, set_: Set = None) -> None:
     """Estimate the cost of a study: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""
     from mssts.study import plan as stage
 
-    print(stage.plan(load_study(study), load_baseline()))
+    print(stage.plan(_load(study, set_), load_baseline()))
 
 
 @app.command("check-submission")
@@ -327,6 +376,7 @@ def evaluate(
     ] = False,
     per_class: Annotated[bool, typer.Option("--per-class", help="Also print a table of the categories.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the content of the output instead of tables.")] = False,
+    set_: Set = None,
 ) -> None:
     """Evaluate a submission: AP, AR and AP per challenge. Writes metrics.json, and match records beside it."""
     from mssts.evaluation import evaluate as stage
@@ -336,58 +386,61 @@ def evaluate(
         check_name(split, "--split")
     check_outputs([output], [run, ABLATIONS])
     record = read_record(run) if run else None
-    config = load_study(study).baseline.evaluation if study is not None else None
+    resolved = None if study is None else _load(study, set_)
+    config = resolved.baseline.evaluation if resolved else None
     metrics = stage.evaluate(annotations, predictions, output, record, split, config, lenient, dataset)
     for warning in metrics["warnings"]:
         where = f"{warning['count']} times, first at {warning['first']}"
         print(printable(f"warning: {warning['file']}: {warning['what']} ({where})"), file=sys.stderr)
     print(json.dumps(metrics) if as_json else f"{summary(metrics, per_class)}\n\n{printable(str(output))}: written.")
-    if record and study and _mlflow_is_on():
+    if record and resolved and _mlflow_is_on():
         from mssts.study.mlflow_mirror import deliver_evaluation
 
-        deliver_evaluation(study, record, output, predictions)
+        deliver_evaluation(resolved.name, record, output, predictions)
 
 
 @app.command()
-def complexity(study: Study) -> None:
+def complexity(study: Study, set_: Set = None) -> None:
     """Write the parameters of the study's models and the FLOPs of a clip."""
     from mssts.study import complexity as stage
     from mssts.study.complexity_file import FILE
 
-    resolved, output = load_study(study), report_dir(study) / FILE
+    resolved = _load(study, set_)
+    output = report_dir(resolved.name) / FILE
     check_outputs([output])
     stage.write_complexity(resolved, output)
 
 
-def _runs_for(step: str, study: str) -> StudyRuns:
+def _runs_for(step: str, study: str, words: list[str] | None) -> StudyRuns:
     """The runs of a study, after a check of the files that a step of its report will write."""
     from mssts.report.registry import files_of_step
 
-    runs = read_runs(load_study(study))
+    runs = read_runs(_load(study, words))
     check_outputs(runs.folder / name for name in files_of_step(step))
     return runs
 
 
 @app.command()
-def tables(study: Study) -> None:
+def tables(study: Study, set_: Set = None) -> None:
     """Write the study's tables as CSV, Markdown and LaTeX."""
     from mssts.report.tables import write_tables
 
-    write_tables(_runs_for("tables", study))
+    write_tables(_runs_for("tables", study, set_))
 
 
 @app.command()
-def figures(study: Study) -> None:
+def figures(study: Study, set_: Set = None) -> None:
     """Draw the study's figures; the tables must have been written."""
     from mssts.report.figures import write_figures
 
-    write_figures(_runs_for("figures", study))
+    write_figures(_runs_for("figures", study, set_))
 
 
 @app.command()
 def attention(
     study: Study,
     not_drawn: Annotated[str | None, typer.Option(help="Draw nothing: write this reason in place of the maps.")] = None,
+    set_: Set = None,
 ) -> None:
     """Draw the study's attention maps, baseline against MS-STS, and measure how well they show the instances."""
     from mssts.report.attention import write_attention
@@ -395,7 +448,7 @@ def attention(
     from mssts.study.attention_measure import measure_auroc
     from mssts.study.attention_panels import compare_attention
 
-    runs = _runs_for("attention", study)
+    runs = _runs_for("attention", study, set_)
     if not_drawn is not None:
         reason = NotDrawn(printable(" ".join(not_drawn.split())))
         print(f"warning: attention maps: {reason}", file=sys.stderr)
@@ -407,19 +460,19 @@ def attention(
 
 
 @app.command()
-def document(study: Study, output: Output) -> None:
+def document(study: Study, output: Output, set_: Set = None) -> None:
     """Typeset the study's report as one PDF; the tables must have been written."""
     from mssts.report.document import TEMPLATE, write_document
     from mssts.report.registry import CONTENTS
 
-    runs = read_runs(load_study(study))
+    runs = read_runs(_load(study, set_))
     parts = [runs.folder / name for entry in CONTENTS for name in entry.files]
     check_outputs([output], [ABLATIONS, RESULTS, TEMPLATE, *parts])
     write_document(runs, output)
     if _mlflow_is_on():
         from mssts.study.mlflow_mirror import deliver_report
 
-        deliver_report(study, output)
+        deliver_report(runs.study.name, output)
 
 
 @app.command("stop-trainings")
@@ -431,31 +484,31 @@ def stop_trainings() -> None:
 
 
 @mlflow_app.command("init")
-def mlflow_init(study: Study) -> None:
+def mlflow_init(study: Study, set_: Set = None) -> None:
     """Create the local store and the study's experiment; safe to repeat."""
-    load_study(study)
+    resolved = _load(study, set_)
     if _mlflow_is_on():
         from mssts.study.mlflow_mirror import initialise
 
-        initialise(study)
+        initialise(resolved.name)
 
 
 @mlflow_app.command("sync")
-def mlflow_sync(study: Study) -> None:
+def mlflow_sync(study: Study, set_: Set = None) -> None:
     """Send to MLflow what is missing from a study's finished runs and report, read from files. Safe to repeat."""
     from mssts.report.document import write_document
     from mssts.study.mlflow_mirror import finished_runs, report_content, sync
 
-    resolved = load_study(study)
-    runs = finished_runs(resolved)
-    sync(study, runs)
-    print(f"MLflow has all {len(runs)} finished trainings and evaluations of study {study}")
-    if (report_dir(study) / "table.csv").is_file():
+    resolved = _load(study, set_)
+    name, runs = resolved.name, finished_runs(resolved)
+    sync(name, runs)
+    print(f"MLflow has all {len(runs)} finished trainings and evaluations of study {name}")
+    if (report_dir(name) / "table.csv").is_file():
         with TemporaryDirectory() as folder:
             document = Path(folder) / TABLE_PDF.name  # typeset again: reports/table.pdf may be that of another study
             write_document(read_runs(resolved), document)
-            sync(study, [lambda: report_content(study, document)])
-        print(f"MLflow has the report of study {study}")
+            sync(name, [lambda: report_content(name, document)])
+        print(f"MLflow has the report of study {name}")
 
 
 def _exit(error: InputError | Failure) -> NoReturn:

@@ -86,7 +86,10 @@ def architecture(model: ModelSection) -> dict[str, Any]:
 def advice(config: Config, backbone: str) -> str:
     """What to do about a start that does not fit."""
     if config.train.start(backbone) == PRETRAIN:
-        return "Run the pre-training of this study again, or name its checkpoint (--init)."
+        return (
+            "Run the pre-training of this study (again), name its checkpoint (--init), or start from other weights "
+            f"(train.init: {IMAGENET} or {NO_START})."
+        )
     return (
         f"Set train.init to a checkpoint of this model, to {PRETRAIN}, {IMAGENET} or {NO_START}; a study with several "
         "backbones maps each of them to its own."
