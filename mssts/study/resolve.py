@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,7 @@ def single_run(
     spec = configuration.validated(Study, content, origin)
     study = _resolve(WITHOUT_STUDY, f"--scale {scale}", spec, origin, root, overrides or {})
     _check(study, origin)
-    return study
+    return replace(study, name=WITHOUT_STUDY)
 
 
 def _resolve(name: str, option: str, spec: Study, path: Path, root: Path, given: Mapping[str, Any]) -> ResolvedStudy:
