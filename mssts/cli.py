@@ -137,11 +137,15 @@ def convert(
     ] = "youtube-vis",
     write_as: Annotated[str, typer.Option("--to", help="youtube-vis, coco-video or mots.")] = "youtube-vis",
     images: Annotated[Path | None, typer.Option(help="Folder of the frames, a folder in it for each video.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Submission whose objects are written, as MOTS, in place of the annotated ones.")
+    ] = None,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Of the predictions that are written.")] = 0.3,
 ) -> None:
     """Convert annotations of other tools to YouTube-VIS format, or YouTube-VIS to COCO-video or MOTS."""
     from mssts.ytvis.converters.formats import convert as stage
 
-    videos, objects, notes = stage(source, read_as, output, write_as, images)
+    videos, objects, notes = stage(source, read_as, output, write_as, images, predictions, min_score)
     for note, count in notes.items():
         print(printable(f"note: {source}: {note} ({count} times)"))
     print(printable(f"{output}: written. videos: {videos}, objects: {objects}."))

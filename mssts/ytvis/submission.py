@@ -81,7 +81,7 @@ class Submission:
 def read_submission(path: Path, annotations: Annotations, lenient: bool = False) -> Submission:
     """Read and check a submission file: JSON, or a zip with `results.json`. See `parse_submission`."""
     with garbage_collection_disabled():
-        content = _content(Path(path))
+        content = submission_content(Path(path))
         return _parse(consume(content), len(content), annotations, Problems(str(path), lenient))
 
 
@@ -118,7 +118,7 @@ def check_submission(path: Path, annotations: Annotations) -> tuple[list[str], l
     """
     problems = Problems(str(path))
     try:
-        content = _content(Path(path))
+        content = submission_content(Path(path))
     except InputError as error:
         return [str(error)], []
     if not content:
@@ -135,7 +135,7 @@ def check_submission(path: Path, annotations: Annotations) -> tuple[list[str], l
     return problems.lines, [] if problems.lines else notes
 
 
-def _content(path: Path) -> list[Any]:
+def submission_content(path: Path) -> list[Any]:
     """The list in a JSON file or in the zip around it. Raises InputError."""
     text = read_bytes(path, WHAT)
     if text.startswith(b"PK"):

@@ -216,6 +216,29 @@ def test_a_round_trip_gives_the_same_file(tmp_path, name, back):
         assert again == first
 
 
+def test_predictions_are_written_as_trackeval_reads_them(tmp_path):
+    convert(FORMATS["palette"](tmp_path), "palette", tmp_path / "out.json", images=images(tmp_path / "images"))
+    truth = json.loads((tmp_path / "out.json").read_text())
+    fields = ("video_id", "category_id", "segmentations")
+    entries = [{key: one[key] for key in fields} | {"score": 0.5} for one in truth["annotations"]]
+    below = entries[0] | {"score": 0.2}
+    covered = entries[0] | {"score": 0.4}  # by the same masks of a better one
+    (tmp_path / "results.json").write_text(json.dumps([below, covered, *entries]))
+    output = tmp_path / "tracker"
+    notes = convert(tmp_path / "out.json", "youtube-vis", output, "mots", predictions=tmp_path / "results.json").notes
+    assert sorted(path.name for path in output.iterdir()) == sorted(f"{video}.txt" for video in LENGTHS)
+    assert notes["masks that lost pixels to an object listed before"] == sum(map(bool, covered["segmentations"]))
+    convert(tmp_path / "out.json", "youtube-vis", tmp_path / "truth", "mots")
+    for video in LENGTHS:
+        assert (output / f"{video}.txt").read_text() == (tmp_path / "truth" / video / "gt/gt.txt").read_text()
+
+
+def test_predictions_are_written_as_mots_only(tmp_path):
+    convert(FORMATS["palette"](tmp_path), "palette", tmp_path / "out.json", images=images(tmp_path / "images"))
+    with pytest.raises(InputError, match="--predictions: found --to coco-video; expected mots"):
+        convert(tmp_path / "out.json", "youtube-vis", tmp_path / "a", "coco-video", predictions=tmp_path / "r.json")
+
+
 def test_ids_of_a_coco_video_file_are_kept(tmp_path):
     convert(coco_video(tmp_path), "coco-video", tmp_path / "out.json")
     content = json.loads((tmp_path / "out.json").read_text())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mssts.core.errors import InputError, shown, suggestion
 from mssts.core.files import check_outputs, write_json
 from mssts.ytvis import run_length
-from mssts.ytvis.annotations import VIDEOS, parse_annotations
+from mssts.ytvis.annotations import VIDEOS, Annotations, parse_annotations
 from mssts.ytvis.converters.coco import coco_video, read_coco_images, read_coco_video
 from mssts.ytvis.converters.cvat import read_cvat
 from mssts.ytvis.converters.document import FRAME_NAME, Converted, ConvertedVideo, as_text, document
@@ -18,6 +18,7 @@ from mssts.ytvis.converters.labelme import read_labelme
 from mssts.ytvis.converters.mots import read_mots, write_mots
 from mssts.ytvis.converters.palette import read_palette
 from mssts.ytvis.json_input import parse_json, read_bytes
+from mssts.ytvis.submission import parse_submission, submission_content
 
 YOUTUBE_VIS = "youtube-vis"
 READERS: dict[str, Callable[[Path, Path | None], Converted]] = {
@@ -41,7 +42,13 @@ class Conversion(NamedTuple):
 
 
 def convert(
-    source: Path, read_as: str, output: Path, write_as: str = YOUTUBE_VIS, images: Path | None = None
+    source: Path,
+    read_as: str,
+    output: Path,
+    write_as: str = YOUTUBE_VIS,
+    images: Path | None = None,
+    predictions: Path | None = None,
+    min_score: float = 0.3,
 ) -> Conversion:
     """Convert annotations. The result is checked as every other command will read it, before it is written.
 
@@ -51,6 +58,8 @@ def convert(
         output: File to write; for MOTS a folder.
         write_as: Format to write, `YOUTUBE_VIS` or one of `WRITERS`.
         images: Folder of the frames, where the source does not name them.
+        predictions: Submission whose objects are written in place of those of the source, as MOTS, best score first.
+        min_score: Score of the predictions that are written.
 
     Raises:
         InputError: If the source is not of that format, or holds what YouTube-VIS does not allow.
@@ -67,14 +76,26 @@ def convert(
         raise InputError(
             f"{source}: found a folder; expected a file in YouTube-VIS format, or another format by --from"
         )
+    if predictions and write_as != "mots":
+        raise InputError(f"--predictions: found --to {write_as}; expected mots, which TrackEval reads")
     content, notes = _read(source, read_as, images)
-    parse_annotations(content, f"{source} as {YOUTUBE_VIS}")
+    annotations = parse_annotations(content, f"{source} as {YOUTUBE_VIS}")
+    if predictions:
+        content["annotations"] = _predicted(predictions, annotations, min_score)
     if write_as == "mots":
-        notes += write_mots(content, output)
+        notes += write_mots(content, output, are_predictions=predictions is not None)
     else:
         check_outputs([output], [source if source.is_file() else None])
         write_json(output, coco_video(content) if write_as == "coco-video" else content)
     return Conversion(len(content["videos"]), len(content["annotations"]), notes)
+
+
+def _predicted(path: Path, annotations: Annotations, min_score: float) -> list[dict[str, Any]]:
+    """Predictions of at least that score, best first, in the form of annotations."""
+    entries = submission_content(path)
+    parse_submission(entries, annotations, str(path))
+    chosen = sorted((one for one in entries if one["score"] >= min_score), key=lambda one: -one["score"])
+    return [one | {"segmentations": [mask and as_text(mask) for mask in one["segmentations"]]} for one in chosen]
 
 
 def _read(source: Path, read_as: str, images: Path | None) -> tuple[dict[str, Any], Counter[str]]:

@@ -101,15 +101,16 @@ def _information(info: Path) -> tuple[int, dict[int, str]]:
         raise InputError(f"{info}: {problem}; expected [{SEQUENCE}] with seqLength, as in MOTSChallenge") from None
 
 
-def write_mots(content: dict[str, Any], output: Path) -> Counter[str]:
-    """Write a YouTube-VIS document as a folder for each video.
+def write_mots(content: dict[str, Any], output: Path, are_predictions: bool = False) -> Counter[str]:
+    """Write a YouTube-VIS document as a folder for each video, or as a file for each where its objects are predictions.
 
     Classes are the ids of the categories. The format has one object per pixel: what several objects cover goes to the
     first of them.
 
     Args:
         content: The document.
-        output: Folder that receives the folders of the videos.
+        output: Folder that receives the folders, or the files, of the videos.
+        are_predictions: Write what TrackEval expects of a tracker, not of the ground truth.
 
     Returns:
         What was changed, and how often.
@@ -150,7 +151,8 @@ def write_mots(content: dict[str, Any], output: Path) -> Counter[str]:
         folder = output / sequences[video["id"]]
         size = f"imWidth={video['width']}\nimHeight={video['height']}\n"
         information = f"[{SEQUENCE}]\nname={folder.name}\nseqLength={video['length']}\n{size}[{NAMES}]\n{names}"
-        for path, text in ((folder / TRUTH, "".join(lines)), (folder / INFO, information)):
+        truth = {folder / TRUTH: "".join(lines), folder / INFO: information}
+        for path, text in ({output / f"{folder.name}.txt": "".join(lines)} if are_predictions else truth).items():
             with atomic_write(path) as file:
                 file.write(text)
     return +notes
