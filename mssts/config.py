@@ -31,6 +31,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from mssts.backbones import BACKBONES
 from mssts.core.errors import InputError, short, shown, suggestion
 from mssts.core.yaml_files import read_yaml
 
@@ -71,6 +72,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _backbone(text: str) -> str:
+    if text not in BACKBONES:
+        raise PydanticCustomError("backbone", "{expected}", {"expected": suggestion(text, BACKBONES)})
+    return text
+
+
 def _path(text: str) -> str:
     if not text.strip() or _NO_PATH.search(text):
         raise PydanticCustomError("path", "expected a path without braces, line breaks and control characters")
@@ -105,10 +112,8 @@ Text = Annotated[str, Field(max_length=10_000)]
 Line = Annotated[str, BeforeValidator(_one_line), Field(min_length=1, max_length=200)]
 """Free text on one line: line breaks and repeated spaces in the file count as one space."""
 UserPath = Annotated[str, Field(max_length=4096), AfterValidator(_path)]
-Backbone = Literal["tiny", "resnet50", "resnet101", "swin_l"]
-"""Names of `mssts.models.backbones.BACKBONES`, which imports torch."""
-BACKBONES: tuple[str, ...] = get_args(Backbone)
-WITHOUT_IMAGENET = ("tiny",)
+Backbone = Annotated[str, AfterValidator(_backbone)]
+"""A name in `mssts.backbones.BACKBONES`."""
 Model = TypeVar("Model", bound=BaseModel)
 Parts = dict[str, dict[str, JsonValue]]
 """Registered parts by name, each with the values of its own section (docs/adding-a-part.md)."""

@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "mssts"
 LAYERS = (
-    {"core"},
+    {"core", "backbones"},
     {"config"},
     {"ytvis"},
     {"ops"},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from mssts.backbones import BACKBONES
 from mssts.config import ModelSection, check_backbone
-from mssts.models.backbones import BACKBONES, build_backbone
+from mssts.models.backbones import build_backbone
 from mssts.models.decoder import Decoder, DecoderLayer
 from mssts.models.encoder import DeformableBranch, Encoder, EncoderLayer
 from mssts.models.heads import ClassHead, MaskParameterHead
@@ -46,7 +47,7 @@ def build_model(
 
     Args:
         config: Section `model`.
-        backbone: Name in `BACKBONES`.
+        backbone: Name in `mssts.backbones.BACKBONES`.
         classes: K, the number of class logits.
         generator: Source of the initial values; None: seed 0.
         backbone_weights: See `build_backbone`.

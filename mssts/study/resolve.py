@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mssts import config as configuration
+from mssts.backbones import BACKBONES
 from mssts.config import (
     ABLATIONS,
     IMAGENET,
@@ -20,7 +21,6 @@ from mssts.config import (
     RANDOM,
     STAGE_SECTIONS,
     TRAIN,
-    WITHOUT_IMAGENET,
     Config,
     DataSection,
     Study,
@@ -290,11 +290,12 @@ def _check_starts(config: Config, backbones: Sequence[str], key: str) -> None:
     init = config.train.init
     if isinstance(init, dict) and (missing := [name for name in backbones if name not in init]):
         raise InputError(f"{key}: found no start for {', '.join(missing)} in {init}; add an entry for each backbone")
-    if without := [name for name in backbones if name in WITHOUT_IMAGENET and config.train.start(name) == IMAGENET]:
+    starting = [name for name in backbones if config.train.start(name) == IMAGENET]
+    if without := [name for name in starting if not BACKBONES[name].has_weights]:
         raise InputError(
             f"{key}: found {IMAGENET} for {without[0]}, of which there are no such weights; try {NO_START}"
         )
-    if config.pretrain.backbone_weights == RANDOM and IMAGENET in map(config.train.start, backbones):
+    if config.pretrain.backbone_weights == RANDOM and starting:
         raise InputError(
             f"{key}: found {IMAGENET}, but pretrain.backbone_weights is {RANDOM}; set that to {IMAGENET} or to a local "
             f"file or folder of weights, or start from {NO_START}"

@@ -23,7 +23,8 @@ from mssts.config import ExecutionSection
 from mssts.core.distributed import all_reduce_sum
 from mssts.core.errors import InputError
 from mssts.core.records import Batch
-from mssts.models import BACKBONES, MsStsVis
+from mssts.models import MsStsVis
+from mssts.models.backbones import blocks_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def checkpoint_activations(model: MsStsVis, backbone: str, execution: ExecutionS
     """Recompute activations in the backward pass, where configured: less memory, the same numbers."""
     layers: list[Any] = [*model.encoder.layers] if execution.checkpoint_encoder else []
     if execution.checkpoint_backbone:
-        layers += BACKBONES[backbone].blocks(model.backbone)
+        layers += blocks_of(backbone, model.backbone)
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 

@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from mssts import config as configuration
+from mssts.backbones import BACKBONES
 from mssts.config import IMAGENET, NO_START, PRETRAIN
 from mssts.core.checkpoint import load_checkpoint, misfits, save_checkpoint
 from mssts.core.distributed import on_first_device, start_fabric
@@ -24,7 +25,7 @@ from mssts.core.errors import InputError
 from mssts.core.files import check_outputs, sha256_file, write_record
 from mssts.data.clips import ClipLoader
 from mssts.data.training import pretraining_clips, training_clips
-from mssts.models import BACKBONES, MsStsVis, build_model, count_parameters
+from mssts.models import MsStsVis, build_model, count_parameters
 from mssts.ops.attention import sampling_path
 from mssts.training.callbacks import Callback, StartedRun, observed
 from mssts.training.failures import TrainingProgress, reraise_with_advice

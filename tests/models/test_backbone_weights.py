@@ -43,7 +43,7 @@ def small_swin(tmp_path):
 
 def test_a_local_folder_of_swin_is_taken_whole(small_swin):
     sizes, folder, public = small_swin
-    ours = swin(sizes, "", str(folder)).state_dict()
+    ours = swin.build(str(folder), "", **sizes).state_dict()
     for name, weight in public.swin.encoder.state_dict().items():
         assert torch.equal(ours[f"swin.swin.encoder.{name}"], weight), name
 
@@ -51,7 +51,7 @@ def test_a_local_folder_of_swin_is_taken_whole(small_swin):
 def test_a_folder_of_another_swin_is_refused(small_swin):
     sizes, folder, _ = small_swin
     with pytest.raises(ValueError, match=r"another architecture: 1 different sizes \(window_size\)"):
-        swin(sizes | {"window_size": 4}, "", str(folder))
+        swin.build(str(folder), "", **sizes | {"window_size": 4})
 
 
 def renamed(state):

@@ -1,15 +1,15 @@
-from typing import get_args
-
 import pytest
 import torch
 
-from mssts.config import ABLATIONS, WITHOUT_IMAGENET, Backbone, Config, resolve
+from mssts.backbones import BACKBONES, Backbone
+from mssts.config import ABLATIONS, Config, resolve
 from mssts.core.errors import InputError
 from mssts.core.yaml_files import read_yaml
-from mssts.models import BACKBONES, build_model, count_parameters
+from mssts.models import build_model, count_parameters
 from mssts.models.ms_sts import resample
 from mssts.models.position import frame_encoding, padded_grid, unpadded_grid
 from mssts.ops.attention import DeformableSampling, ScaledDotProduct
+from mssts.study.resolve import single_run
 from tests.models.small_model import clips, filled, small_model
 
 
@@ -97,9 +97,13 @@ def test_an_unknown_backbone_is_refused_with_what_resembles_it():
         build_model(resolve("smoke", "baseline").model, "resnet51", 5)
 
 
-def test_the_configuration_knows_the_names_of_all_backbones():
-    assert set(get_args(Backbone)) == set(BACKBONES)
-    assert set(WITHOUT_IMAGENET) == {name for name, backbone in BACKBONES.items() if not backbone.has_weights}
+def test_a_new_backbone_is_one_entry(root, monkeypatch):
+    mini = Backbone("tiny", (8, 12, 16), {"widths": (4, 6, 8, 12, 16)}, has_weights=False)
+    monkeypatch.setitem(BACKBONES, "mini", mini)
+    study = single_run("synthvis", "mini", "ms_sts", "smoke", 1, root / "ablations")
+    run = study.training("synthvis", "mini", "ms_sts", 1)
+    model = build_model(run.config.model, run.backbone, 5)
+    assert model(torch.zeros(1, 2, 3, 64, 96)).logits.shape == (1, 8, 5)
 
 
 def test_frames_of_a_wrong_shape_are_named():
