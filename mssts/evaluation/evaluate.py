@@ -11,6 +11,7 @@ from mssts.data.datasets import expected_categories
 from mssts.data.fingerprints import FINGERPRINT, verify_annotations
 from mssts.evaluation.attributes import attribute_metrics, challenge_attributes
 from mssts.evaluation.average_precision import coco_metrics, coco_values, mean_coco_metrics
+from mssts.evaluation.curves import calibration, confusion, precision_recall
 from mssts.evaluation.errors import error_gains
 from mssts.evaluation.matching import match
 from mssts.evaluation.records_file import BOX_MATCHES, MATCHES, write_records
@@ -48,7 +49,8 @@ def evaluate(
 
     Returns:
         The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the COCO metrics in 0..1, None
-        where undefined), `attributes`, `errors` (AP gained by the repair of each kind), `warnings` (what was accepted
+        where undefined), `attributes`, `errors` (AP gained by the repair of each kind), `precision_recall`,
+        `calibration` and `confusion` (see `mssts.evaluation.curves`), `warnings` (what was accepted
         although it is unusual: file, what, count, first occurrence), and `produced_by` with the digests of the inputs
         and of the match records. With boxes also `boxes`: `overall`, `class_agnostic` and `attributes` of the decoder's
         boxes.
@@ -78,6 +80,9 @@ def evaluate(
         },
         "attributes": attribute_metrics(records),
         "errors": error_gains(truth, found.predictions, records),
+        "precision_recall": precision_recall(records),
+        "calibration": calibration(records),
+        "confusion": confusion(records, {one.id: one.category_id for one in truth.tracks if not one.crowd}),
         "warnings": [
             {"file": file, **vars(notice)}
             for file, notices in (("annotations", truth.notices), ("predictions", found.notices))
