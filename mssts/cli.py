@@ -186,12 +186,15 @@ def train(
     set_: Set = None,
 ) -> None:
     """Train one variant on videos, of a study or alone."""
+    from mssts.study.validation import validation
     from mssts.training import run as stage
 
     resolved = _study_or_single_run(study, scale, dataset, backbone, variant, seed, set_)
     run = resolved.training(dataset, backbone, variant, seed)
     init = init or next(iter(initial_checkpoint(resolved, dataset, backbone, variant, seed)), None)
-    stage.train(run, data or resolved.data_dir(dataset), output or _directory(run), init, _callbacks(resolved), again)
+    data = data or resolved.data_dir(dataset)
+    callbacks = [*_callbacks(resolved), *validation(resolved, run, data)]
+    stage.train(run, data, output or _directory(run), init, callbacks, again)
 
 
 def _directory(run: TrainingRun) -> Path:

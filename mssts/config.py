@@ -412,6 +412,10 @@ class BackboneExecutionSection(Section):
 class ExecutionSection(BackboneExecutionSection):
     """How a run is carried out. Results change by rounding only, so it names no run and is in no record."""
 
+    validate_every: Positive | None = Field(
+        default=None, description="training steps between two measurements of AP (validation.csv); null: none"
+    )
+    validate_videos: Positive = Field(default=16, description="videos of the first evaluated split that measure it")
     backbones: dict[Backbone, BackboneExecutionSection] = Field(
         default={}, description="backbone -> those of the keys above that differ for it"
     )

@@ -86,7 +86,7 @@ def test_every_value_is_refused_or_can_be_used(key):
     assert not [value for value in accepted if value in ({}, [{}], {"a": 1}, "", " ", "{a}", "a\x00b")]
 
 
-NULLABLE = ("execution.clips_per_device", "pretrain.short_sides", "pretrain.max_long_side")
+NULLABLE = ("execution.clips_per_device", "execution.validate_every", "pretrain.short_sides", "pretrain.max_long_side")
 NULLABLE += ("pretrain.epochs", "train.epochs")  # smoke states steps
 
 

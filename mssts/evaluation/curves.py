@@ -20,9 +20,7 @@ def precision_recall(records: MatchRecords) -> dict[str, list[float | None]]:
         {"AP", "AP50", "AP75": 101 values in 0..1, whose mean is that metric; None where no instance counts}.
     """
     view = records.views.index("all")
-    curves_KTP = [
-        [_interpolated(group, view, t) for t in range(len(IOU_THRESHOLDS))] for group in records.categories
-    ]
+    curves_KTP = [[_interpolated(group, view, t) for t in range(len(IOU_THRESHOLDS))] for group in records.categories]
     mean_TP = mean_over_categories(curves_KTP)
     return {name: _rounded(mean_TP[chosen].mean(axis=0)) for name, chosen in THRESHOLD_SLICES.items()}
 
@@ -51,7 +49,9 @@ def calibration(records: MatchRecords) -> list[dict[str, float | int | None]]:
     view, groups = records.views.index("all"), records.categories
     kept_GN = [~group.ignored_ATN[view, 0] for group in groups]
     score_N = np.concatenate([group.score_N[kept_N] for group, kept_N in zip(groups, kept_GN, strict=True)])
-    right_N = np.concatenate([group.matched_ATN[view, 0][kept_N] for group, kept_N in zip(groups, kept_GN, strict=True)])
+    right_N = np.concatenate(
+        [group.matched_ATN[view, 0][kept_N] for group, kept_N in zip(groups, kept_GN, strict=True)]
+    )
     if not ((score_N >= 0) & (score_N <= 1)).all():
         return []
     bin_N = np.clip(np.digitize(score_N, SCORE_BINS) - 1, 0, SCORE_BINS.size - 2)

@@ -18,6 +18,8 @@ from mssts.study.runs import ALL_INSTANCES, BOX_AP, METRICS, Benchmark, Evaluate
 EXTERNAL = "external method"
 KEYS = ["Dataset", "Split", "Backbone", "Variant", "Seeds"]
 """First columns of the tables with a row for each variant."""
+RESULT_KEYS = ["dataset", "split", "backbone", "variant", "seed"]
+"""First columns of the files with rows for each result."""
 _COLUMN_TITLES = {"AP_agnostic": "class-agn. AP", BOX_AP: "box AP"}
 
 
@@ -99,6 +101,12 @@ class Sentences:
     def document(self) -> dict[str, Any]:
         """Title and sentences."""
         return {"kind": "sentences", "title": self.title, "sentences": self.sentences}
+
+
+def result_keys(result: Result) -> list[str]:
+    """Cells of `RESULT_KEYS` of one result."""
+    run = result.run
+    return [run.dataset, result.split, run.backbone, run.variant, str(run.seed)]
 
 
 def rows_by_variant(runs: StudyRuns) -> Iterator[tuple[list[str], Benchmark, list[Result]]]:

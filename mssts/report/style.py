@@ -39,6 +39,13 @@ def colour_and_dash(position: int) -> tuple[str, object]:
     return PALETTE[position % len(PALETTE)], DASHES[(position + position // len(PALETTE)) % len(DASHES)]
 
 
+def legend_above(figure: Figure) -> None:
+    """One legend for all panels, above them: each name once."""
+    lines = {line.get_label(): line for axis in figure.axes for line in axis.lines}
+    named = {str(name): line for name, line in lines.items() if not str(name).startswith("_")}
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, handlelength=2.4)
+
+
 def paper_style() -> AbstractContextManager[None]:
     """The style of the report's figures, independent of the user's own settings."""
     return plt.style.context(["default", STYLE])

@@ -22,11 +22,13 @@ class StartedRun:
         record: Description of the run, as run.json will hold it.
         output: Directory of the run; log.jsonl in it holds the steps so far.
         fabric: Devices of the run. Only the process with `fabric.is_global_zero` writes files.
+        start: Number of optimizer steps that were done before; 0 in a run that is not resumed.
     """
 
     record: dict[str, Any]
     output: Path
     fabric: Fabric
+    start: int = 0
 
 
 class Callback(Protocol):

@@ -153,7 +153,7 @@ def _train(
             on_first_device(fabric, partial(write_resume_checkpoint, step))
             progress.saved = step
 
-        with observed(callbacks, StartedRun(record, output, fabric)):
+        with observed(callbacks, StartedRun(record, output, fabric, start)):
             trainer.fit(iter(batches), start, log, callbacks, save, stop)
             if writes:
                 _write_results(run, model, clips.categories, record, output)

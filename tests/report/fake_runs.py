@@ -12,6 +12,7 @@ from mssts import config as configuration
 from mssts.core.files import sha256_file, write_record
 from mssts.evaluation.attributes import attribute_metrics
 from mssts.evaluation.average_precision import coco_metrics
+from mssts.evaluation.curves import calibration, precision_recall
 from mssts.evaluation.errors import KINDS
 from mssts.evaluation.matching import AREA_RANGES, ATTRIBUTE_VIEW, GroupRecords, MatchRecords
 from mssts.evaluation.records_file import write_records
@@ -121,6 +122,9 @@ def write_result(directory: Path, split: str, count: int, record: dict) -> None:
         "attributes": attribute_metrics(matches),
         "boxes": {"overall": box_numbers, "class_agnostic": box_numbers, "attributes": attribute_metrics(box_matches)},
         "errors": {kind: {"AP50": 0.2, "AP": count / 100, "count": 1} for kind in KINDS},
+        "precision_recall": precision_recall(matches),
+        "calibration": calibration(matches),
+        "confusion": [[count * COPIES, VIDEOS - count * COPIES]],
         "warnings": [],
         "produced_by": {
             "annotations_sha256": "ab" * 32,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mssts.core.errors import InputError
 from mssts.core.files import verify_digest
-from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure
+from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure, legend_above
 from mssts.study.runs import StudyRuns
 
 SMOOTHING = 0.1
@@ -96,6 +96,5 @@ def training_figure(runs: StudyRuns, logs: pd.DataFrame) -> Figure:
     for axis in list(axes.flat)[len(losses) :]:
         axis.set_axis_off()
     figure.supxlabel("optimizer step", fontsize=8.5)
-    lines = {line.get_label(): line for axis in axes.flat for line in axis.lines}
-    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4, handlelength=2.4)
+    legend_above(figure)
     return figure

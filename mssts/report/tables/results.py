@@ -6,18 +6,24 @@ import pandas as pd
 
 from mssts.data.datasets import LOCAL, is_generated
 from mssts.report.formats import mean_and_deviation
-from mssts.report.parts import KEYS, Table, benchmark_heading, external_keys, metric_cells, rows_by_variant
+from mssts.report.parts import (
+    KEYS,
+    RESULT_KEYS,
+    Table,
+    benchmark_heading,
+    external_keys,
+    metric_cells,
+    result_keys,
+    rows_by_variant,
+)
 from mssts.study.runs import ALL_INSTANCES, METRICS, StudyRuns
 
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
     """One row per run and split, metrics in percent with two decimals."""
-    rows = [
-        [one.run.dataset, one.split, one.run.backbone, one.run.variant, str(one.run.seed), *metric_cells(one)]
-        for one in runs.results
-    ]
+    rows = [[*result_keys(one), *metric_cells(one)] for one in runs.results]
     rows += [[*external_keys(other), *metric_cells(other)] for other in runs.external]
-    return pd.DataFrame(rows, columns=["dataset", "split", "backbone", "variant", "seed", *METRICS])
+    return pd.DataFrame(rows, columns=[*RESULT_KEYS, *METRICS])
 
 
 def parts(runs: StudyRuns) -> list[Table]:
