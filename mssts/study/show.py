@@ -15,7 +15,7 @@ from mssts.core.files import require_empty
 from mssts.data.datasets import VideoSplit
 from mssts.data.frames import read_frame
 from mssts.data.video_files import write_video
-from mssts.evaluation.matching import match
+from mssts.evaluation.matching import MatchRecords, match
 from mssts.evaluation.video_iou import video_iou
 from mssts.inference.overlay import COLOURS, GAP, Layer, draw, write_png
 from mssts.ytvis.annotations import Annotations
@@ -65,15 +65,19 @@ def read_result(path: Path, truth: Annotations) -> Result:
 
 def found_shares(truth: Annotations, predictions: Sequence[Prediction]) -> dict[int, float | None]:
     """AR10 of each video alone: the share of its instances that are found, averaged over the ten IoU thresholds."""
-    records = match(truth, predictions)
+    return shares_of(match(truth, predictions))
+
+
+def shares_of(records: MatchRecords) -> dict[int, float | None]:
+    """As `found_shares`, from match records."""
     view = records.views.index("all")
     found_V = np.zeros(len(records.video_ids))
     for group in records.categories:
         hits_N = group.matched_ATN[view].mean(0) * (group.rank_N < MAX_DETECTIONS)
         found_V += np.bincount(group.video_N, hits_N, len(found_V))
-    found = dict(zip(records.video_ids, found_V.tolist(), strict=True))
-    instances = {key: sum(not track.crowd for track in tracks) for key, tracks in truth.tracks_of.items()}
-    return {key: found[key] / instances[key] if instances[key] else None for key in truth.videos}
+    instances_V = sum((group.positives_AV[view] for group in records.categories), np.zeros(len(found_V), dtype=int))
+    counted = zip(records.video_ids, found_V.tolist(), instances_V.tolist(), strict=True)
+    return {key: found / instances if instances else None for key, found, instances in counted}
 
 
 def choose(results: Sequence[Result], rule: Rule, count: int) -> list[int]:
@@ -125,7 +129,7 @@ def show(
     require_empty(output)
     lines = []
     for number, key in enumerate(videos, 1):
-        rows = _rows(split, known[key], results, min_score)
+        rows = labelled_layers(split, known[key], results, min_score)
         frames = [read_frame(split, known[key], t).permute(1, 2, 0).numpy() for t in range(known[key].length)]
         pictures = [[draw(frame, layers, t) for t, frame in enumerate(frames)] for _, layers in rows]
         headings = [heading for heading, _ in rows]
@@ -136,7 +140,7 @@ def show(
     return lines
 
 
-def _rows(
+def labelled_layers(
     split: VideoSplit, video: Video, results: Sequence[Result], min_score: float
 ) -> list[tuple[str, list[Layer]]]:
     """Heading and objects of the ground truth and of each result."""

@@ -24,9 +24,11 @@ rule tables:
         "python -m mssts tables --study $MSSTS_STUDY 2> >(tee {log:q} >&2)"
 
 
+# Reads the predictions of two runs, and frames of five videos.
 rule figures:
     input:
         logs=of_runs("log.jsonl"),
+        predictions=of_splits("predictions.json"),
         tables=rules.tables.output,
         modules=modules("mssts/report/**/*.py", "mssts/study/*.py", "reports/templates/*.mplstyle"),
     output:
@@ -37,7 +39,7 @@ rule figures:
         CONDA
     threads: THREADS
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
         runtime=30,
     params:
         reads=literal(canonical(BASELINE, ("evaluation",))),

@@ -121,6 +121,14 @@ class Canvas:
         drawn = self._axis.imshow(shown, extent=extent, **options)
         drawn.set_clip_path(Rectangle((left, top), width * scale, height * scale, transform=self._axis.transData))
 
+    def picture(self, left: float, top: float, width: float, height: float, image: np.ndarray) -> None:
+        """Draw an image of values in 0..1 into a box, at its shape and centred."""
+        rows, columns = image.shape[:2]
+        scale = min(width / columns, height / rows)
+        left += (width - columns * scale) / 2
+        extent = (left, left + columns * scale, top + rows * scale, top)
+        self._axis.imshow(image, extent=extent, aspect="auto", interpolation="nearest")
+
     def outline(self, cell: Cell, picture: Picture, column: int) -> None:
         """Draw the outline of the ground truth on a frame or map."""
         height, width = picture.masks.shape[1:]
