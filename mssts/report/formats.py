@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
@@ -91,23 +91,75 @@ def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def markdown(frame: pd.DataFrame) -> str:
-    """A pipe table of text cells."""
+def markdown(frame: pd.DataFrame, bold: Collection[tuple[int, str]] = ()) -> str:
+    """A pipe table of text cells; bold: (row, column) of those in bold."""
     rows = [list(map(escape_markdown, row)) for row in [list(frame.columns), *frame.values.tolist()]]
+    for number, column in bold:
+        position = list(frame.columns).index(column)
+        rows[number + 1][position] = f"**{rows[number + 1][position]}**"
     rows.insert(1, ["---"] * len(frame.columns))
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-def latex(frame: pd.DataFrame, caption: str, label: str, text_columns: int) -> str:
-    """A `table` environment of text cells with booktabs rules.
+_COLUMN, _PAGE = 237.0, 496.0  # points: width of a column and of the text in usual two-column styles
+_SIZES = (("small", 4.9), ("footnotesize", 4.45), ("scriptsize", 3.95), ("tiny", 3.1))  # points of a character
+_ROWS = 45  # of a table that fits a page
+_COLUMN_SPACE = 3.0  # points at each side of a column
+
+
+def latex(
+    columns: Sequence[str], blocks: Sequence[tuple[str, Sequence[Sequence[str]]]], caption: str, label: str, texts: int
+) -> str:
+    """Tables of escaped cells with booktabs rules, in the largest type with which they fit a column or a page.
 
     Args:
-        frame: The table.
-        caption: Its caption, not escaped yet.
-        label: For `\\ref`.
-        text_columns: Number of columns, from the first, that are left aligned; the others are right aligned.
+        columns: Headings, not escaped yet.
+        blocks: (heading, rows). The heading of a single block is said in the caption.
+        caption: Not escaped yet.
+        label: For `\\ref`; further tables, of blocks that do not fit the first page, have a number behind it.
+        texts: Number of columns, from the first, that are left aligned; the others are right aligned.
     """
-    style = frame.rename(columns=escape_latex).map(escape_latex).style.hide(axis="index")
-    columns = "l" * text_columns + "r" * (len(frame.columns) - text_columns)
-    options = {"caption": escape_latex(caption), "label": label, "position_float": "centering", "hrules": True}
-    return "% needs \\usepackage{booktabs}\n" + style.to_latex(column_format=columns, **options)
+    if len(blocks) == 1:
+        caption = f"{blocks[0][0]}. {caption}" if blocks[0][0] else caption
+        blocks = [("", blocks[0][1])]
+    heads = [escape_latex(column) for column in columns]
+    rows_of_cells: list[Sequence[str]] = [heads, *(row for _, rows in blocks for row in rows)]
+    widths = [max(len(_plain(cell)) for cell in cells) for cells in zip(*rows_of_cells, strict=True)]
+    space = 2 * _COLUMN_SPACE * len(columns)
+    characters = max(sum(widths), *(len(heading) for heading, _ in blocks))
+    fits = [(name, space + size * characters) for name, size in _SIZES]
+    in_column = [name for name, width in fits[:2] if width <= _COLUMN]
+    size = next(iter(in_column), next((name for name, width in fits if width <= _PAGE), fits[-1][0]))
+    environment = "table" if in_column else "table*"
+    layout = "l" * texts + "r" * (len(columns) - texts)
+    pages: list[list[str]] = [[]]
+    for heading, rows in blocks:
+        lines = [rf"\multicolumn{{{len(columns)}}}{{l}}{{\emph{{{escape_latex(heading)}}}}} \\"] if heading else []
+        lines += [" & ".join(row) + r" \\" for row in rows]
+        if pages[-1] and len(pages[-1]) + len(lines) > _ROWS:
+            pages.append([])
+        pages[-1] += [*([r"\midrule"] if pages[-1] else []), *lines]
+    return "\n".join(
+        rf"""% needs \usepackage{{booktabs}}
+\begin{{{environment}}}
+\centering
+\{size}
+\setlength{{\tabcolsep}}{{{_COLUMN_SPACE:g}pt}}
+\caption{{{escape_latex(caption) if number == 1 else "Continued."}}}
+\label{{{label if number == 1 else f"{label}-{number}"}}}
+\begin{{tabular}}{{{layout}}}
+\toprule
+{" & ".join(heads)} \\
+\midrule
+{chr(10).join(lines)}
+\bottomrule
+\end{{tabular}}
+\end{{{environment}}}
+"""
+        for number, lines in enumerate(pages, start=1)
+    )
+
+
+def _plain(cell: str) -> str:
+    """An escaped cell without its commands, to estimate its width."""
+    return re.sub(r"\\[a-z]+\{?|[\\{}$]", "", cell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from string import ascii_lowercase
@@ -39,6 +39,7 @@ class Table:
         by: Columns whose values head a block of rows in the document and are no columns there.
         heading: Makes the heading of a block from these values.
         row_notes: A footnote for each row, "" for none.
+        bold: (row, column) of the cells in bold.
         text_columns: Number of columns beside `by` that hold text; they are left aligned.
         size: Of the type in the document, in points.
         tint: Colour of the headings of blocks.
@@ -49,31 +50,54 @@ class Table:
     by: tuple[str, ...] = ("Dataset", "Split", "Backbone")
     heading: Callable[..., str] = benchmark_heading
     row_notes: Sequence[str] = ()
+    bold: Collection[tuple[int, str]] = ()
     text_columns: int = 1
     size: float = 8.0
     tint: Literal["plain", "ours", "quoted"] = "plain"
 
     def markdown(self) -> str:
         """A pipe table with its note."""
-        return markdown(self.frame) + (f"\n{escape_markdown(self.note)}\n" if self.note else "")
+        return markdown(self.frame, self.bold) + (f"\n{escape_markdown(self.note)}\n" if self.note else "")
 
     def latex(self, label: str) -> str:
-        """A `table` environment."""
-        return latex(self.frame, self.note, label, len(self.by) + self.text_columns)
+        """A `table` environment; nothing without rows."""
+        if self.frame.empty:
+            return ""
+        blocks: dict[tuple[str, ...], list[list[str]]] = {}
+        for number, (keys, row) in enumerate(zip(*self._cells(), strict=True)):
+            cells = [escape_latex(cell) for cell in row]
+            named = zip(self._shown, cells, strict=True)
+            marked = [rf"\textbf{{{cell}}}" if (number, name) in self.bold else cell for name, cell in named]
+            blocks.setdefault(keys, []).append(marked)
+        headed = [(self.heading(*keys), rows) for keys, rows in blocks.items()]
+        return latex(self._titles, headed, self.note, label, self.text_columns)
+
+    @property
+    def _shown(self) -> list[str]:
+        """Columns that are none in `by`."""
+        return [column for column in self.frame.columns if column not in self.by]
+
+    @property
+    def _titles(self) -> list[str]:
+        return [_COLUMN_TITLES.get(column, column).replace("_", " ") for column in self._shown]
+
+    def _cells(self) -> tuple[list[tuple[str, ...]], list[list[str]]]:
+        """Values of `by`, and the cells, of each row."""
+        return list(map(tuple, self.frame[list(self.by)].values.tolist())), self.frame[self._shown].values.tolist()
 
     def document(self) -> dict[str, Any]:
         """The table in blocks; a row with a footnote carries its mark at the first cell."""
-        columns = [column for column in self.frame.columns if column not in self.by]
         notes = self.row_notes or [""] * len(self.frame)
         marks = dict(zip(dict.fromkeys(filter(None, notes)), ascii_lowercase, strict=False))
         blocks: dict[tuple[str, ...], list[list[Any]]] = {}
-        headings, rows = (self.frame[names].values.tolist() for names in (list(self.by), columns))
-        for keys, row, note in zip(headings, rows, notes, strict=True):
-            first = {"text": row[0], "mark": marks[note]} if note else row[0]
-            blocks.setdefault(tuple(keys), []).append([first, *row[1:]])
+        for number, (keys, row, note) in enumerate(zip(*self._cells(), notes, strict=True)):
+            named = zip(self._shown, row, strict=True)
+            bold = [{"text": cell, "bold": True} if (number, name) in self.bold else cell for name, cell in named]
+            first = {"text": row[0], "mark": marks[note]} if note else bold[0]
+            blocks.setdefault(keys, []).append([first, *bold[1:]])
         return {
             "kind": "table",
-            "columns": [_COLUMN_TITLES.get(column, column).replace("_", " ") for column in columns],
+            "columns": self._titles,
             "blocks": [{"label": self.heading(*keys), "rows": rows} for keys, rows in blocks.items()],
             "note": self.note,
             "footnotes": [(mark, note) for note, mark in marks.items()],
@@ -93,10 +117,6 @@ class Sentences:
     def markdown(self) -> str:
         """A list."""
         return "\n".join(f"- {escape_markdown(sentence)}" for sentence in self.sentences) + "\n"
-
-    def latex(self, label: str) -> str:
-        """A paragraph for each sentence."""
-        return "\n\n".join(escape_latex(sentence) for sentence in self.sentences) + "\n"
 
     def document(self) -> dict[str, Any]:
         """Title and sentences."""

@@ -47,35 +47,43 @@ def _drawn(stem: str) -> tuple[str, str]:
 ANSWER = "Answer"
 """The section of the first page."""
 _RESULTS = "Results"
-_ATTENTION = "Attention maps"
 _ABLATION = "Effect of each contribution"
+_CHALLENGES = "Results per challenge"
+_CLASSES = "Results per category"
+_ERRORS = "What the errors cost"
+_ATTENTION = "Attention maps"
+_PROVENANCE = "Provenance"
 CONTENTS = (
     Entry(ANSWER, "tables", "tables.answer"),
     Entry(ANSWER, "figures", "figures.answer", _drawn("figures/answer")),
     Entry(_RESULTS, "tables", "tables.results", ("table.csv", "table.md", "table.tex")),
-    Entry("", "tables", "tables.precision_recall", ("precision_recall.csv",)),
-    Entry("", "tables", "tables.calibration", ("calibration.csv",)),
-    Entry("", "tables", "tables.confusion", ("confusion.csv",)),
-    Entry("", "tables", "tables.validation", ("validation.csv",)),
-    Entry(_RESULTS, "figures", "figures.progress", _drawn("figures/progress")),
-    Entry(_RESULTS, "figures", "figures.scores", _drawn("figures/scores")),
-    Entry(_RESULTS, "figures", "figures.confusion", _drawn("figures/confusion")),
-    Entry(_RESULTS, "tables", "tables.published", ("published.csv",)),
     Entry(_RESULTS, "tables", "tables.server_scores"),
+    Entry(_RESULTS, "figures", "figures.progress", _drawn("figures/progress")),
     Entry(_ABLATION, "tables", "tables.ablation", ("ablation.csv", "ablation.md", "ablation.tex")),
     Entry(_ABLATION, "figures", "figures.effects", _drawn("figures/effects")),
     Entry(_ABLATION, "figures", "figures.ablation", _drawn("figures/ablation")),
-    Entry("Results per challenge", "tables", "tables.attributes", ("attributes.csv", "attributes.md")),
-    Entry("", "tables", "tables.strips", ("strips.csv",)),
-    Entry("What the errors cost", "tables", "tables.errors", ("errors.csv", "errors.md")),
-    Entry("What the errors cost", "figures", "figures.errors", _drawn("figures/errors")),
+    Entry(_CHALLENGES, "tables", "tables.attributes", ("attributes.csv", "attributes.md", "attributes.tex")),
+    Entry(_CLASSES, "tables", "tables.per_class", ("per_class.csv", "per_class.md", "per_class.tex")),
+    Entry(_CLASSES, "figures", "figures.confusion", _drawn("figures/confusion")),
+    Entry(_ERRORS, "tables", "tables.errors", ("errors.csv", "errors.md", "errors.tex")),
+    Entry(_ERRORS, "figures", "figures.errors", _drawn("figures/errors")),
+    Entry(_ERRORS, "figures", "figures.scores", _drawn("figures/scores")),
     Entry("Examples", "figures", "figures.strips", _drawn("figures/strips")),
     Entry(_ATTENTION, "attention", "tables.attention", ("attention/auroc.csv",)),
     Entry(_ATTENTION, "attention", "figures.attention", (*_drawn("attention/attention"), "attention/cases.json")),
     Entry(_ATTENTION, "attention", "figures.queries", (*_drawn("attention/queries"), "attention/queries.json")),
     Entry("Training", "figures", "figures.training_curves", _drawn("figures/training_curves")),
     Entry("Training", "complexity", "tables.complexity", ("complexity.csv",)),
-    Entry("Provenance", "tables", "tables.provenance", ("provenance.csv",)),
+    Entry("Limitations", "tables", "tables.limitations"),
+    Entry(_PROVENANCE, "tables", "tables.provenance", ("provenance.csv",)),
+    Entry(_PROVENANCE, "tables", "tables.environment"),
+    Entry("Settings", "tables", "tables.settings", ("settings.csv",)),
+    Entry("Appendix: published results", "tables", "tables.published", ("published.csv",)),
+    Entry("", "tables", "tables.precision_recall", ("precision_recall.csv",)),
+    Entry("", "tables", "tables.calibration", ("calibration.csv",)),
+    Entry("", "tables", "tables.confusion", ("confusion.csv",)),
+    Entry("", "tables", "tables.validation", ("validation.csv",)),
+    Entry("", "tables", "tables.strips", ("strips.csv",)),
     Entry("", "tables", "tables.evaluation", ("evaluation.csv",)),
     Entry("", "tables", "tables.cost", ("cost.csv",)),
 )

@@ -24,8 +24,9 @@ from mssts.evaluation.average_precision import ap_metrics
 from mssts.evaluation.matching import ATTRIBUTE_VIEW, MatchRecords
 from mssts.evaluation.records_file import read_records, write_records
 from mssts.evaluation.statistics import MIN_VIDEOS, Interval, Intervals
-from mssts.report.conclusions import answer, conclusions
-from mssts.report.formats import escape_latex, latex, markdown, mean_and_deviation, plural, signed
+from mssts.report.conclusions import Verdict, answer, conclusions, verdict
+from mssts.report.formats import escape_latex, markdown, mean_and_deviation, plural, signed
+from mssts.report.parts import Table
 from mssts.report.registry import files_of_step
 from mssts.report.tables import ablation, provenance, results, write_tables
 from mssts.report.tables.published import PUBLISHED, read_published
@@ -445,10 +446,39 @@ def test_a_published_value_that_is_no_percentage_is_refused(tmp_path: Path) -> N
 
 def test_latex_escapes_what_latex_would_read_as_a_command() -> None:
     assert escape_latex("AP_agnostic & 95 % #1 {x} a\\b") == r"AP\_agnostic \& 95 \% \#1 \{x\} a\textbackslash{}b"
-    text = latex(pd.DataFrame({"A_B": ["1 ± 2"], "C": ["ΔAP"]}), "50 %", "tab:x", text_columns=1)
-    assert r"A\_B & C \\" in text and r"1 $\pm$ 2 & $\Delta$AP \\" in text and r"\caption{50 \%}" in text
-    assert r"\begin{tabular}{lr}" in text
-    assert text.isascii()
+    frame = pd.DataFrame({"Split": ["valid"], "A_B": ["1 ± 2"], "C": ["ΔAP"]})
+    text = Table(frame, "50 %", ("Split",), "split {}".format, bold=[(0, "C")]).latex("tab:x")
+    assert r"A B & C \\" in text and r"1 $\pm$ 2 & \textbf{$\Delta$AP} \\" in text
+    assert r"\caption{split valid. 50 \%}" in text and r"\begin{tabular}{lr}" in text
+    assert r"\begin{table}" in text  # it fits a column
+    assert text.endswith("\\end{table}\n") and text.isascii()
+
+
+def test_latex_tables_have_headed_blocks_and_fit_a_page() -> None:
+    rows = [[split, f"variant {n}", "1.00 ± 2.00"] for split in ("valid", "control") for n in range(30)]
+    table = Table(pd.DataFrame(rows, columns=["Split", "Variant", "AP"]), by=("Split",), heading="split {}".format)
+    text = table.latex("tab:x")
+    assert text.count(r"\begin{tabular}") == 2 and r"\label{tab:x-2}" in text
+    assert r"\multicolumn{2}{l}{\emph{split control}} \\" in text
+    wide = pd.DataFrame([["m", *["12.34 ± 5.67"] * 9]], columns=[*"ABCDEFGHIJ"])
+    assert r"\begin{table*}" in Table(wide, by=(), heading=str).latex("tab:y")
+    assert Table(wide[:0], by=(), heading=str).latex("tab:y") == ""
+
+
+def test_values_are_bold_only_where_the_interval_lies_above_the_baseline(fake_study: Path) -> None:
+    write_tables(runs_of())
+    [table] = results.parts(runs_of())
+    singles = [one for one in read_differences(runs_of()) if one.contrast.kind == "difference"]
+    found = [one for one in singles if one.measure.subset == "all"]
+    above = {
+        (one.benchmark.split, one.contrast.title, one.measure.metric) for one in found if verdict(one) is Verdict.ABOVE
+    }
+    rows = table.frame.to_dict("records")
+    assert above and {(rows[n]["Split"], rows[n]["Variant"], metric) for n, metric in table.bold} == above
+    document = table.document()["blocks"][0]["rows"]
+    assert sum(isinstance(cell, dict) and cell["bold"] for row in document for cell in row) == len(above)
+    assert (runs_of().folder / "table.md").read_text().count("**") == 2 * len(above)
+    assert (runs_of().folder / "table.tex").read_text().count(r"\textbf") == len(above)
 
 
 def test_markdown_escapes_bars() -> None:

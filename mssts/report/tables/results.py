@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mssts.data.datasets import LOCAL, is_generated
+from mssts.report.conclusions import Verdict, verdict
 from mssts.report.formats import mean_and_deviation
 from mssts.report.parts import (
     KEYS,
@@ -16,6 +17,7 @@ from mssts.report.parts import (
     result_keys,
     rows_by_variant,
 )
+from mssts.study.differences_file import FILE, read_differences
 from mssts.study.runs import ALL_INSTANCES, METRICS, StudyRuns
 
 
@@ -32,9 +34,25 @@ def parts(runs: StudyRuns) -> list[Table]:
         [*keys, *(mean_and_deviation([result.value(ALL_INSTANCES, name) for result in present]) for name in METRICS)]
         for keys, _, present in rows_by_variant(runs)
     ]
+    above = _above_the_baseline(runs)
+    keys = [(tuple(row[:3]), row[3]) for row in rows]
+    bold = [
+        (n, metric) for n, (where, title) in enumerate(keys) for metric in METRICS if (where, title, metric) in above
+    ]
     rows += [[*external_keys(other), *metric_cells(other)] for other in runs.external]
     shown = pd.DataFrame(rows, columns=[*KEYS, *METRICS])
-    return [Table(shown, _note(runs), heading=_heading, size=8.6, tint="ours")]
+    return [Table(shown, _note(runs), heading=_heading, size=8.6, tint="ours", bold=bold)]
+
+
+def _above_the_baseline(runs: StudyRuns) -> set[tuple[tuple[str, ...], str, str]]:
+    """(benchmark, title of the variant, metric) whose verdict is above; none before the differences are written."""
+    if not (runs.folder / FILE).is_file():
+        return set()
+    return {
+        (tuple(one.benchmark), one.contrast.title, one.measure.metric)
+        for one in read_differences(runs)
+        if one.contrast.kind == "difference" and one.measure.subset == ALL_INSTANCES and verdict(one) is Verdict.ABOVE
+    }
 
 
 def _heading(*benchmark: str) -> str:
@@ -57,5 +75,6 @@ def _note(runs: StudyRuns) -> str:
         "Mean over training seeds ± sample standard deviation, in percent. "
         f"Local {'splits' if len(spec.splits) > 1 else 'split'} ({', '.join(spec.splits)}) of {data}: "
         "not comparable with results on the official YouTube-VIS validation set. "
-        "Box AP compares the decoder's boxes in place of the masks."
+        "Box AP compares the decoder's boxes in place of the masks. Bold: above the baseline, its simultaneous "
+        "interval excludes zero (AP, AP75, class-agnostic AP and box AP are tested)."
     )
