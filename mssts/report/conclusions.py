@@ -128,7 +128,7 @@ def _listed(names: tuple[str, ...]) -> str:
 def conclusions(runs: StudyRuns, found: list[Difference]) -> list[str]:
     """Sentences on the seeds, on every measure of each benchmark, effects first, and on what the intervals mean."""
     if not found:
-        return ["The study has no variant beside a baseline, so there is no difference to judge."]
+        return ["The study has no variant beside a baseline: there is no difference to judge."]
     measured = [difference for difference in found if difference.mean is not None]
     if not measured:
         return ["No pair of a variant and the baseline has been run: nothing can be concluded."]

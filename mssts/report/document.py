@@ -64,7 +64,7 @@ def report_data(runs: StudyRuns) -> dict[str, Any]:
         "answer": sections.pop(ANSWER),
         "facts": _facts(runs),
         "warnings": _warnings(runs),
-        "sections": [{"title": title, "parts": parts} for title, parts in sections.items()],
+        "sections": [{"title": title, "parts": parts} for title, parts in sections.items() if parts],
     }
     return plain(data)
 

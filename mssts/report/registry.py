@@ -50,7 +50,7 @@ _RESULTS = "Results"
 _ABLATION = "Effect of each contribution"
 _CHALLENGES = "Results per challenge"
 _CLASSES = "Results per category"
-_ERRORS = "What the errors cost"
+_ERRORS = "Errors and examples"
 _ATTENTION = "Attention maps"
 _PROVENANCE = "Provenance"
 CONTENTS = (
@@ -68,7 +68,7 @@ CONTENTS = (
     Entry(_ERRORS, "tables", "tables.errors", ("errors.csv", "errors.md", "errors.tex")),
     Entry(_ERRORS, "figures", "figures.errors", _drawn("figures/errors")),
     Entry(_ERRORS, "figures", "figures.scores", _drawn("figures/scores")),
-    Entry("Examples", "figures", "figures.strips", _drawn("figures/strips")),
+    Entry(_ERRORS, "figures", "figures.strips", _drawn("figures/strips")),
     Entry(_ATTENTION, "attention", "tables.attention", ("attention/auroc.csv",)),
     Entry(_ATTENTION, "attention", "figures.attention", (*_drawn("attention/attention"), "attention/cases.json")),
     Entry(_ATTENTION, "attention", "figures.queries", (*_drawn("attention/queries"), "attention/queries.json")),

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from mssts.report.figures.dots import draw_differences, draw_values
 from mssts.report.parts import benchmark_heading
 from mssts.report.style import TEXT_WIDTH, empty_figure
+from mssts.study.contrasts import contrasts
 from mssts.study.differences import Measure
 from mssts.study.differences_file import read_differences
 from mssts.study.runs import ALL_INSTANCES, StudyRuns
@@ -18,11 +19,13 @@ def caption(runs: StudyRuns) -> str:
     if not runs.study.spec.splits:
         return ""
     where = benchmark_heading(*runs.benchmarks()[0])
+    text = f"AP, {where}. Small dots are seeds, the bar is their mean."
+    if not contrasts(runs.study):
+        return text
     return (
-        f"AP, {where}. Left: small dots are seeds, the bar is their mean. Right: difference to the baseline; small "
-        "dots are seeds, the large one is their mean. The thin line is the 95 % interval over videos that decides: it "
-        "holds for all variants and measures at once; the thick line holds for its row alone. A filled dot: the thin "
-        "line excludes zero."
+        f"{text} Right: difference to the baseline; the large dot is the mean over seeds. The thin line is the 95 % "
+        "interval over videos that decides: it holds for all variants and measures at once; the thick line holds for "
+        "its row alone. A filled dot: the thin line excludes zero."
     )
 
 

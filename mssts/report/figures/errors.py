@@ -42,7 +42,7 @@ def figure(runs: StudyRuns) -> Figure:
         return empty_figure()
     columns, variants = min(2, len(shown)), list(runs.study.variants)
     rows, step = -(-len(shown) // columns), 0.8 / len(variants)
-    height = (0.09 * len(variants) + 0.12) * len(KINDS) + 0.6
+    height = (0.065 * len(variants) + 0.1) * len(KINDS) + 0.6
     size = (TEXT_WIDTH, height * rows + 0.2 * -(-len(variants) // 4))
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")
     for axis, benchmark in zip(axes.flat, shown, strict=False):

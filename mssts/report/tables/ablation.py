@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from mssts.core.csv_files import NO_VALUE, NOT_RUN
@@ -12,7 +14,7 @@ from mssts.report.parts import Sentences, Table, benchmark_heading
 from mssts.study.contrasts import Kind, factorial
 from mssts.study.differences import Difference, differences
 from mssts.study.differences_file import read_differences, to_frame
-from mssts.study.runs import ALL_INSTANCES, StudyRuns
+from mssts.study.runs import ALL_INSTANCES, Benchmark, StudyRuns
 
 BLOCK = ("Dataset", "Split", "Backbone", "Measure", "Videos", "Instances")
 NUMBERS = ("Seeds", "Δ", "95 % interval", "pointwise", "p (least)")
@@ -42,22 +44,26 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
 def parts(runs: StudyRuns) -> list[Table | Sentences]:
     """Effects, single differences, both in a block for each benchmark and measure, from the file; the conclusions."""
     found = read_differences(runs)
-    tables = [_table(found, "effect", ("Effect", "Pairs"), EFFECTS_NOTE)] if factorial(runs.study).factors else []
+    places = runs.benchmarks()
+    table = partial(_table, found, f" {_sentence(places[0])}" if len(places) == 1 else "")
+    tables = [table("effect", ("Effect", "Pairs"), EFFECTS_NOTE)] if factorial(runs.study).factors else []
     return [
         Sentences("Factorial design.", [design(runs)]),
         *tables,
-        _table(found, "difference", ("Variant",), NOTE),
+        table("difference", ("Variant",), NOTE),
         Sentences("Conclusions.", conclusions(runs, found)),
     ]
 
 
-def _table(found: list[Difference], kind: Kind, names: tuple[str, ...], note: str) -> Table:
+def _table(found: list[Difference], where: str, kind: Kind, names: tuple[str, ...], note: str) -> Table:
+    """A table of one kind; where: said in the caption in place of the headings of blocks, "" for several benchmarks."""
     rows = [
         [*_block(one), *(one.contrast.title, str(one.contrast.pairs))[: len(names)], str(one.seeds), *_numbers(one)]
         for one in found
         if one.contrast.kind == kind
     ]
-    return Table(pd.DataFrame(rows, columns=[*BLOCK, *names, *NUMBERS]), note, by=BLOCK, heading=_heading)
+    frame = pd.DataFrame(rows, columns=[*BLOCK, *names, *NUMBERS])
+    return Table(frame, note + where, by=BLOCK, heading=_size_heading if where else _heading)
 
 
 def _block(one: Difference) -> list[str]:
@@ -65,9 +71,18 @@ def _block(one: Difference) -> list[str]:
     return [*one.benchmark, f"{one.measure.title}{announced}", *map(str, one.size)]
 
 
-def _heading(dataset: str, split: str, backbone: str, measure: str, videos: str, instances: str) -> str:
-    size = f"{plural(int(videos), 'video')}, {plural(int(instances), 'instance')}"
-    return f"{measure}: {size}; {benchmark_heading(dataset, split, backbone)}"
+def _sentence(benchmark: Benchmark) -> str:
+    text = benchmark_heading(*benchmark)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _size_heading(*keys: str) -> str:
+    *_, measure, videos, instances = keys
+    return f"{measure}: {plural(int(videos), 'video')}, {plural(int(instances), 'instance')}"
+
+
+def _heading(dataset: str, split: str, backbone: str, *size: str) -> str:
+    return f"{_size_heading(*size)}; {benchmark_heading(dataset, split, backbone)}"
 
 
 def _numbers(one: Difference) -> list[str]:

@@ -17,10 +17,11 @@ CHANGES_NOTE = "What each variant changes in the baseline."
 
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
-    """A row for each key."""
+    """A row for each key that is set."""
     tree = runs.study.baseline.model_dump(mode="json", by_alias=True)
     values = leaves({name: tree[name] for name in SECTIONS}, MAPPING_KEYS)
-    return pd.DataFrame([[key, _text(value)] for key, value in values.items()], columns=["Key", "Value"])
+    rows = [[key, _text(value)] for key, value in values.items() if value not in (None, [], {})]
+    return pd.DataFrame(rows, columns=["Key", "Value"])
 
 
 def parts(runs: StudyRuns) -> list[Table]:
