@@ -7,11 +7,14 @@ of `mssts.training.failures`.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,6 +75,16 @@ Again = Annotated[bool, typer.Option("--again", help="Train a finished run once 
 Checkpoint = Annotated[Path, typer.Option(help="File checkpoint.pt of a run, or an imported checkpoint.")]
 Every = Annotated[int, typer.Option(min=1, help="Keep every n-th frame.")]
 ClassHead = Annotated[str, typer.Option(help="keep, drop, or a dataset: one logit per category, matched by name.")]
+
+
+@contextmanager
+def _imports() -> Iterator[None]:
+    """Imports of torch or MLflow: the garbage collector would take a quarter of their time, and find nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _show_version(asked: bool) -> None:
@@ -164,7 +177,8 @@ def pretrain(
     set_: Set = None,
 ) -> None:
     """Train the baseline on still images, generated ones or COCO's: the checkpoint that all variants start from."""
-    from mssts.training import run as stage
+    with _imports():
+        from mssts.training import run as stage
 
     resolved = _study_or_single_run(study, scale, dataset, backbone, BASELINE, seed, set_)
     run = resolved.pretraining(dataset, backbone, seed)
@@ -186,8 +200,9 @@ def train(
     set_: Set = None,
 ) -> None:
     """Train one variant on videos, of a study or alone."""
-    from mssts.study.validation import validation
-    from mssts.training import run as stage
+    with _imports():
+        from mssts.study.validation import validation
+        from mssts.training import run as stage
 
     resolved = _study_or_single_run(study, scale, dataset, backbone, variant, seed, set_)
     run = resolved.training(dataset, backbone, variant, seed)
@@ -225,7 +240,8 @@ def _mlflow_is_on() -> bool:
 def _callbacks(study: ResolvedStudy) -> list[Callback]:
     if study.name == WITHOUT_STUDY or not _mlflow_is_on():  # an experiment of MLflow is a study
         return []
-    from mssts.study.mlflow_mirror import TrainingMirror
+    with _imports():
+        from mssts.study.mlflow_mirror import TrainingMirror
 
     return [TrainingMirror(study.name)]
 
@@ -263,8 +279,9 @@ def predict(
     if source:
         if given := [name for name, value in options.items() if value is not None]:
             raise InputError(f"predict: found a source and {', '.join(given)}; expected one or the other")
-        from mssts.inference.predict_file import predict_file
-        from mssts.inference.predictor import Predictor
+        with _imports():
+            from mssts.inference.predict_file import predict_file
+            from mssts.inference.predictor import Predictor
 
         drawn = predict_file(Predictor(checkpoint), source, output, every, min_score)
         print(printable(f"{output}: written. overlay.mp4 shows {len(drawn)} objects of score {min_score} or more."))
@@ -273,7 +290,8 @@ def predict(
     if resolved is None or data is None or dataset is None or split is None:
         missing = [name for name, value in options.items() if value is None]
         raise InputError(f"predict: missing {', '.join(missing)}; or name a video file or a folder of images")
-    from mssts.inference import predict as stage
+    with _imports():
+        from mssts.inference import predict as stage
 
     check_outputs([output], [ABLATIONS])
     stage.predict(resolved.baseline, checkpoint, data, dataset, split, output)
@@ -313,7 +331,8 @@ def import_weights(
     dataset: Annotated[str, typer.Option(help="Dataset whose category ids index the public logits.")] = "ytvis2019",
 ) -> None:
     """Convert a public SeqFormer checkpoint. Every entry is either used or reported as dropped."""
-    from mssts.inference import import_weights as stage
+    with _imports():
+        from mssts.inference import import_weights as stage
 
     check_outputs([output], [ABLATIONS])
     dropped = stage.import_weights(file, output, class_head, dataset)
@@ -339,9 +358,11 @@ def server_scores(study: Study, set_: Set = None) -> None:
 @app.command()
 def plan(study: StudyArgument, set_: Set = None) -> None:
     """Estimate the cost of a study: jobs, parameters, FLOPs, GPU memory and GPU hours, with the assumptions."""
-    from mssts.study import plan as stage
+    resolved = _load(study, set_)
+    with _imports():
+        from mssts.study import plan as stage
 
-    print(stage.plan(_load(study, set_), load_baseline()))
+    print(stage.plan(resolved, load_baseline()))
 
 
 @app.command("check-submission")
@@ -401,7 +422,8 @@ def evaluate(
         print(printable(f"warning: {warning['file']}: {warning['what']} ({where})"), file=sys.stderr)
     print(json.dumps(metrics) if as_json else f"{summary(metrics, per_class)}\n\n{printable(str(output))}: written.")
     if record and resolved and _mlflow_is_on():
-        from mssts.study.mlflow_mirror import deliver_evaluation
+        with _imports():
+            from mssts.study.mlflow_mirror import deliver_evaluation
 
         deliver_evaluation(resolved.name, record, output, predictions)
 
@@ -409,10 +431,11 @@ def evaluate(
 @app.command()
 def complexity(study: Study, set_: Set = None) -> None:
     """Write the parameters of the study's models and the FLOPs of a clip."""
-    from mssts.study import complexity as stage
-    from mssts.study.complexity_file import FILE
-
     resolved = _load(study, set_)
+    with _imports():
+        from mssts.study import complexity as stage
+        from mssts.study.complexity_file import FILE
+
     output = report_dir(resolved.name) / FILE
     check_outputs([output])
     stage.write_complexity(resolved, output)
@@ -438,9 +461,11 @@ def tables(study: Study, set_: Set = None) -> None:
 @app.command()
 def figures(study: Study, set_: Set = None) -> None:
     """Draw the study's figures; the tables must have been written."""
-    from mssts.report.figures import write_figures
+    runs = _runs_for("figures", study, set_)
+    with _imports():
+        from mssts.report.figures import write_figures
 
-    write_figures(_runs_for("figures", study, set_))
+    write_figures(runs)
 
 
 @app.command()
@@ -450,12 +475,13 @@ def attention(
     set_: Set = None,
 ) -> None:
     """Draw the study's attention maps, baseline against MS-STS, and measure how well they show the instances."""
-    from mssts.report.attention import write_attention
-    from mssts.report.not_drawn import NotDrawn, attempt
-    from mssts.study.attention_measure import measure_auroc
-    from mssts.study.attention_panels import compare_attention
-
     runs = _runs_for("attention", study, set_)
+    with _imports():
+        from mssts.report.attention import write_attention
+        from mssts.report.not_drawn import NotDrawn, attempt
+        from mssts.study.attention_measure import measure_auroc
+        from mssts.study.attention_panels import compare_attention
+
     if not_drawn is not None:
         reason = NotDrawn(printable(" ".join(not_drawn.split())))
         print(f"warning: attention maps: {reason}", file=sys.stderr)
@@ -477,7 +503,8 @@ def document(study: Study, output: Output, set_: Set = None) -> None:
     check_outputs([output], [ABLATIONS, RESULTS, TEMPLATE, *parts])
     write_document(runs, output)
     if _mlflow_is_on():
-        from mssts.study.mlflow_mirror import deliver_report
+        with _imports():
+            from mssts.study.mlflow_mirror import deliver_report
 
         deliver_report(runs.study.name, output)
 
@@ -495,7 +522,8 @@ def mlflow_init(study: Study, set_: Set = None) -> None:
     """Create the local store and the study's experiment; safe to repeat."""
     resolved = _load(study, set_)
     if _mlflow_is_on():
-        from mssts.study.mlflow_mirror import initialise
+        with _imports():
+            from mssts.study.mlflow_mirror import initialise
 
         initialise(resolved.name)
 
@@ -503,8 +531,9 @@ def mlflow_init(study: Study, set_: Set = None) -> None:
 @mlflow_app.command("sync")
 def mlflow_sync(study: Study, set_: Set = None) -> None:
     """Send to MLflow what is missing from a study's finished runs and report, read from files. Safe to repeat."""
-    from mssts.report.document import write_document
-    from mssts.study.mlflow_mirror import finished_runs, report_content, sync
+    with _imports():
+        from mssts.report.document import write_document
+        from mssts.study.mlflow_mirror import finished_runs, report_content, sync
 
     resolved = _load(study, set_)
     name, runs = resolved.name, finished_runs(resolved)
