@@ -63,7 +63,11 @@ INPUTS = {
     "predict": [CHECKPOINT, RUN / "run.json", VALID, SYNTHVIS / "fingerprint.json", FRAME],
     "evaluate": [VALID, SYNTHVIS / "fingerprint.json", RUN / "run.json", *OF_PREDICTIONS],
     "import-weights": [PUBLIC_WEIGHTS],
-    "document": [REPORT / CONTENTS[0].files[0], RUN / "run.json", RUN / "valid/metrics.json"],
+    "document": [
+        REPORT / next(file for entry in CONTENTS for file in entry.files),
+        RUN / "run.json",
+        RUN / "valid/metrics.json",
+    ],
 }
 CONFIGURATION = [Path("ablations/baseline.yaml"), Path(f"ablations/studies/{STUDY}.yaml")]
 

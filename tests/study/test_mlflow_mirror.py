@@ -147,7 +147,7 @@ def test_mlflow_switched_off_writes_nothing(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MSSTS_MLFLOW", "off")
     cli.mlflow_init("smoke")
-    assert cli._callbacks("smoke") == []
+    assert cli._callbacks(load_study("smoke")) == []
     assert [path.name for path in tmp_path.iterdir()] == ["ablations"]
 
 
