@@ -63,6 +63,7 @@ CONTENTS = (
     Entry(_ABLATION, "figures", "figures.effects", _drawn("figures/effects")),
     Entry(_ABLATION, "figures", "figures.ablation", _drawn("figures/ablation")),
     Entry(_CHALLENGES, "tables", "tables.attributes", ("attributes.csv", "attributes.md", "attributes.tex")),
+    Entry(_CHALLENGES, "figures", "figures.challenges", _drawn("figures/challenges")),
     Entry(_CLASSES, "tables", "tables.per_class", ("per_class.csv", "per_class.md", "per_class.tex")),
     Entry(_CLASSES, "figures", "figures.confusion", _drawn("figures/confusion")),
     Entry(_ERRORS, "tables", "tables.errors", ("errors.csv", "errors.md", "errors.tex")),

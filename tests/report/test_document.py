@@ -23,6 +23,8 @@ from mssts.report.attention import write_attention
 from mssts.report.document import report_data, write_document
 from mssts.report.figures import write_figures
 from mssts.report.figures.ablation import figure as ablation_figure
+from mssts.report.figures.answer import figure as answer_figure
+from mssts.report.figures.challenges import figure as challenges_figure
 from mssts.report.figures.dots import draw_differences
 from mssts.report.figures.training_curves import read_logs, training_figure
 from mssts.report.registry import files_of_step
@@ -273,3 +275,44 @@ def test_a_dot_is_filled_only_if_the_interval_excludes_zero() -> None:
     assert [text.get_text() for text in axis.texts] == ["not run", "only 3 videos"]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["A", "B", "C", "C"]
     plt.close("all")
+
+
+def test_every_seed_is_a_dot(reported: Path) -> None:
+    values, differences = answer_figure(runs_of()).axes
+    dots = [line.get_xdata().tolist() for line in values.get_lines() if line.get_marker() == "o"]
+    assert dots == [
+        pytest.approx([2600 / 101, 5100 / 101]),
+        pytest.approx([7600 / 101, 100.0]),
+        [pytest.approx(3800 / 101)],
+    ]
+    small = [line for line in differences.get_lines() if line.get_marker() == "o" and line.get_markersize() < 4]
+    assert [sorted(line.get_xdata()) for line in small] == [pytest.approx([5000 / 101] * 2, abs=1e-6)]
+    panels = [axis.get_title(loc="left") for axis in challenges_figure(runs_of()).axes if axis.axison]
+    assert panels == ["all instances", "occlusion\n40 instances"]
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("variants", "runs"),
+    [
+        ("[baseline]", {"baseline": 4}),
+        ("[ms_sts, temporal]", {"ms_sts": 4}),
+        ("[baseline, ms_sts]", {"ms_sts": 4}),
+    ],
+)
+def test_a_study_of_one_run_or_without_a_baseline_has_its_whole_report(tmp_path, monkeypatch, variants, runs) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake_runs.write_ablations(tmp_path)
+    study = tmp_path / "ablations/studies/fake.yaml"
+    study.write_text(study.read_text().replace("[baseline, ms_sts, temporal]", variants))
+    for variant, count in runs.items():
+        fake_runs.write_run(variant, 1, {"valid": count, "control": count})
+    write_tables(runs_of())
+    write_complexity(load_study("fake"), tmp_path / "reports/fake" / FILE)
+    failures: list[str] = []
+    monkeypatch.setattr(
+        "mssts.report.not_drawn.empty_figure", lambda text="": failures.append(text) or empty_figure(text)
+    )
+    write_figures(runs_of())
+    write_document(runs_of(), tmp_path / "table.pdf")
+    assert (tmp_path / "table.pdf").read_bytes().startswith(b"%PDF") and not failures

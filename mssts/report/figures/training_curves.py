@@ -7,6 +7,7 @@ import json
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from mssts.core.errors import InputError
@@ -33,7 +34,7 @@ def caption(runs: StudyRuns) -> str:
     """Caption of the figure."""
     return (
         f"Losses over the optimizer's steps, each run as a running mean over {100 * SMOOTHING:.0f} % of its records: "
-        "mean over runs; the band is their range."
+        "mean over runs; thin lines: runs."
     )
 
 
@@ -61,7 +62,7 @@ def read_logs(runs: StudyRuns) -> pd.DataFrame:
 
 
 def draw_loss(axis: Axes, logs: pd.DataFrame, loss: str, runs: StudyRuns) -> None:
-    """One loss over steps: a line per variant (mean over its runs), the range over runs as a band.
+    """One loss over steps: a line per variant (mean over its runs), and a thin one per run.
 
     Each run is smoothed by a running mean over `SMOOTHING` of its records, which removes the noise of single batches.
     """
@@ -69,11 +70,12 @@ def draw_loss(axis: Axes, logs: pd.DataFrame, loss: str, runs: StudyRuns) -> Non
         own = logs[logs["variant"] == variant].dropna(subset=[loss])
         if own.empty:
             continue
-        over_runs = own.assign(**{loss: own.groupby(_RUN)[loss].transform(_smoothed)}).groupby("step")[loss]
-        mean, low, high = over_runs.mean(), over_runs.min(), over_runs.max()
-        colour, dash = colour_and_dash(position)
+        smoothed = own.assign(**{loss: own.groupby(_RUN)[loss].transform(_smoothed)})
+        mean, colour, dash = smoothed.groupby("step")[loss].mean(), *colour_and_dash(position)
+        of_runs = [list(zip(one["step"], one[loss], strict=True)) for _, one in smoothed.groupby(_RUN)]
+        if len(of_runs) > 1:
+            axis.add_collection(LineCollection(of_runs, colors=colour, linewidths=0.4, alpha=0.45))
         axis.plot(mean.index, mean, color=colour, linestyle=dash, label=runs.study.titles[variant])
-        axis.fill_between(mean.index, low, high, color=colour, alpha=0.12, linewidth=0)
     axis.set_title(_TITLES.get(loss, loss.removeprefix("loss_").replace("_", " ")), loc="left")
 
 

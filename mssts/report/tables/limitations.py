@@ -43,5 +43,4 @@ def parts(runs: StudyRuns) -> list[Sentences]:
             "Differences are taken to the baseline only: two variants that are both above it are not compared with "
             "each other."
         )
-    said.append("Measured time and memory differ between executions and stand in cost.csv, not here.")
     return [Sentences("", said)]
