@@ -22,6 +22,7 @@ from mssts.data.datasets import entry, split_annotations
 from mssts.data.fingerprints import FINGERPRINT, read_fingerprint
 from mssts.data.videos import read_video
 from mssts.models import MsStsVis, Output, build_model
+from mssts.models.faster import faster
 from mssts.ytvis.boxes import boxes_beside
 
 FRAMES_AT_ONCE = 8  # of one instance at the size of the video: 30 MB a copy at 720p
@@ -88,7 +89,7 @@ def _predict(
     """As `predict`, on a device that has been started."""
     torch.set_num_threads(config.runtime.threads)
     model, trained, categories = load_run_model(checkpoint)
-    model.to(device)
+    model = faster(model.to(device))
     annotations = split_annotations(dataset, data, split, truth="absent")
     named = [category for category in categories if category[1]]
     if list(annotations.categories) != named:

@@ -15,6 +15,7 @@ from mssts.data.augmentation import resized_size
 from mssts.data.videos import network_frames
 from mssts.inference.predict import load_run_model, predict_video
 from mssts.models import MsStsVis
+from mssts.models.faster import faster
 from mssts.models.model import MASK_FEATURE_STRIDE
 
 BYTES_PER_VALUE = 26 * 4  # of a frame's encoder output at stride 8; measured with ResNet-50: 24 float32 values for each
@@ -70,6 +71,7 @@ class Predictor:
     def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
         network, self.config, self.categories = load_run_model(checkpoint)
         self.network: MsStsVis = network.to(device)
+        self._faster = faster(self.network)
 
     def predict(self, frames: np.ndarray | torch.Tensor) -> list[PredictedTrack]:
         """Predict the objects of a video.
@@ -91,7 +93,7 @@ class Predictor:
         short_side = self.config.predict.short_side
         self._require_memory(len(frames_T3HW), resized_size(*original, short_side, None))
         resized = network_frames(frames_T3HW, original, short_side, self.config.data)
-        entries, boxes = predict_video(self.network, resized, 1, original, self.categories, self.config.predict)
+        entries, boxes = predict_video(self._faster, resized, 1, original, self.categories, self.config.predict)
         names = dict(self.categories)
         return [
             PredictedTrack(
