@@ -15,16 +15,16 @@ from mssts.core.files import require_empty
 from mssts.data.datasets import VideoSplit
 from mssts.data.frames import read_frame
 from mssts.data.video_files import write_video
-from mssts.evaluation.matching import MatchRecords, match
+from mssts.evaluation.matching import match
 from mssts.evaluation.video_iou import video_iou
 from mssts.inference.overlay import COLOURS, GAP, Layer, draw, write_png
+from mssts.study.strips import shares_of
 from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.masks import TrackMasks
 from mssts.ytvis.submission import Prediction, read_submission
 from mssts.ytvis.tracks import Video
 
 Rule = Literal["worst", "best", "differ"]
-MAX_DETECTIONS = 10  # of each category and video, as in AR10
 MIN_IOU = 0.1  # from which a prediction has the colour of the object that it overlaps most
 STRIP_FRAMES = 6
 STRIP_WIDTH = 320  # pixels of a frame
@@ -66,18 +66,6 @@ def read_result(path: Path, truth: Annotations) -> Result:
 def found_shares(truth: Annotations, predictions: Sequence[Prediction]) -> dict[int, float | None]:
     """AR10 of each video alone: the share of its instances that are found, averaged over the ten IoU thresholds."""
     return shares_of(match(truth, predictions))
-
-
-def shares_of(records: MatchRecords) -> dict[int, float | None]:
-    """As `found_shares`, from match records."""
-    view = records.views.index("all")
-    found_V = np.zeros(len(records.video_ids))
-    for group in records.categories:
-        hits_N = group.matched_ATN[view].mean(0) * (group.rank_N < MAX_DETECTIONS)
-        found_V += np.bincount(group.video_N, hits_N, len(found_V))
-    instances_V = sum((group.positives_AV[view] for group in records.categories), np.zeros(len(found_V), dtype=int))
-    counted = zip(records.video_ids, found_V.tolist(), instances_V.tolist(), strict=True)
-    return {key: found / instances if instances else None for key, found, instances in counted}
 
 
 def choose(results: Sequence[Result], rule: Rule, count: int) -> list[int]:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from mssts.evaluation.matching import MatchRecords
+
+MAX_DETECTIONS = 10  # of each category and video, as in AR10
 RULES = ("gain", "loss", "best", "median", "worst")
 """In this order; no video is shown twice."""
 
@@ -24,6 +29,22 @@ class Chosen:
     video_id: int
     baseline: float
     variant: float
+
+
+def shares_of(records: MatchRecords) -> dict[int, float | None]:
+    """AR10 of each video alone: the share of its instances that are found, averaged over the ten IoU thresholds.
+
+    Returns:
+        {video id: share in 0..1, None for a video without instances}.
+    """
+    view = records.views.index("all")
+    found_V = np.zeros(len(records.video_ids))
+    for group in records.categories:
+        hits_N = group.matched_ATN[view].mean(0) * (group.rank_N < MAX_DETECTIONS)
+        found_V += np.bincount(group.video_N, hits_N, len(found_V))
+    instances_V = sum((group.positives_AV[view] for group in records.categories), np.zeros(len(found_V), dtype=int))
+    counted = zip(records.video_ids, found_V.tolist(), instances_V.tolist(), strict=True)
+    return {key: found / instances if instances else None for key, found, instances in counted}
 
 
 def choose(baseline: Mapping[int, float | None], variant: Mapping[int, float | None]) -> list[Chosen]:

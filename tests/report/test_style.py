@@ -3,6 +3,11 @@
 import subprocess
 import sys
 
+import matplotlib.pyplot as plt
+
+from mssts.report.figures.dots import draw_values
+from mssts.report.style import paper_style
+
 DRAW = """
 import sys
 from pathlib import Path
@@ -27,3 +32,14 @@ def test_a_laid_out_figure_has_the_same_bytes_in_every_process(tmp_path, root):
         subprocess.run([sys.executable, "-c", DRAW, str(tmp_path / name)], check=True, cwd=root)
     for kind in ("png", "pdf"):
         assert len({(tmp_path / f"{name}.{kind}").read_bytes() for name in "abc"}) == 1, kind
+
+
+def test_no_axis_has_an_offset():
+    with paper_style():
+        figure, axis = plt.subplots()
+        axis.plot([1, 2], [25.86, 25.86 + 1e-13])
+        draw_values(axis, {"one": [25.86, 25.86 + 1e-13]})
+        figure.canvas.draw()
+        for side in (axis.xaxis, axis.yaxis):
+            assert side.get_offset_text().get_text() == ""
+    plt.close(figure)

@@ -25,7 +25,7 @@ _SEED: dict[str, Any] = {
 def draw_values(axis: Axes, values: Mapping[str, Sequence[float | None]]) -> None:
     """A row for each name: a small dot for each seed, and a bar at their mean; "not run" where there is none."""
     for row, of_seeds in enumerate(values.values()):
-        known = [value for value in of_seeds if value is not None]
+        known = [round(value, 6) for value in of_seeds if value is not None]
         if not known:
             _write(axis, row, NOT_RUN)
             continue
@@ -36,6 +36,8 @@ def draw_values(axis: Axes, values: Mapping[str, Sequence[float | None]]) -> Non
             f"{mean:.1f}", (mean, row), (4, 0), textcoords="offset points", va="center", fontsize=7, color=PALETTE[0]
         )
     _rows(axis, list(values))
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, high + 0.2 * (high - low))  # room for the numbers
 
 
 def draw_differences(axis: Axes, family: Sequence[Difference | None]) -> Axes:

@@ -19,6 +19,7 @@ from mssts.report.tables.strips import COLUMNS
 from mssts.study import show
 from mssts.study.attention_runs import select_results
 from mssts.study.runs import Result, StudyRuns
+from mssts.study.strips import shares_of
 from mssts.ytvis.submission import read_submission
 
 MIN_SCORE = 0.3
@@ -95,7 +96,7 @@ _MODELS = (("B", "baseline"), ("V", "variant"))
 def _shown(result: Result, split: VideoSplit) -> show.Result:
     path = result.directory / "predictions.json"
     verify_digest(path, result.recorded("predictions_sha256"), "Evaluate the run again.")
-    return show.Result("", read_submission(path, split.annotations).predictions, show.shares_of(result.read_matches()))
+    return show.Result("", read_submission(path, split.annotations).predictions, shares_of(result.read_matches()))
 
 
 def _painted(frame_HW3: np.ndarray, layers: list[Layer], number: int) -> np.ndarray:

@@ -8,8 +8,7 @@ from mssts.core.csv_files import decimals
 from mssts.report.parts import RESULT_KEYS, result_keys
 from mssts.study.attention_runs import select_results
 from mssts.study.runs import StudyRuns
-from mssts.study.show import shares_of
-from mssts.study.strips import choose
+from mssts.study.strips import choose, shares_of
 
 COLUMNS = [*RESULT_KEYS, "rule", "video_id", "found_by_baseline", "found_by_variant"]
 
