@@ -84,6 +84,7 @@ def _imports() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()  # else the first collection, at once, goes through all that was imported
         gc.enable()
 
 
