@@ -15,6 +15,7 @@ from mssts.study.differences import Difference, Measure
 from mssts.study.runs import ALL_INSTANCES, Benchmark, StudyRuns
 
 CONTROL_SPLIT = "control"
+_MOST_MEASURES = 4  # that a sentence names with their variants
 _FAMILIES: dict[Kind, str] = {"effect": "effects of contributions", "difference": "differences to the baseline"}
 _SIDES: dict[Kind, tuple[str, str]] = {
     "effect": ("above zero", "below zero"),
@@ -90,15 +91,30 @@ def _limits(runs: StudyRuns, judged: list[Difference]) -> str:
     texts = []
     if judged:
         outside = sum(one.excludes_zero for one in judged)
-        measures = dict.fromkeys(one.measure.title for one in judged if one.excludes_zero)
-        which = f": {', '.join(measures)}" if measures else ""
-        texts.append(f"Over all splits, measures and challenges {_share(outside, len(judged))} exclude zero{which}.")
+        texts.append(
+            f"Over all splits, measures and challenges {_share(outside, len(judged))} exclude zero{_which(judged)}."
+        )
     control = [one for one in judged if one.benchmark.split == CONTROL_SPLIT]
     if control:
         outside = sum(one.excludes_zero for one in control)
         texts.append(f"On the control split, which should show no gain, {_share(outside, len(control))} do.")
     texts.append("Nothing here is about other data, other sizes of model, or the official benchmark.")
     return " ".join(texts)
+
+
+def _which(judged: list[Difference]) -> str:
+    """The measures whose intervals exclude zero, with side and variants unless there are too many for a sentence."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in judged:
+        if (said := verdict(one)) is not Verdict.UNDECIDED:
+            found.setdefault((one.measure.title, said.value), []).append(f"“{one.contrast.title}”")
+    if not found:
+        return ""
+    if len(found) > _MOST_MEASURES:
+        return f": {', '.join(dict.fromkeys(title for title, _ in found))}"
+    return ": " + "; ".join(
+        f"{title} ({side}: {', '.join(dict.fromkeys(names))})" for (title, side), names in found.items()
+    )
 
 
 def _share(count: int, total: int) -> str:
