@@ -24,7 +24,8 @@ def load_model(checkpoint: str | Path, device: str = "cpu") -> Predictor:
     the unpadded frame), and `out.mask_logits(-1, clip, queries)` (n, T, H/4, W/4) for chosen instances.
 
     Args:
-        checkpoint: checkpoint.pt of a run, or a file that `mssts import-weights` has written.
+        checkpoint: checkpoint.pt of a run, a file that `mssts import-weights` has written, or a model that MLflow has:
+            "runs:/RUN/model" or "models:/NAME/VERSION".
         device: "cpu" or "cuda".
 
     Raises:
@@ -32,6 +33,10 @@ def load_model(checkpoint: str | Path, device: str = "cpu") -> Predictor:
     """
     from mssts.inference.predictor import Predictor
 
+    if str(checkpoint).startswith(("runs:/", "models:/")):
+        from mssts.study.mlflow_model import checkpoint_of
+
+        checkpoint = checkpoint_of(str(checkpoint))
     return Predictor(Path(checkpoint), device)
 
 

@@ -422,11 +422,11 @@ def evaluate(
         where = f"{warning['count']} times, first at {warning['first']}"
         print(printable(f"warning: {warning['file']}: {warning['what']} ({where})"), file=sys.stderr)
     print(json.dumps(metrics) if as_json else f"{summary(metrics, per_class)}\n\n{printable(str(output))}: written.")
-    if record and resolved and _mlflow_is_on():
+    if run and resolved and _mlflow_is_on():
         with _imports():
             from mssts.study.mlflow_mirror import deliver_evaluation
 
-        deliver_evaluation(resolved.name, record, output, predictions)
+        deliver_evaluation(resolved.name, run.parent, output, predictions)
 
 
 @app.command()
@@ -539,7 +539,7 @@ def mlflow_sync(study: Study, set_: Set = None) -> None:
     resolved = _load(study, set_)
     name, runs = resolved.name, finished_runs(resolved)
     sync(name, runs)
-    print(f"MLflow has all {len(runs)} finished trainings and evaluations of study {name}")
+    print(f"MLflow has all {len(runs)} finished runs of study {name}")
     if (report_dir(name) / "table.csv").is_file():
         with TemporaryDirectory() as folder:
             document = Path(folder) / TABLE_PDF.name  # typeset again: reports/table.pdf may be that of another study

@@ -1,4 +1,4 @@
-"""MLflow mirror: one MLflow run per training, evaluation and report, delivered from the files of the run.
+"""MLflow mirror: one MLflow run per run of a study, and one for its report, delivered from the files of the run.
 
 MLflow is never an input, and its failure never ends a run. The files of a run are the queue: a delivery reads them and
 sends what the server does not have, during the run, at its end, or later by `mssts mlflow sync`. MLFLOW_TRACKING_URI
@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,15 +29,20 @@ from filelock import FileLock
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 
 from mssts.config import PRETRAIN, TRAIN, leaves
 from mssts.core.errors import InputError
 from mssts.core.files import read_record, sha256_file, verify_digest
 from mssts.evaluation.records_file import BOX_MATCHES, MATCHES
 from mssts.study.matrix import planned_runs
+from mssts.study.mlflow_model import CHECKPOINT
 from mssts.study.paths import report_dir
 from mssts.study.resolve import ResolvedStudy
+from mssts.study.validation_file import FILE as VALIDATION
+from mssts.study.validation_file import read_validation
 from mssts.training.callbacks import Callback, StartedRun
 from mssts.training.failures import Preempted
 from mssts.ytvis.boxes import boxes_beside
@@ -51,6 +56,7 @@ RETRY_SECONDS, LONGEST_RETRY_SECONDS = 60.0, 900.0
 LOCK_SECONDS = 30.0
 METRICS_PER_REQUEST, PARAMETERS_PER_REQUEST = 1000, 100  # limits of the server
 CONTENT = "content_sha256"  # tag of a finished MLflow run: digest of its artifacts
+LOADER = "mssts.study.mlflow_model"
 Status = Literal["RUNNING", "FINISHED", "KILLED", "FAILED"]
 
 # A store that cannot be opened must cost a job seconds: a delivery is tried again later anyway.
@@ -87,6 +93,9 @@ class Content:
         metrics: (name, step) -> value.
         artifacts: Path within the artifacts -> file to copy.
         started, ended: Times of the run in seconds since 1970. The metrics carry the second: no file has their own.
+        evaluations: Evaluations of the trained model by split; each goes into the same MLflow run.
+        data: Name and digest of the dataset; none for a report.
+        model: The checkpoint, once the training is finished.
     """
 
     name: str
@@ -96,6 +105,9 @@ class Content:
     artifacts: dict[str, Path]
     started: float
     ended: float
+    evaluations: dict[str, Content] = field(default_factory=dict)
+    data: tuple[str, str] | None = None
+    model: Path | None = None
 
     def digest(self) -> str:
         """Return the digest of the artifacts, from which all the rest is read."""
@@ -152,8 +164,10 @@ class Delivery:
             run = self._find_or_create(client, content, digest)
             self._run_id, self._status = run.info.run_id, run.info.status
             if self._status == "FINISHED":
-                return
+                return self._send_evaluations(client, content)
             self._complete_parameters(client, content, run)
+            if content.data and not (run.inputs and run.inputs.dataset_inputs):
+                client.log_inputs(self._run_id, [_dataset_input(*content.data, "training")])
         ended = _milliseconds(content.ended)
         missing = [key for key in content.metrics if key not in self._delivered]
         for start in range(0, len(missing), METRICS_PER_REQUEST):
@@ -164,12 +178,34 @@ class Delivery:
         if status == "FINISHED":
             for name, path in content.artifacts.items():
                 client.log_artifact(self._run_id, str(path), name.rpartition("/")[0] or None)
+            if content.model:
+                with _one_at_a_time():
+                    _log_model(client, self._run_id, content)
             client.set_tag(self._run_id, CONTENT, digest)
         if status != "RUNNING":
             client.set_terminated(self._run_id, status, ended)
         elif status != self._status:
             client.update_run(self._run_id, status)
         self._status = status
+        self._send_evaluations(client, content)
+
+    def _send_evaluations(self, client: MlflowClient, content: Content) -> None:
+        """Send the evaluations that the MLflow run lacks. That of changed files replaces the one before."""
+        for split, evaluation in content.evaluations.items():
+            digest, tag = evaluation.digest(), f"{CONTENT}.{split}"
+            run = client.get_run(self._run_id)
+            if run.data.tags.get(tag) == digest:
+                continue
+            ended = _milliseconds(evaluation.ended)
+            metrics = [Metric(name, value, ended, step) for (name, step), value in evaluation.metrics.items()]
+            for start in range(0, len(metrics), METRICS_PER_REQUEST):
+                client.log_batch(self._run_id, metrics=metrics[start : start + METRICS_PER_REQUEST])
+            for name, path in evaluation.artifacts.items():
+                client.log_artifact(self._run_id, str(path), f"{split}/{name}".rpartition("/")[0])
+            if evaluation.data:
+                client.log_inputs(self._run_id, [_dataset_input(*evaluation.data, split)])
+            client.set_tag(self._run_id, tag, digest)
+            client.set_terminated(self._run_id, "FINISHED", max(ended, run.info.end_time or 0))
 
     def _find_or_create(self, client: MlflowClient, content: Content, digest: str) -> Run:
         """The finished MLflow run of the same content, else an unfinished one of the same tags, else a new one."""
@@ -183,7 +219,9 @@ class Delivery:
             if run:
                 return run
             started = _milliseconds(content.started)
-            return client.create_run(experiment, start_time=started, tags=content.tags, run_name=content.name)
+            description = {"mlflow.note.content": _card(content)} if content.data else {}
+            tags = content.tags | description
+            return client.create_run(experiment, start_time=started, tags=tags, run_name=content.name)
 
     def _complete_parameters(self, client: MlflowClient, content: Content, run: Run) -> None:
         """Send the parameters that an MLflow run lacks, and note the metrics that it has."""
@@ -235,15 +273,28 @@ def training_content(record: dict[str, Any], directory: Path, started: float, en
     stage = PRETRAIN if record["variant"] == PRETRAIN else TRAIN
     log = directory / "log.jsonl"
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    metrics = {(key, line["step"]): float(value) for line in lines for key, value in line.items() if key != "step"}
+    validation, checkpoint = directory / VALIDATION, directory / CHECKPOINT
+    if validation.is_file():
+        metrics |= _validation_metrics(validation)
+    files = (*(directory / name for name in ("run.json", "log.jsonl", "cost.json")), validation)
     return Content(
-        name=f"{stage} {record['dataset']}/{record['backbone']}/{record['variant']}/seed{record['seed']}",
+        name=f"{record['variant']} {record['backbone']} {record['dataset']} seed{record['seed']}",
         tags=_tags(record, stage),
         parameters={key: str(value) for key, value in leaves(record["config"]).items()},
-        metrics={(key, line["step"]): float(value) for line in lines for key, value in line.items() if key != "step"},
-        artifacts={name: directory / name for name in ("run.json", "log.jsonl", "cost.json")},
+        metrics=metrics,
+        artifacts={path.name: path for path in files if path.is_file()},
         started=started,
         ended=ended,
+        data=(record["dataset"], record["data_fingerprint"]),
+        model=checkpoint if checkpoint.is_file() else None,
     )
+
+
+def _validation_metrics(path: Path) -> dict[tuple[str, int], float]:
+    """AP over the steps of a training, in percent as in its file, by metric and step."""
+    rows = read_validation(path).to_dict("records")
+    return {(f"validation/{name}", int(row["step"])): float(row[name]) for row in rows for name in row if name == "AP"}
 
 
 def finished_training_content(directory: Path) -> Content:
@@ -253,6 +304,15 @@ def finished_training_content(directory: Path) -> Content:
     verify_digest(directory / "log.jsonl", str(record.get("log_sha256")), "Train the run again.")
     ended = cost.stat().st_mtime
     return training_content(record, directory, ended - seconds, ended)
+
+
+def finished_run_content(directory: Path) -> Content:
+    """Content of a finished training with all its evaluations."""
+    record, found = read_record(directory / "run.json"), sorted(directory.glob("*/metrics.json"))
+    contents = {
+        path.parent.name: evaluation_content(record, path, path.with_name("predictions.json")) for path in found
+    }
+    return replace(finished_training_content(directory), evaluations=contents)
 
 
 def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path) -> Content:
@@ -272,13 +332,16 @@ def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path)
     files = (metrics, *matches, predictions, boxes_beside(predictions))
     written = metrics.stat().st_mtime
     return Content(
-        name=f"evaluate {split} {record['variant']} seed{record['seed']}",
-        tags=_tags(record, "evaluate") | {"split": split},
+        name=split,
+        tags={},
         parameters={},
-        metrics={(name, record["steps"]): float(value) for name, value in values.items() if value is not None},
+        metrics={
+            (f"{split}/{name}", record["steps"]): float(value) for name, value in values.items() if value is not None
+        },
         artifacts={path.name: path for path in files if path.is_file()},
         started=written,
         ended=written,
+        data=(f"{record['dataset']} {split}", record["data_fingerprint"]),
     )
 
 
@@ -298,9 +361,21 @@ def report_content(study: str, document: Path) -> Content:
     )
 
 
-def deliver_evaluation(experiment: str, record: dict[str, Any], metrics: Path, predictions: Path) -> bool:
-    """Deliver an evaluation that has just been made; return whether MLflow has all of it."""
-    return Delivery(experiment, lambda: evaluation_content(record, metrics, predictions)).deliver("FINISHED")
+def deliver_evaluation(experiment: str, directory: Path, metrics: Path, predictions: Path) -> bool:
+    """Deliver an evaluation that has just been made; return whether MLflow has all of it.
+
+    Args:
+        experiment: Name of the MLflow experiment: the study.
+        directory: Directory of the finished training; the evaluation goes into its MLflow run.
+        metrics: metrics.json of the evaluation.
+        predictions: The submission that was evaluated.
+    """
+
+    def read() -> Content:
+        evaluation = evaluation_content(read_record(directory / "run.json"), metrics, predictions)
+        return replace(finished_training_content(directory), evaluations={evaluation.name: evaluation})
+
+    return Delivery(experiment, read).deliver("FINISHED")
 
 
 def deliver_report(study: str, document: Path) -> bool:
@@ -309,14 +384,9 @@ def deliver_report(study: str, document: Path) -> bool:
 
 
 def finished_runs(study: ResolvedStudy) -> list[Callable[[], Content]]:
-    """What reads the contents of all finished trainings and evaluations of a study."""
+    """What reads the contents of all finished runs of a study."""
     directories = [run.directory for run in planned_runs(study) if (run.directory / "run.json").is_file()]
-    reads: list[Callable[[], Content]] = [partial(finished_training_content, path) for path in directories]
-    for path in directories:
-        for metrics in sorted(path.glob("*/metrics.json")):
-            predictions = metrics.with_name("predictions.json")
-            reads.append(partial(evaluation_content, read_record(path / "run.json"), metrics, predictions))
-    return reads
+    return [partial(finished_run_content, path) for path in directories]
 
 
 def sync(experiment: str, reads: list[Callable[[], Content]]) -> None:
@@ -352,10 +422,27 @@ def _one_at_a_time() -> Iterator[None]:
 def _experiment_id(client: MlflowClient, name: str) -> str:
     """The experiment of that name, created if it is missing."""
     experiment = client.get_experiment_by_name(name)
-    if experiment:
-        return experiment.experiment_id
-    local = not os.environ.get("MLFLOW_TRACKING_URI")
-    return client.create_experiment(name, (STORE / "artifacts" / name).resolve().as_uri() if local else None)
+    here = None if os.environ.get("MLFLOW_TRACKING_URI") else (STORE / "artifacts" / name).resolve()
+    if not experiment:
+        return client.create_experiment(name, here.as_uri() if here else None)
+    if here and here.is_dir() and experiment.artifact_location != here.as_uri():
+        _move_artifacts(experiment.artifact_location, here.as_uri())
+    return experiment.experiment_id
+
+
+def _move_artifacts(old: str, new: str) -> None:
+    """Write the new place of artifacts into the local store: it holds absolute paths, and the clone was moved."""
+    columns = {
+        "experiments": ["artifact_location"],
+        "runs": ["artifact_uri"],
+        "logged_models": ["artifact_location"],
+        "model_versions": ["source", "storage_location"],
+    }
+    with closing(sqlite3.connect(STORE / "mlflow.db", timeout=BUSY_SECONDS)) as database, database:
+        for table, names in columns.items():
+            for name in names:
+                moved = f"update {table} set {name} = ? || substr({name}, ?) where {name} = ? or {name} like ? || '/%'"
+                database.execute(moved, (new, len(old) + 1, old, old))
 
 
 def _client() -> MlflowClient:
@@ -392,6 +479,50 @@ def _create_database(path: Path) -> None:
             database.execute("PRAGMA journal_mode=WAL")  # halves the time of a write
         if not path.exists():
             os.replace(new, path)
+
+
+def _dataset_input(name: str, digest: str, context: str) -> DatasetInput:
+    dataset = Dataset(name, digest, "local", json.dumps({"uri": name}))
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+
+
+def _log_model(client: MlflowClient, run_id: str, content: Content) -> None:
+    """Log the checkpoint as a model of the run, and register it. The registered version points to the logged files."""
+    assert content.model
+    run = client.get_run(run_id)
+    if run.outputs and run.outputs.model_outputs:
+        return
+    experiment = client.get_experiment(run.info.experiment_id)
+    logged = client.create_logged_model(run.info.experiment_id, "model", run_id, model_type="mssts")
+    with tempfile.TemporaryDirectory() as folder:
+        model = Model(run_id=run_id, model_id=logged.model_id, artifact_path=logged.artifact_location)
+        model.add_flavor("python_function", loader_module=LOADER, data=CHECKPOINT)
+        model.save(str(Path(folder) / "MLmodel"))
+        (Path(folder) / "README.md").write_text(_card(content), encoding="utf-8")
+        (Path(folder) / CHECKPOINT).symlink_to(content.model.resolve())
+        client.log_model_artifacts(logged.model_id, folder)
+    client.finalize_logged_model(logged.model_id, "READY")
+    variant, backbone, dataset, seed = content.name.split()
+    name = f"{experiment.name}-{variant}-{backbone}-{dataset}"
+    with suppress(MlflowException):  # it exists
+        client.create_registered_model(name, description=f"{variant} of study {experiment.name}, {backbone}, {dataset}")
+    client.create_model_version(
+        name, logged.artifact_location, run_id, {"seed": seed}, description=_card(content), model_id=logged.model_id
+    )
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, max(step for _, step in content.metrics))])
+
+
+def _card(content: Content) -> str:
+    """The model card, in Markdown: what was trained, on what, and how to load it."""
+    rows = "".join(f"| {key} | {value} |\n" for key, value in content.tags.items() if not key.startswith("mlflow."))
+    return (
+        f"# {content.name}\n\nMS-STS video instance segmentation: instances of the dataset's categories with a mask in "
+        "each frame.\n\n"
+        f"| | |\n|---|---|\n{rows}\n"
+        "Load it: `mssts.load_model(uri).predict(frames)`, or `mlflow.pyfunc.load_model(uri).predict(frames)`, with "
+        "`frames` of shape (T, H, W, 3), uint8 RGB. The AP of each split stands in the metrics of the run.\n\n"
+        "It knows only the categories and the kind of videos of its dataset; its scores are no probabilities.\n"
+    )
 
 
 def _tags(record: dict[str, Any], stage: str) -> dict[str, str]:

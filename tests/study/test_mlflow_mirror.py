@@ -21,7 +21,7 @@ import pytest
 
 from mssts import cli
 from mssts.core.errors import InputError
-from mssts.core.files import read_record, sha256_file, write_json, write_record
+from mssts.core.files import sha256_file, write_json, write_record
 from mssts.study import mlflow_mirror as mirror
 from mssts.study.resolve import load_study
 from mssts.training.callbacks import StartedRun, observed
@@ -244,7 +244,7 @@ def evaluation(run: Path, ap: float) -> tuple:
     write_json(run / "valid/predictions.json", [])
     for name in ("matches.npz", "box_matches.npz", "predictions.boxes.json"):
         (run / "valid" / name).write_text(name)
-    return read_record(run / "run.json"), run / "valid/metrics.json", run / "valid/predictions.json"
+    return run, run / "valid/metrics.json", run / "valid/predictions.json"
 
 
 def sync(study):
@@ -261,15 +261,18 @@ def of_stage(store, stage):
 
 def test_sync_sends_what_is_missing_once(store, finished):
     for _ in range(2):
-        assert sync(finished) == 2
-        assert len(runs(store)) == 3
-        trained, measured = of_stage(store, "train"), of_stage(store, "evaluate")
+        assert sync(finished) == 1
+        assert len(runs(store)) == 2
+        trained = of_stage(store, "train")
         assert points(store, trained) == [(step, 1.0 / step) for step in range(1, 21)]
-        assert points(store, measured, "AP") == [(40, 0.5)]
-        assert measured.data.metrics == {"AP": 0.5, "AP_agnostic": 0.6, "AP_box": 0.7, "heavy/AP": 0.25}
-        assert artifacts(store, trained) == {"run.json", "log.jsonl", "cost.json"}
+        assert points(store, trained, "valid/AP") == [(40, 0.5)]
+        measured = {name: value for name, value in trained.data.metrics.items() if name.startswith("valid/")}
+        expected = {"AP": 0.5, "AP_agnostic": 0.6, "AP_box": 0.7, "heavy/AP": 0.25}
+        assert measured == {f"valid/{name}": value for name, value in expected.items()}
+        assert [i.dataset.name for i in trained.inputs.dataset_inputs] == ["synthvis", "synthvis valid"]
         files = {"metrics.json", "predictions.json", "predictions.boxes.json", "matches.npz", "box_matches.npz"}
-        assert artifacts(store, measured) == files
+        own = {"run.json", "log.jsonl", "cost.json"}
+        assert artifacts(store, trained) == own | {f"valid/{name}" for name in files}
         assert artifacts(store, of_stage(store, "report")) == {"table.pdf", "table.csv", "figures/ablation.png"}
         assert {run.info.status for run in runs(store)} == {"FINISHED"}
 
@@ -284,34 +287,47 @@ def test_sync_dates_each_run_by_its_files(store, finished, tmp_path):
     for path, seconds in written.items():
         os.utime(path, (seconds, seconds))
     sync(finished)
-    times = {stage: of_stage(store, stage).info for stage in ("train", "evaluate", "report")}
+    times = {stage: of_stage(store, stage).info for stage in ("train", "report")}
     assert {stage: (info.start_time / 1000, info.end_time / 1000) for stage, info in times.items()} == {
-        "train": (1_000_000 - SECONDS, 1_000_000),
-        "evaluate": (2_000_000, 2_000_000),
+        "train": (1_000_000 - SECONDS, 2_000_000),
         "report": (3_000_000, 3_000_060),
     }
-    (point,) = store.get_metric_history(times["evaluate"].run_id, "AP")
+    (point,) = store.get_metric_history(times["train"].run_id, "valid/AP")
     assert point.timestamp / 1000 == 2_000_000
 
 
 def test_sync_changes_nothing_of_what_arrived(store, finished, tmp_path):
     files = evaluation(tmp_path / "results/smoke/synthvis/tiny/baseline/seed1", 0.5)
     assert [mirror.deliver_evaluation("study", *files) for _ in range(2)] == [True, True]
-    before = of_stage(store, "evaluate")
+    before = of_stage(store, "train")
     sync(finished)
-    assert of_stage(store, "evaluate").to_dictionary() == before.to_dictionary()
+    assert of_stage(store, "train").to_dictionary() == before.to_dictionary()
 
 
-def test_another_result_of_the_same_run_is_another_mlflow_run(store, finished, tmp_path):
-    for ap in (0.5, 0.75):
-        evaluation(tmp_path / "results/smoke/synthvis/tiny/baseline/seed1", ap)
+def test_another_evaluation_of_the_same_training_replaces_the_one_before(store, finished, tmp_path):
+    run = tmp_path / "results/smoke/synthvis/tiny/baseline/seed1"
+    for second, ap in ((2_000_000, 0.75), (2_000_001, 0.5)):
+        evaluation(run, ap)
+        os.utime(run / "valid/metrics.json", (second, second))
         sync(finished)
-    measured = [run.data.metrics["AP"] for run in runs(store) if run.data.tags["stage"] == "evaluate"]
-    assert sorted(measured) == [0.5, 0.75]
+    assert of_stage(store, "train").data.metrics["valid/AP"] == 0.5
+
+
+def test_artifacts_are_found_after_the_clone_was_moved(store, finished, tmp_path, monkeypatch):
+    sync(finished)
+    run = of_stage(store, "train").info.run_id
+    (tmp_path / "moved").mkdir()
+    for name in ("mlruns", "results", "reports", "table.pdf"):
+        os.rename(tmp_path / name, tmp_path / "moved" / name)
+    monkeypatch.chdir(tmp_path / "moved")
+    sync(finished)
+    moved = mirror._client()
+    assert moved.get_run(run).info.artifact_uri.startswith((tmp_path / "moved").as_uri())
+    assert "run.json" in artifacts(moved, moved.get_run(run))
 
 
 def test_sync_without_a_server_is_an_error(finished, no_server):
-    with pytest.raises(InputError, match=r"127\.0\.0\.1:9: \[Errno 111\] Connection refused\. It has 0 of 3 runs"):
+    with pytest.raises(InputError, match=r"127\.0\.0\.1:9: \[Errno 111\] Connection refused\. It has 0 of 2 runs"):
         sync(finished)
 
 
@@ -357,7 +373,7 @@ def in_processes(number: int, work) -> None:
 
 def test_parallel_jobs_open_a_run_once(store, finished):
     in_processes(4, lambda: sync(finished))
-    assert sorted(run.data.tags["stage"] for run in runs(store)) == ["evaluate", "report", "train"]
+    assert sorted(run.data.tags["stage"] for run in runs(store)) == ["report", "train"]
     assert {run.info.status for run in runs(store)} == {"FINISHED"}
     assert [experiment.name for experiment in store.search_experiments()] == ["study", "Default"]
     assert points(store, of_stage(store, "train")) == [(step, 1.0 / step) for step in range(1, 21)]
