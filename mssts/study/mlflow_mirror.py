@@ -38,7 +38,6 @@ from mssts.core.errors import InputError
 from mssts.core.files import read_record, sha256_file, verify_digest
 from mssts.evaluation.records_file import BOX_MATCHES, MATCHES
 from mssts.study.matrix import planned_runs
-from mssts.study.mlflow_model import CHECKPOINT
 from mssts.study.paths import report_dir
 from mssts.study.resolve import ResolvedStudy
 from mssts.study.validation_file import FILE as VALIDATION
@@ -56,7 +55,8 @@ RETRY_SECONDS, LONGEST_RETRY_SECONDS = 60.0, 900.0
 LOCK_SECONDS = 30.0
 METRICS_PER_REQUEST, PARAMETERS_PER_REQUEST = 1000, 100  # limits of the server
 CONTENT = "content_sha256"  # tag of a finished MLflow run: digest of its artifacts
-LOADER = "mssts.study.mlflow_model"
+LOADER = "mssts.study.mlflow_model"  # module that MLflow imports to load a model
+CHECKPOINT = "checkpoint.pt"
 Status = Literal["RUNNING", "FINISHED", "KILLED", "FAILED"]
 
 # A store that cannot be opened must cost a job seconds: a delivery is tried again later anyway.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import mlflow
 import numpy as np
 
-if TYPE_CHECKING:
-    from mssts.inference.predictor import Predictor
-
-CHECKPOINT = "checkpoint.pt"
+from mssts.inference.predictor import Predictor
+from mssts.study.mlflow_mirror import CHECKPOINT, store_uri
 
 
 class PyfuncModel:
@@ -39,9 +38,7 @@ class PyfuncModel:
 
 def _load_pyfunc(path: str) -> PyfuncModel:
     """MLflow calls this with the path of the checkpoint."""
-    from mssts import load_model
-
-    return PyfuncModel(load_model(path))
+    return PyfuncModel(Predictor(Path(path), "cpu"))
 
 
 def checkpoint_of(uri: str) -> Path:
@@ -50,10 +47,6 @@ def checkpoint_of(uri: str) -> Path:
     Args:
         uri: Such as "runs:/RUN/model" or "models:/NAME/1".
     """
-    import mlflow
-
-    from mssts.study.mlflow_mirror import store_uri
-
     if not mlflow.is_tracking_uri_set():
         mlflow.set_tracking_uri(store_uri())
     return Path(mlflow.artifacts.download_artifacts(uri)) / CHECKPOINT
