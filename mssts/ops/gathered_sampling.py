@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mssts.ops.precision import in_full_precision
+
 
 def sample_gathered(
     values_BTSC: Tensor, locations_BTQMLP2: Tensor, weights_BTQMLP: Tensor, shapes: Sequence[Sequence[int]]
@@ -17,6 +19,7 @@ def sample_gathered(
     A frame is sampled at a time, so that its values stay in the cache. Around each level lie zeros: every location,
     moved to the border if it is outside of it, then has four neighbours in the table, and no case needs a mask.
     """
+    values_BTSC, weights_BTQMLP = in_full_precision(values_BTSC), in_full_precision(weights_BTQMLP)
     B, T, Q, M, L, P = weights_BTQMLP.shape
     C, device = values_BTSC.shape[-1], values_BTSC.device
     padded = [(height + 3, width + 3) for height, width in shapes]  # one before, two after: a neighbour of the border
