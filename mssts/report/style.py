@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -21,8 +22,7 @@ from mssts.core.files import atomic_write
 from mssts.core.workspace import here_or_shipped
 
 TEXT_WIDTH = 6.9  # inches: the text of an A4 page of the report
-# "colorblind" of seaborn, whose import takes a second
-PALETTE = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
+PALETTE = sns.color_palette("colorblind").as_hex()
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 TEXT_COLOUR = "#222222"
 STYLE = here_or_shipped("reports/templates/paper.mplstyle")
