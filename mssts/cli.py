@@ -510,6 +510,16 @@ def document(study: Study, output: Output, set_: Set = None) -> None:
         deliver_report(runs.study.name, output)
 
 
+@app.command()
+def html(study: Study, set_: Set = None) -> None:
+    """Write the study's report as pages for a browser; tables, figures and attention maps must have been written."""
+    runs = read_runs(_load(study, set_))
+    with _imports():
+        from mssts.report.html import write_html
+
+    write_html(runs)
+
+
 @app.command("stop-trainings")
 def stop_trainings() -> None:
     """Ask the trainings that are still running on this machine, for example after a crash, to save and stop."""

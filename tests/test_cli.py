@@ -34,7 +34,7 @@ print("heavy:", [name for name in {HEAVY} if name in sys.modules])
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "heavy: []" in run.stdout
-    stages = "generate pretrain train predict evaluate complexity tables figures attention document"
+    stages = "generate pretrain train predict evaluate complexity tables figures attention document html"
     for stage in stages.split():
         assert f"\n  {stage} " in run.stdout
 

@@ -98,7 +98,10 @@ class Table:
         return {
             "kind": "table",
             "columns": self._titles,
-            "blocks": [{"label": self.heading(*keys), "rows": rows} for keys, rows in blocks.items()],
+            "blocks": [
+                {"label": self.heading(*keys), "keys": dict(zip(self.by, keys, strict=True)), "rows": rows}
+                for keys, rows in blocks.items()
+            ],
             "note": self.note,
             "footnotes": [(mark, note) for note, mark in marks.items()],
             "text_columns": self.text_columns,

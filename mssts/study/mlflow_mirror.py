@@ -38,7 +38,7 @@ from mssts.core.errors import InputError
 from mssts.core.files import read_record, sha256_file, verify_digest
 from mssts.evaluation.records_file import BOX_MATCHES, MATCHES
 from mssts.study.matrix import planned_runs
-from mssts.study.paths import report_dir
+from mssts.study.paths import HTML, report_dir
 from mssts.study.resolve import ResolvedStudy
 from mssts.study.validation_file import FILE as VALIDATION
 from mssts.study.validation_file import read_validation
@@ -346,9 +346,14 @@ def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path)
 
 
 def report_content(study: str, document: Path) -> Content:
-    """Content of a report: the document and all files of the study's directory, which have the times of the report."""
+    """Content of a report: the document, and all files of the study's directory but the pages of the HTML report.
+
+    It has the times of these files.
+    """
     folder = report_dir(study)
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    mirrored = [path for path in sorted(folder.iterdir()) if path.name != HTML]
+    paths = [path for own in mirrored for path in (own, *sorted(own.rglob("*"))) if path.is_file()]
+    files = {path.relative_to(folder).as_posix(): path for path in paths}
     written = [path.stat().st_mtime for path in files.values()]
     return Content(
         name=f"report {study}",

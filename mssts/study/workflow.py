@@ -30,7 +30,7 @@ from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
 from mssts.data.datasets import LOCAL, STILLS, entry, is_generated, pretrains_on_coco
 from mssts.study.matrix import planned_runs, pretrain_seeds, pretraining_run
 from mssts.study.overrides import read_overrides
-from mssts.study.paths import DATA, TABLE_PDF, external_dir, external_name
+from mssts.study.paths import DATA, HTML, TABLE_PDF, external_dir, external_name, report_dir
 from mssts.study.resolve import ResolvedStudy, load_study
 from mssts.training.start import WITHOUT_CHECKPOINT, require_same_architecture
 from mssts.ytvis.annotations import has_ground_truth
@@ -59,8 +59,8 @@ def read_study(options: Options) -> ResolvedStudy:
 
 
 def targets(study: ResolvedStudy) -> list[Path]:
-    """What the workflow makes of a study: its report if it evaluates anything, and its submissions."""
-    report = [TABLE_PDF] if study.spec.splits else []
+    """What the workflow makes of a study: its reports if it evaluates anything, and its submissions."""
+    report = [TABLE_PDF, report_dir(study.name) / HTML] if study.spec.splits else []
     return report + files_of_splits(study, study.spec.submissions, "predictions.zip")
 
 

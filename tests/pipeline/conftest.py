@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-TARGET = "reports/table.pdf"
-
 
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory, copy_sources) -> Path:
@@ -20,7 +18,7 @@ def sources(tmp_path_factory, copy_sources) -> Path:
 def smoke(tmp_path_factory, sources, snakemake) -> Path:
     """A copy of the clone in which study `smoke` was run on two cores."""
     directory = shutil.copytree(sources, tmp_path_factory.mktemp("smoke") / "clone")
-    run = snakemake(directory, "--cores", "2", "--config", "study=smoke", "--", TARGET)
+    run = snakemake(directory, "--cores", "2", "--config", "study=smoke")
     assert run.returncode == 0, run.stdout[-8000:]
     return directory
 
@@ -29,6 +27,6 @@ def smoke(tmp_path_factory, sources, snakemake) -> Path:
 def again(tmp_path_factory, sources, snakemake) -> Path:
     """Another copy, under another path, run on one core and without MLflow."""
     directory = shutil.copytree(sources, tmp_path_factory.mktemp("smoke-again") / "another" / "clone")
-    run = snakemake(directory, "--cores", "1", "--config", "study=smoke", "mlflow=off", "--", TARGET)
+    run = snakemake(directory, "--cores", "1", "--config", "study=smoke", "mlflow=off")
     assert run.returncode == 0, run.stdout[-8000:]
     return directory

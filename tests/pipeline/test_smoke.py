@@ -19,7 +19,7 @@ from mssts.study.resolve import ResolvedStudy, load_study
 
 ABLATIONS = Path(__file__).resolve().parents[2] / "ablations"
 RUNS = Path("results/smoke/synthvis/tiny")
-MEASURED = {"cost.json", "cost.csv"}  # seconds and memory: outside the rule of equal bytes
+MEASURED = {"cost.json", "cost.csv", "cost.html"}  # seconds and memory: outside the rule of equal bytes
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,11 @@ def run_folders(directory: Path, study: ResolvedStudy) -> list[Path]:
     return [directory / RUNS / variant / "seed1" for variant in ("pretrain", *study.variants)]
 
 
-def test_the_report_is_a_pdf(smoke):
+def test_the_report_is_a_pdf_and_a_folder_of_pages(smoke):
     assert (smoke / "reports/table.pdf").read_bytes().startswith(b"%PDF-")
+    pages = smoke / "reports/smoke/html"
+    assert {path.name for path in pages.glob("*.html")} == {"index.html", "videos.html", "runs.html", "cost.html"}
+    assert len(list(pages.glob("videos/*.html"))) == 10
 
 
 def test_the_table_has_a_row_for_every_run_and_split(smoke, study):
@@ -161,7 +164,7 @@ def test_a_logged_model_predicts_what_its_checkpoint_predicts(smoke, monkeypatch
 
 
 def test_a_second_run_has_nothing_to_do(smoke, snakemake):
-    run = snakemake(smoke, "--cores", "2", "--config", "study=smoke", "--", "reports/table.pdf")
+    run = snakemake(smoke, "--cores", "2", "--config", "study=smoke")
     assert run.returncode == 0
     assert "Nothing to be done" in run.stdout
 

@@ -10,7 +10,7 @@ def test_external_results_are_evaluated_and_tabled(clone, rerun):
         file.write('external: {"Another Method": results.json}\n')
     (clone / "results.json").write_text("[]")
     jobs = rerun(clone)
-    assert set(jobs) == {"tables", "figures", "attention", "document", "evaluate_external"}
+    assert set(jobs) == {"tables", "figures", "attention", "document", "html", "evaluate_external"}
     (output,) = jobs["evaluate_external"]
     assert output.endswith("/external/another-method/valid/metrics.json")
 

@@ -39,7 +39,7 @@ def test_text_and_paths_of_a_study_reach_its_jobs_as_they_are(clone, snakemake):
     run = snakemake(clone, "--cores", "2", "--config", "study=smoke", "mlflow=off")
     assert run.returncode == 0, run.stdout
     calls = [json.loads(line) for line in (clone / "arguments.jsonl").read_text().splitlines()]
-    assert {call[0] for call in calls} == {"evaluate", "tables", "figures", "attention", "document"}
+    assert {call[0] for call in calls} == {"evaluate", "tables", "figures", "attention", "document", "html"}
     [evaluation] = [call for call in calls if call[0] == "evaluate"]
     assert path in evaluation
     assert not list(clone.rglob("made"))
@@ -133,7 +133,7 @@ def test_make_passes_the_name_of_a_study_on_as_it_is(make, tmp_path, target):
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_report_names_the_results_that_the_study_has(make):
-    assert "Results: reports/table.pdf\n" in make("report", STUDY="smoke").stdout
+    assert "Results: reports/table.pdf reports/smoke/html\n" in make("report", STUDY="smoke").stdout
     official = make("report", STUDY="paper-2019-official").stdout
     assert "table.pdf" not in official
     assert "Results: results/paper-2019-official/ytvis2019/resnet50/baseline/seed1/valid/predictions.zip " in official
@@ -141,6 +141,6 @@ def test_make_report_names_the_results_that_the_study_has(make):
 
 def test_the_targets_of_a_study_are_its_report_and_its_submissions(root):
     both = load_study("smoke", root / "ablations")
-    assert targets(both) == [Path("reports/table.pdf")]
+    assert targets(both) == [Path("reports/table.pdf"), Path("reports/smoke/html")]
     zips = targets(load_study("paper-2019-official", root / "ablations"))
     assert len(zips) == 6 and {path.name for path in zips} == {"predictions.zip"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-REPORT = {"tables", "figures", "attention", "document"}
+REPORT = {"tables", "figures", "attention", "document", "html"}
 VARIANT = "ms_sts_temporal_fgbg"
 
 

@@ -130,3 +130,36 @@ rule document:
         content=literal(REPORT_CONTENT),
     shell:
         "python -m mssts document --study $MSSTS_STUDY --output {output:q} 2> >(tee {log:q} >&2)"
+
+
+# Reads the predictions of one seed of every variant, and frames of the videos that have a page.
+rule html:
+    input:
+        tables=rules.tables.output,
+        complexity=rules.complexity.output,
+        figures=rules.figures.output,
+        attention=rules.attention.output,
+        predictions=of_splits("predictions.json"),
+        modules=modules(
+            "mssts/report/**/*.py",
+            "mssts/report/html/*.css",
+            "mssts/report/html/*.js",
+            "mssts/report/html/*/*.html",
+            "mssts/study/*.py",
+        ),
+        server_scores=modules("server_scores.yaml"),
+    output:
+        directory(REPORT / paths.HTML),
+    log:
+        f"logs/{STUDY.name}_html.log",
+    conda:
+        CONDA
+    threads: THREADS
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        reads=literal(canonical(BASELINE, ("evaluation",))),
+        content=literal(REPORT_CONTENT),
+    shell:
+        "python -m mssts html --study $MSSTS_STUDY 2> >(tee {log:q} >&2)"

@@ -64,7 +64,7 @@ def figure(runs: StudyRuns) -> Figure:
         return empty_figure()
     run = pair[0].run
     split = split_annotations(run.dataset, runs.study.data_dir(run.dataset), pair[0].split)
-    results = [_shown(result, split) for result in pair]
+    results = [read_shown(result, split) for result in pair]
     rows = chosen.to_dict("records")
     videos = [split.annotations.videos[int(row["video_id"])] for row in rows]
     bands = [range(start, min(start + 2, len(rows))) for start in range(0, len(rows), 2)]
@@ -93,7 +93,8 @@ def figure(runs: StudyRuns) -> Figure:
 _MODELS = (("B", "baseline"), ("V", "variant"))
 
 
-def _shown(result: Result, split: VideoSplit) -> show.Result:
+def read_shown(result: Result, split: VideoSplit) -> show.Result:
+    """The predictions of a run. Raises InputError if they are not those that were evaluated."""
     path = result.directory / "predictions.json"
     verify_digest(path, result.recorded("predictions_sha256"), "Evaluate the run again.")
     return show.Result("", read_submission(path, split.annotations).predictions, shares_of(result.read_matches()))

@@ -8,6 +8,8 @@ from mssts.core.csv_files import NOT_RUN
 from mssts.core.files import read_record
 from mssts.study.runs import StudyRuns
 
+COLUMNS = ["run", "seconds", "peak_memory_mb"]
+
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
     """One row per run: seconds and peak memory in MB."""
@@ -17,4 +19,4 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
         found = read_record(path) if path.is_file() else None
         values = [f"{found['seconds']:.1f}", f"{found['peak_memory_mb']:.0f}"] if found else [NOT_RUN, NOT_RUN]
         rows.append([run.name, *values])
-    return pd.DataFrame(rows, columns=["run", "seconds", "peak_memory_mb"])
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,295 @@
+"""Pages on which ground truth and predictions play over the frames of videos that a rule chooses."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from mssts.core.files import write_bytes
+from mssts.data.datasets import VideoSplit, split_annotations
+from mssts.data.frames import read_frame
+from mssts.inference.overlay import Layer
+from mssts.report.figures.strips import MIN_SCORE, read_shown
+from mssts.report.html.run_pages import RunPages
+from mssts.study import show
+from mssts.study.attention_runs import select_results
+from mssts.study.runs import Result, StudyRuns
+from mssts.study.strips import shares_of
+from mssts.ytvis.tracks import Video
+
+MOST_PAGES = 40  # of videos; of more, a rule chooses
+EXTREMES = 12  # videos of the largest gain, and as many of the largest loss
+MOST_FRAMES = 60  # of a video, evenly spaced
+MOST_SIDE = 320  # pixels of a frame; larger ones are made smaller
+QUALITY = 88  # of the JPEG files
+RULE_OF_ALL = "Every video has a page."
+
+
+class _Row(NamedTuple):
+    """A video of the list. difference: share that the variant finds minus that of the baseline."""
+
+    video: Video
+    shares: list[float | None]
+    difference: float | None
+    reason: str
+
+
+class VideoPages:
+    """The list of videos of the first benchmark with predictions, and their pages.
+
+    Attributes:
+        rows: One for each video, the largest difference first; empty if nothing has predicted anything.
+    """
+
+    def __init__(self, runs: StudyRuns, pages: RunPages) -> None:
+        self._runs, self._pages = runs, pages
+        self._results, self._pair = _shown_results(runs)
+        self.rows: list[_Row] = []
+        if self._results:
+            first = self._results[0]
+            data_dir = runs.study.data_dir(first.run.dataset)
+            self._split = split_annotations(first.run.dataset, data_dir, first.split)
+            self.rows = self._ranked()
+
+    def _ranked(self) -> list[_Row]:
+        found = [shares_of(result.read_matches()) for result in self._results]
+        baseline, variant = (found[self._results.index(result)] for result in self._pair)
+        reasons = choose(baseline, variant)
+        rows = [
+            _Row(
+                video,
+                [shares[video.id] for shares in found],
+                _difference(baseline[video.id], variant[video.id]),
+                reasons.get(video.id, ""),
+            )
+            for video in self._split.videos
+        ]
+        return sorted(rows, key=lambda row: (-abs(row.difference or 0.0), row.video.id))
+
+    def listing(self) -> dict[str, Any]:
+        """Content of the page that lists the videos."""
+        return {
+            **self._benchmark(),
+            "rule": self._rule(),
+            "compared": [self._title(result) for result in self._pair],
+            "variants": [self._title(result) for result in self._results],
+            "hrefs": [self._pages.of_run(result.run) for result in self._results],
+            "videos": [
+                {
+                    "id": row.video.id,
+                    "name": _name(row.video),
+                    "href": _address(row.video) if row.reason else "",
+                    "frames": row.video.length,
+                    "objects": len(self._split.annotations.tracks_of[row.video.id]),
+                    "shares": row.shares,
+                    "difference": row.difference,
+                    "reason": row.reason,
+                }
+                for row in self.rows
+            ],
+        }
+
+    def write(self, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Write frames and masks of the chosen videos, and give address and content of each page."""
+        chosen = [row for row in self.rows if row.reason]
+        panels: dict[int, list[dict[str, Any]]] = {row.video.id: [] for row in chosen}
+        for row in chosen:
+            (folder / _files(row.video)).mkdir(parents=True)
+            frames = [_frame(self._split, row.video, number) for number in _numbers(row.video)]
+            write_bytes(folder / _files(row.video) / "frames.jpg", _jpeg(_grid(frames)))
+        for position, result in enumerate(self._results):  # one file of predictions in memory at a time
+            predicted = read_shown(result, self._split)
+            for row in chosen:
+                rows = show.labelled_layers(self._split, row.video, [predicted], MIN_SCORE)
+                (_, truth), (_, layers) = rows
+                own = panels[row.video.id]
+                if position == 0:
+                    own.append(_panel(folder, row.video, "truth", truth) | {"title": "Ground truth", "href": ""})
+                own.append(
+                    _panel(folder, row.video, f"run-{result.run.variant}", layers)
+                    | {
+                        "title": self._title(result),
+                        "href": self._pages.of_run(result.run),
+                        "share": row.shares[position],
+                    }
+                )
+        for number, row in enumerate(chosen):
+            beside = [chosen[other] if 0 <= other < len(chosen) else None for other in (number - 1, number + 1)]
+            width, height = _size(row.video)
+            numbers = _numbers(row.video)
+            yield (
+                _address(row.video),
+                {
+                    **self._benchmark(),
+                    "id": row.video.id,
+                    "name": _name(row.video),
+                    "reason": row.reason,
+                    "compared": [self._title(result) for result in self._pair],
+                    "difference": row.difference,
+                    "files": _files(row.video).removeprefix("videos/"),
+                    "width": width,
+                    "height": height,
+                    "columns": _columns(len(numbers)),
+                    "numbers": [number + 1 for number in numbers],
+                    "length": row.video.length,
+                    "panels": panels[row.video.id],
+                    "previous": beside[0] and _address(beside[0].video),
+                    "next": beside[1] and _address(beside[1].video),
+                    "rank": number + 1,
+                    "count": len(chosen),
+                },
+            )
+
+    def _benchmark(self) -> dict[str, Any]:
+        first = self._results[0]
+        return {
+            "dataset": first.run.dataset,
+            "split": first.split,
+            "backbone": first.run.backbone,
+            "seed": first.run.seed,
+            "min_score": MIN_SCORE,
+        }
+
+    def _rule(self) -> str:
+        if len(self.rows) <= MOST_PAGES:
+            return RULE_OF_ALL
+        pages = sum(bool(row.reason) for row in self.rows)
+        return (
+            f"{pages} of {len(self.rows)} videos have a page, chosen by rule: the {EXTREMES} of the largest gain, the "
+            f"{EXTREMES} of the largest loss, and of the others {MOST_PAGES - 2 * EXTREMES + 1} evenly spaced in the "
+            "order of the mean of both shares, from best to worst."
+        )
+
+    def _title(self, result: Result) -> str:
+        return self._runs.study.titles[result.run.variant]
+
+
+def choose(baseline: Mapping[int, float | None], variant: Mapping[int, float | None]) -> dict[int, str]:
+    """Choose the videos that have a page: all of a small split, else those of most change and a fair sample.
+
+    Args:
+        baseline: {video id: share found}, None for a video without instances; of more than `MOST_PAGES` videos such a
+            one is never chosen.
+        variant: Likewise.
+
+    Returns:
+        {video id: why it has a page}.
+    """
+    if len(baseline) <= MOST_PAGES:
+        return dict.fromkeys(baseline, "all")
+    found = {
+        key: (one, other)
+        for key, one in sorted(baseline.items())
+        if one is not None and (other := variant[key]) is not None
+    }
+    by_gain = sorted(found, key=lambda key: found[key][0] - found[key][1])
+    gains = [key for key in by_gain[:EXTREMES] if found[key][1] > found[key][0]]
+    losses = [key for key in by_gain[::-1][:EXTREMES] if found[key][1] < found[key][0]]
+    chosen = dict.fromkeys(gains, "gain") | dict.fromkeys(losses, "loss")
+    others = sorted(found.keys() - chosen.keys(), key=lambda key: (-sum(found[key]), key))
+    count = min(len(others), MOST_PAGES - 2 * EXTREMES + 1)
+    places = np.linspace(0, len(others) - 1, count).round().astype(int).tolist()
+    names = {0: "best", (count - 1) // 2: "median", count - 1: "worst"}
+    return chosen | {others[place]: names.get(number, "sample") for number, place in enumerate(places)}
+
+
+def _shown_results(runs: StudyRuns) -> tuple[list[Result], tuple[Result, ...]]:
+    """What the pages show, of one dataset, split, backbone and seed, and which two of it are compared."""
+    pair = select_results(runs)
+    present = [result for result in runs.results if result.metrics and _predictions(result).is_file()]
+    if not present:
+        return [], ()
+    pair = pair or (present[0], present[0])
+    first = pair[0]
+    shown = [
+        result
+        for result in present
+        if (result.run.dataset, result.split, result.run.backbone, result.run.seed)
+        == (first.run.dataset, first.split, first.run.backbone, first.run.seed)
+        and (result.run.variant in runs.study.variants or result is first)
+    ]
+    return shown, pair
+
+
+def _predictions(result: Result) -> Path:
+    return result.directory / "predictions.json"
+
+
+def _difference(baseline: float | None, variant: float | None) -> float | None:
+    return None if baseline is None or variant is None else variant - baseline
+
+
+def _address(video: Video) -> str:
+    return f"videos/{video.id}.html"
+
+
+def _files(video: Video) -> str:
+    """Folder of the frames and masks of a video."""
+    return f"videos/{video.id}"
+
+
+def _name(video: Video) -> str:
+    """Folder of the first frame, or its file."""
+    path = Path(video.file_names[0])
+    return path.parent.name or path.name
+
+
+def _numbers(video: Video) -> list[int]:
+    """Positions of the frames that are shown."""
+    return np.linspace(0, video.length - 1, min(video.length, MOST_FRAMES)).round().astype(int).tolist()
+
+
+def _size(video: Video) -> tuple[int, int]:
+    """Width and height of a frame as it is shown, in pixels."""
+    factor = min(1.0, MOST_SIDE / max(video.width, video.height))
+    return max(1, round(video.width * factor)), max(1, round(video.height * factor))
+
+
+def _frame(split: VideoSplit, video: Video, number: int) -> np.ndarray:
+    image = Image.fromarray(read_frame(split, video, number).permute(1, 2, 0).numpy())
+    return np.asarray(image.resize(_size(video), Image.Resampling.BOX))
+
+
+def _panel(folder: Path, video: Video, name: str, layers: Sequence[Layer]) -> dict[str, Any]:
+    """Write the masks of a ground truth or a run as one PNG with a palette; value 0 is transparent."""
+    layers = layers[:255]
+    sheets = []
+    for number in _numbers(video):
+        labels_HW = np.zeros((video.height, video.width), np.uint8)
+        for value, layer in reversed(list(enumerate(layers, 1))):  # the first is on top
+            labels_HW[layer.track.mask(number).astype(bool)] = value
+        sheets.append(np.asarray(Image.fromarray(labels_HW).resize(_size(video), Image.Resampling.NEAREST)))
+    image = Image.fromarray(_grid(sheets))
+    image.putpalette([value for colour in ((0, 0, 0), *(layer.colour for layer in layers)) for value in colour])
+    content = io.BytesIO()
+    image.save(content, "PNG", transparency=0, optimize=True)
+    write_bytes(folder / _files(video) / f"{name}.png", content.getvalue())
+    objects = [{"label": layer.label, "colour": "#{:02x}{:02x}{:02x}".format(*layer.colour)} for layer in layers]
+    return {"sheet": f"{name}.png", "objects": objects, "share": None}
+
+
+def _columns(count: int) -> int:
+    """Columns of the grid in which the frames of a video lie in a file."""
+    return math.isqrt(count - 1) + 1
+
+
+def _grid(cells: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of one size in the rows of one picture."""
+    columns, (height, width) = _columns(len(cells)), cells[0].shape[:2]
+    grid = np.zeros((-(-len(cells) // columns) * height, columns * width, *cells[0].shape[2:]), np.uint8)
+    for place, cell in enumerate(cells):
+        top, left = place // columns * height, place % columns * width
+        grid[top : top + height, left : left + width] = cell
+    return grid
+
+
+def _jpeg(pixels_HW3: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels_HW3).save(content, "JPEG", quality=QUALITY)
+    return content.getvalue()
