@@ -596,8 +596,8 @@ def main() -> None:
     except BaseException:  # compiled code may turn the interrupt into an error of its own, e.g. while it is imported
         if not interrupted:
             raise
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)  # Python itself may end by the signal where compiled code was interrupted
 
 
 def _run() -> None:

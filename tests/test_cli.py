@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -107,6 +108,7 @@ def test_an_interrupt_that_a_module_turns_into_another_error_is_an_interrupt(mon
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(os, "_exit", sys.exit)
     try:
         with pytest.raises(SystemExit) as end:
             cli.main()
