@@ -18,7 +18,7 @@ from mssts.report.html import write_html
 from mssts.report.html.tables import sort_value
 from mssts.report.html.videos import EXTREMES, MOST_PAGES, choose
 from tests.report.fake_runs import REPOSITORY, runs_of
-from tests.report.fake_videos import DATA, FOUND_BY_BASELINE, QUESTION, TITLE, write_study
+from tests.report.fake_videos import DATA, FOUND_BY_BASELINE, QUESTION, TITLE
 
 VENDOR = REPOSITORY / "mssts/report/html/vendor"
 OPEN = {"meta", "link", "img", "input", "br"}  # elements without an end
@@ -59,43 +59,34 @@ class Page(HTMLParser):
             self.rows[-1][-1] = (text + data, link)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, smoke_data) -> Path:
-    """The HTML report of a study of two runs; not to be changed."""
-    root = tmp_path_factory.mktemp("html")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        write_study(root, smoke_data)
-        write_html(runs_of())
-    return root / "reports/fake/html"
-
-
 @pytest.fixture
-def pages(folder, monkeypatch) -> dict[str, Page]:
+def pages(html_folder, monkeypatch) -> dict[str, Page]:
     """Every page by its address; the working directory is that of the study."""
-    monkeypatch.chdir(folder.parents[2])
-    return {path.relative_to(folder).as_posix(): Page(path) for path in sorted(folder.rglob("*.html"))}
+    monkeypatch.chdir(html_folder.parents[2])
+    return {path.relative_to(html_folder).as_posix(): Page(path) for path in sorted(html_folder.rglob("*.html"))}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_same_runs_give_the_same_bytes_and_measured_values_stand_on_one_page(folder, pages):
-    first = contents(folder)
+def test_the_same_runs_give_the_same_bytes_and_measured_values_stand_on_one_page(html_folder, pages):
+    first = contents(html_folder)
     assert "12.3" in pages["cost.html"].text and "457" in pages["cost.html"].text
     cost = runs_of().folder / "cost.csv"
     written = cost.read_text()
     cost.write_text(written.replace("12.3", "99.9"))
     write_html(runs_of())
-    assert {name for name, content in contents(folder).items() if content != first[name]} == {"cost.html"}
+    assert {name for name, content in contents(html_folder).items() if content != first[name]} == {"cost.html"}
     cost.write_text(written)
     write_html(runs_of())
-    assert contents(folder) == first
+    assert contents(html_folder) == first
 
 
-def test_no_page_names_the_working_directory(folder):
-    assert not [name for name, content in contents(folder).items() if str(folder.parents[2]).encode() in content]
+def test_no_page_names_the_working_directory(html_folder):
+    assert not [
+        name for name, content in contents(html_folder).items() if str(html_folder.parents[2]).encode() in content
+    ]
 
 
 def test_the_first_page_has_every_cell_of_the_tables_of_the_pdf_and_every_figure(pages):
@@ -116,18 +107,18 @@ def test_the_first_page_has_every_cell_of_the_tables_of_the_pdf_and_every_figure
     assert sentences and all(sentence in pages["index.html"].text for sentence in sentences)
 
 
-def test_every_link_and_file_exists_and_nothing_comes_from_a_network(folder, pages):
+def test_every_link_and_file_exists_and_nothing_comes_from_a_network(html_folder, pages):
     for name, page in pages.items():
         assert page.loaded
         for target in [*page.links, *page.loaded]:
             if target == "data:,":
                 continue
             address, _, fragment = target.partition("#")
-            path = (folder / name).parent / address if address else folder / name
+            path = (html_folder / name).parent / address if address else html_folder / name
             assert path.is_file(), f"{name}: {target}"
-            assert not fragment or fragment in pages[path.resolve().relative_to(folder.resolve()).as_posix()].ids, (
-                target
-            )
+            assert (
+                not fragment or fragment in pages[path.resolve().relative_to(html_folder.resolve()).as_posix()].ids
+            ), target
 
 
 def test_every_number_of_a_variant_leads_to_the_page_of_its_runs(pages):
@@ -148,9 +139,9 @@ def test_every_number_of_a_variant_leads_to_the_page_of_its_runs(pages):
     assert {link for _, link in row} == {f"{address}#seed1"}
 
 
-def test_titles_and_questions_are_text(folder, pages):
+def test_titles_and_questions_are_text(html_folder, pages):
     for name in pages:
-        assert (folder / name).read_text().count("<script") == 2, name
+        assert (html_folder / name).read_text().count("<script") == 2, name
     assert QUESTION in pages["index.html"].text
     for name in ("index.html", "runs.html", "runs/synthvis.tiny.ms_sts.html", "videos.html", "videos/1.html"):
         assert TITLE in pages[name].text, name
@@ -165,11 +156,11 @@ def test_videos_are_ranked_by_the_difference_of_the_two_runs(pages):
     assert [row[5:7] for row in rows] == [["0 %", "100 %"]] * 8 + [["100 %", "100 %"]] * 2
 
 
-def test_masks_are_those_of_the_ground_truth_in_one_colour_for_each_object(folder, pages):
+def test_masks_are_those_of_the_ground_truth_in_one_colour_for_each_object(html_folder, pages):
     split = split_annotations("synthvis", DATA, "valid")
     for video in split.videos:
         tracks = split.annotations.tracks_of[video.id]
-        with Image.open(folder / f"videos/{video.id}/truth.png") as truth:
+        with Image.open(html_folder / f"videos/{video.id}/truth.png") as truth:
             labels_HW, palette = np.asarray(truth), truth.getpalette()
             assert truth.info["transparency"] == 0 and palette[:3] == [0, 0, 0]
         columns = labels_HW.shape[1] // video.width
@@ -179,7 +170,7 @@ def test_masks_are_those_of_the_ground_truth_in_one_colour_for_each_object(folde
             masks_NHW = np.stack([track.masks.decode([number])[0] for track in tracks])
             expected_HW = np.where(masks_NHW.any(0), masks_NHW.argmax(0) + 1, 0)
             np.testing.assert_array_equal(cell_HW, expected_HW)
-        found = contents(folder / f"videos/{video.id}")
+        found = contents(html_folder / f"videos/{video.id}")
         assert found["run-ms_sts.png"] == found["truth.png"]
         assert (found["run-baseline.png"] == found["truth.png"]) == (video.id in FOUND_BY_BASELINE)
 
@@ -227,10 +218,10 @@ def test_cells_sort_by_the_number_at_their_beginning(cell, value):
     assert sort_value(cell) == value
 
 
-def test_a_folder_that_mssts_did_not_write_is_left_alone(folder, monkeypatch, tmp_path):
-    monkeypatch.chdir(folder.parents[2])
+def test_a_folder_that_mssts_did_not_write_is_left_alone(html_folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(html_folder.parents[2])
     monkeypatch.setattr("mssts.report.html.HTML", "own")
-    own = folder.parent / "own"
+    own = html_folder.parent / "own"
     own.mkdir()
     (own / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is not a report that mssts wrote"):
