@@ -68,7 +68,7 @@ def test_no_command_takes_what_is_no_name_for_a_study(ablations, call):
 
 
 def test_every_command_that_takes_a_study_is_tested():
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 15
 
 
 @pytest.mark.parametrize("key", ["scale", "datasets", "splits", "submissions", "variants"])
