@@ -30,7 +30,7 @@ $(STAMP): requirements.lock pyproject.toml workflow/setup.sh mssts/ytvis/_compil
 	@workflow/setup.sh
 	@touch $@
 
-report: $(STAMP)  ## Run a study (STUDY=demo) and typeset reports/table.pdf
+report: $(STAMP)  ## Run a study (STUDY=demo) and write its report, PDF and HTML
 	@$(SNAKEMAKE) --config "study=$$STUDY"
 	@$(BIN)/python -c '$(PRINT_TARGETS)'
 	@echo "Runs: MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"

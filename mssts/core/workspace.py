@@ -19,6 +19,7 @@ FILES = (
     "reports/templates",
     "requirements.lock",
     "workflow/profiles",
+    "workflow/report",
     "workflow/rules",
 )
 

@@ -170,6 +170,17 @@ def test_a_second_run_has_nothing_to_do(smoke, snakemake):
 
 
 @pytest.mark.long
+def test_the_report_of_snakemake_has_categories_and_captions(smoke, snakemake):
+    run = snakemake(smoke, "--cores", "1", "--config", "study=smoke", "--report", "report.zip")
+    assert run.returncode == 0, run.stdout
+    with zipfile.ZipFile(smoke / "report.zip") as archive:
+        [page] = [name for name in archive.namelist() if name.endswith("report.html")]
+        text = archive.read(page).decode()
+    for expected in ("Attention maps", "Figures", "Tables", "whose caption stands there", "The report as pages"):
+        assert expected in text
+
+
+@pytest.mark.long
 def test_the_same_study_gives_the_same_bytes_on_other_cores_without_mlflow(smoke, again):
     def contents(directory: Path) -> dict[str, bytes]:
         folders = ("data", "results", "reports/smoke")

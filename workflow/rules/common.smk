@@ -184,9 +184,14 @@ def of_splits(name):
     return study_files.files_of_splits(STUDY, SPEC.splits, name)
 
 
-def of_report(step):
-    """Files of the report that a step writes."""
-    return [REPORT / name for name in files_of_step(step)]
+def of_report(step, category, caption):
+    """Files of the report that a step writes; `snakemake --report` shows its tables (CSV) and figures (PNG)."""
+
+    def flagged(path):
+        shown = path.suffix in (".csv", ".png")
+        return report(path, caption=caption, category=category, labels={"file": path.stem}) if shown else path
+
+    return [flagged(REPORT / name) for name in files_of_step(step)]
 
 
 def modules(*patterns):

@@ -8,7 +8,7 @@ rule tables:
         modules=modules("mssts/report/**/*.py", "mssts/study/*.py"),
         published=modules("reports/published/*"),
     output:
-        of_report("tables"),
+        of_report("tables", "Tables", "../report/table.rst"),
     log:
         f"logs/{STUDY.name}_tables.log",
     conda:
@@ -32,7 +32,7 @@ rule figures:
         tables=rules.tables.output,
         modules=modules("mssts/report/**/*.py", "mssts/study/*.py", "reports/templates/*.mplstyle"),
     output:
-        of_report("figures"),
+        of_report("figures", "Figures", "../report/figure.rst"),
     log:
         f"logs/{STUDY.name}_figures.log",
     conda:
@@ -69,7 +69,7 @@ rule attention:
             "reports/templates/*.mplstyle",
         ),
     output:
-        of_report("attention"),
+        of_report("attention", "Attention maps", "../report/attention.rst"),
     log:
         f"logs/{STUDY.name}_attention.log",
     retries: 1
@@ -93,7 +93,7 @@ rule attention:
 # Of the models as configured: it waits for no training.
 rule complexity:
     output:
-        of_report("complexity"),
+        of_report("complexity", "Tables", "../report/complexity.rst"),
     log:
         f"logs/{STUDY.name}_complexity.log",
     conda:
@@ -117,7 +117,7 @@ rule document:
         modules=modules("mssts/report/**/*.py", "mssts/study/*.py", "reports/templates/**/*"),
         server_scores=modules("server_scores.yaml"),
     output:
-        paths.TABLE_PDF,
+        report(paths.TABLE_PDF, caption="../report/pdf.rst", category="Report", labels={"file": "PDF"}),
     log:
         f"logs/{STUDY.name}_document.log",
     conda:
@@ -149,7 +149,13 @@ rule html:
         ),
         server_scores=modules("server_scores.yaml"),
     output:
-        directory(REPORT / paths.HTML),
+        report(
+            directory(REPORT / paths.HTML),
+            htmlindex="index.html",
+            caption="../report/html.rst",
+            category="Report",
+            labels={"file": "pages"},
+        ),
     log:
         f"logs/{STUDY.name}_html.log",
     conda:

@@ -1,4 +1,4 @@
-"""What the browser needs of a table beside its cells: where a column sorts by number."""
+"""What a browser needs of a table beside its cells: the numbers by which columns are sorted."""
 
 from __future__ import annotations
 
