@@ -16,7 +16,7 @@ from mssts.data.datasets import split_annotations
 from mssts.report.document import report_data
 from mssts.report.html import write_html
 from mssts.report.html.tables import sort_value
-from mssts.report.html.videos import EXTREMES, MOST_PAGES, choose
+from mssts.report.html.videos import ALPHA, EXTREMES, MOST_PAGES, choose, outlines
 from tests.report.fake_runs import REPOSITORY, runs_of
 from tests.report.fake_videos import DATA, FOUND_BY_BASELINE, QUESTION, TITLE
 
@@ -151,7 +151,7 @@ def test_videos_are_ranked_by_the_difference_of_the_two_runs(pages):
     rows = [[text for text, _ in row] for row in pages["videos.html"].rows if row]
     assert len(rows) == 10
     differences = {int(row[0]): row[-1] for row in rows}
-    assert differences == {key: "+0" if key in FOUND_BY_BASELINE else "+100" for key in range(1, 11)}
+    assert differences == {key: "0" if key in FOUND_BY_BASELINE else "+100" for key in range(1, 11)}
     assert {int(row[0]) for row in rows[-2:]} == set(FOUND_BY_BASELINE)
     assert [row[5:7] for row in rows] == [["0 %", "100 %"]] * 8 + [["100 %", "100 %"]] * 2
 
@@ -162,17 +162,23 @@ def test_masks_are_those_of_the_ground_truth_in_one_colour_for_each_object(html_
         tracks = split.annotations.tracks_of[video.id]
         with Image.open(html_folder / f"videos/{video.id}/truth.png") as truth:
             labels_HW, palette = np.asarray(truth), truth.getpalette()
-            assert truth.info["transparency"] == 0 and palette[:3] == [0, 0, 0]
+            assert truth.info["transparency"] == bytes([0, *[ALPHA] * len(tracks), *[255] * len(tracks)])
+            assert palette[3 : 3 + 3 * len(tracks)] == palette[3 + 3 * len(tracks) : 3 + 6 * len(tracks)]
         columns = labels_HW.shape[1] // video.width
         for number in range(video.length):
             top, left = number // columns * video.height, number % columns * video.width
             cell_HW = labels_HW[top : top + video.height, left : left + video.width]
             masks_NHW = np.stack([track.masks.decode([number])[0] for track in tracks])
             expected_HW = np.where(masks_NHW.any(0), masks_NHW.argmax(0) + 1, 0)
-            np.testing.assert_array_equal(cell_HW, expected_HW)
+            np.testing.assert_array_equal(cell_HW, expected_HW + len(tracks) * outlines(expected_HW))
         found = contents(html_folder / f"videos/{video.id}")
         assert found["run-ms_sts.png"] == found["truth.png"]
         assert (found["run-baseline.png"] == found["truth.png"]) == (video.id in FOUND_BY_BASELINE)
+
+
+def test_an_outline_is_where_an_object_ends():
+    labels_HW = np.array([[1, 1, 1, 2], [1, 1, 1, 2], [1, 1, 1, 2], [0, 0, 0, 0]], np.uint8)
+    assert outlines(labels_HW).astype(int).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]
 
 
 def test_many_videos_have_pages_by_rule():

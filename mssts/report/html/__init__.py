@@ -18,7 +18,7 @@ from mssts.core.files import write_bytes
 from mssts.report.document import report_data
 from mssts.report.formats import plain
 from mssts.report.html.run_pages import LIST, RunPages
-from mssts.report.html.tables import number_columns, sort_value
+from mssts.report.html.tables import number_columns, points, sort_value
 from mssts.report.html.videos import VideoPages
 from mssts.report.tables import results
 from mssts.report.tables.cost import COLUMNS as COST_COLUMNS
@@ -61,7 +61,7 @@ class _Writer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters["sort_value"] = sort_value
+        self._templates.filters |= {"sort_value": sort_value, "points": points}
 
     def write(self) -> None:
         for name in _STATIC:

@@ -53,11 +53,9 @@ async function startPlayer(player) {
     canvases.forEach((canvas, number) => {
       const context = canvas.getContext("2d");
       const whole = [0, 0, canvas.width, canvas.height];
-      context.globalAlpha = 1;
       context.imageSmoothingEnabled = true;
       context.drawImage(frames, ...cell, ...whole);
       if (!shown.checked) return;
-      context.globalAlpha = 0.55;
       context.imageSmoothingEnabled = false;
       context.drawImage(masks[number], ...cell, ...whole);
     });

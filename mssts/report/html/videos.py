@@ -28,6 +28,8 @@ EXTREMES = 12  # videos of the largest gain, and as many of the largest loss
 MOST_FRAMES = 60  # of a video, evenly spaced
 MOST_SIDE = 320  # pixels of a frame; larger ones are made smaller
 QUALITY = 88  # of the JPEG files
+MOST_OBJECTS = 127  # of a picture; a palette has 256 colours
+ALPHA = 115  # of masks within their outlines, of 255
 RULE_OF_ALL = "Every video has a page."
 
 
@@ -257,21 +259,31 @@ def _frame(split: VideoSplit, video: Video, number: int) -> np.ndarray:
 
 
 def _panel(folder: Path, video: Video, name: str, layers: Sequence[Layer]) -> dict[str, Any]:
-    """Write the masks of a ground truth or a run as one PNG with a palette; value 0 is transparent."""
-    layers = layers[:255]
-    sheets = []
+    """Write the masks of a ground truth or a run as one PNG with a palette.
+
+    Value 0 is transparent, 1 to N are the objects, half transparent, and N + 1 to 2 N their outlines.
+    """
+    layers, sheets = layers[:MOST_OBJECTS], []
     for number in _numbers(video):
         labels_HW = np.zeros((video.height, video.width), np.uint8)
         for value, layer in reversed(list(enumerate(layers, 1))):  # the first is on top
             labels_HW[layer.track.mask(number).astype(bool)] = value
-        sheets.append(np.asarray(Image.fromarray(labels_HW).resize(_size(video), Image.Resampling.NEAREST)))
-    image = Image.fromarray(_grid(sheets))
-    image.putpalette([value for colour in ((0, 0, 0), *(layer.colour for layer in layers)) for value in colour])
-    content = io.BytesIO()
-    image.save(content, "PNG", transparency=0, optimize=True)
+        labels_HW = np.asarray(Image.fromarray(labels_HW).resize(_size(video), Image.Resampling.NEAREST))
+        sheets.append(labels_HW + np.uint8(len(layers)) * outlines(labels_HW))
+    image, colours = Image.fromarray(_grid(sheets)), [layer.colour for layer in layers]
+    image.putpalette([value for colour in ((0, 0, 0), *colours, *colours) for value in colour])
+    alpha, content = [0, *[ALPHA] * len(layers), *[255] * len(layers)], io.BytesIO()
+    image.save(content, "PNG", transparency=bytes(alpha), optimize=True)
     write_bytes(folder / _files(video) / f"{name}.png", content.getvalue())
     objects = [{"label": layer.label, "colour": "#{:02x}{:02x}{:02x}".format(*layer.colour)} for layer in layers]
     return {"sheet": f"{name}.png", "objects": objects, "share": None}
+
+
+def outlines(labels_HW: np.ndarray) -> np.ndarray:
+    """The pixels of objects that have a neighbour of another value, (H, W) bool; the border of the frame is none."""
+    padded = np.pad(labels_HW, 1, mode="edge")
+    beside = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return (labels_HW > 0) & np.any([other != labels_HW for other in beside], axis=0)
 
 
 def _columns(count: int) -> int:
