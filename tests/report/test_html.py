@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -179,6 +180,16 @@ def test_masks_are_those_of_the_ground_truth_in_one_colour_for_each_object(html_
 def test_an_outline_is_where_an_object_ends():
     labels_HW = np.array([[1, 1, 1, 2], [1, 1, 1, 2], [1, 1, 1, 2], [0, 0, 0, 0]], np.uint8)
     assert outlines(labels_HW).astype(int).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]
+
+
+def test_without_the_frames_the_first_page_says_why_there_are_no_videos(html_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(html_folder.parents[2], tmp_path / "copy"))
+    frame = next(DATA.rglob("*.jpg"))
+    frame.unlink()
+    write_html(runs_of())
+    page = Page(runs_of().folder / "html/index.html")
+    assert "Pages of videos: not drawn" in page.text and frame.name in page.text
+    assert "videos.html" not in page.links
 
 
 def test_many_videos_have_pages_by_rule():

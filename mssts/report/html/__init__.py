@@ -20,6 +20,7 @@ from mssts.report.formats import plain
 from mssts.report.html.run_pages import LIST, RunPages
 from mssts.report.html.tables import number_columns, points, sort_value
 from mssts.report.html.videos import VideoPages
+from mssts.report.not_drawn import NotDrawn, attempt
 from mssts.report.tables import results
 from mssts.report.tables.cost import COLUMNS as COST_COLUMNS
 from mssts.study.paths import HTML
@@ -32,9 +33,10 @@ _STATIC = ("report.css", "report.js", "vendor/sortable.min.js", "vendor/LICENSE.
 def write_html(runs: StudyRuns) -> None:
     """Write `reports/<study>/html/`, in place of what an earlier call has written there.
 
+    Pages of videos that cannot be made do not stop it: the first page says why.
+
     Raises:
-        InputError: The tables are missing or older than the results, a file of a run is not what its record says, or
-            something else lies where the folder goes.
+        InputError: The tables are missing or older than the results, or something else lies where the folder goes.
     """
     target = runs.folder / HTML
     if target.is_symlink() or (target.exists() and not (target / "index.html").is_file()):
@@ -67,8 +69,11 @@ class _Writer:
         for name in _STATIC:
             _copy(_SOURCES / name, self._folder / name)
         data = report_data(self._runs)
-        videos = VideoPages(self._runs, self._pages)
-        self._study = {"study": self._runs.study.name, "has_videos": bool(videos.rows)}
+        videos = attempt("pages of videos", lambda: VideoPages(self._runs, self._pages).write(self._folder))
+        if isinstance(videos, NotDrawn):
+            data["warnings"].append(f"Pages of videos: {videos}")
+            videos = []
+        self._study = {"study": self._runs.study.name, "has_videos": bool(videos)}
         self._index(data)
         groups = {"groups": self._pages.groups()}
         self._page(LIST, "runs.html", self._table(results.frame(self._runs)) | groups)
@@ -76,10 +81,8 @@ class _Writer:
             self._page(address, "run.html", content)
         cost = read_csv(self._runs.folder / "cost.csv", COST_COLUMNS, "Run mssts tables.")
         self._page("cost.html", "cost.html", self._table(cost))
-        if videos.rows:
-            self._page("videos.html", "videos.html", videos.listing())
-            for address, content in videos.write(self._folder):
-                self._page(address, "video.html", content)
+        for address, template, content in videos:
+            self._page(address, template, content)
 
     def _index(self, data: dict[str, Any]) -> None:
         """The first page, with the figures of the PDF as PNG."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,12 +74,10 @@ class VideoPages:
         ]
         return sorted(rows, key=lambda row: (-abs(row.difference or 0.0), row.video.id))
 
-    def listing(self) -> dict[str, Any]:
+    def _listing(self) -> dict[str, Any]:
         """Content of the page that lists the videos."""
-        return {
-            **self._benchmark(),
+        return self._common() | {
             "rule": self._rule(),
-            "compared": [self._title(result) for result in self._pair],
             "variants": [self._title(result) for result in self._results],
             "hrefs": [self._pages.of_run(result.run) for result in self._results],
             "videos": [
@@ -97,60 +95,69 @@ class VideoPages:
             ],
         }
 
-    def write(self, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Write frames and masks of the chosen videos, and give address and content of each page."""
+    def write(self, folder: Path) -> list[tuple[str, str, dict[str, Any]]]:
+        """Write frames and masks of the chosen videos.
+
+        Returns:
+            Address, template and content of each page, the list of videos first; none without predictions.
+        """
+        if not self.rows:
+            return []
         chosen = [row for row in self.rows if row.reason]
-        panels: dict[int, list[dict[str, Any]]] = {row.video.id: [] for row in chosen}
         for row in chosen:
             (folder / _files(row.video)).mkdir(parents=True)
-            frames = [_frame(self._split, row.video, number) for number in _numbers(row.video)]
+            frames = [_frame(self._split, row.video, frame) for frame in _numbers(row.video)]
             write_bytes(folder / _files(row.video) / "frames.jpg", _jpeg(_grid(frames)))
+        panels = self._panels(folder, chosen)
+        addresses = ["", *(_address(row.video) for row in chosen), ""]
+        pages = [
+            (address, "video.html", self._page(row, own) | {"previous": previous, "next": following, "rank": rank})
+            for rank, (row, own, previous, address, following) in enumerate(
+                zip(chosen, panels, addresses, addresses[1:], addresses[2:], strict=False), start=1
+            )
+        ]
+        return [("videos.html", "videos.html", self._listing()), *pages]
+
+    def _panels(self, folder: Path, chosen: list[_Row]) -> list[list[dict[str, Any]]]:
+        """Write the masks of the ground truth and of every run; the pictures on each page."""
+        panels: list[list[dict[str, Any]]] = [[] for _ in chosen]
         for position, result in enumerate(self._results):  # one file of predictions in memory at a time
             predicted = read_shown(result, self._split)
-            for row in chosen:
-                rows = show.labelled_layers(self._split, row.video, [predicted], MIN_SCORE)
-                (_, truth), (_, layers) = rows
-                own = panels[row.video.id]
+            for row, own in zip(chosen, panels, strict=True):
+                (_, truth), (_, layers) = show.labelled_layers(self._split, row.video, [predicted], MIN_SCORE)
+                named: dict[str, Any] = {"title": "Ground truth", "href": "", "share": None}
                 if position == 0:
-                    own.append(_panel(folder, row.video, "truth", truth) | {"title": "Ground truth", "href": ""})
-                own.append(
-                    _panel(folder, row.video, f"run-{result.run.variant}", layers)
-                    | {
-                        "title": self._title(result),
-                        "href": self._pages.of_run(result.run),
-                        "share": row.shares[position],
-                    }
-                )
-        for number, row in enumerate(chosen):
-            beside = [chosen[other] if 0 <= other < len(chosen) else None for other in (number - 1, number + 1)]
-            width, height = _size(row.video)
-            numbers = _numbers(row.video)
-            yield (
-                _address(row.video),
-                {
-                    **self._benchmark(),
-                    "id": row.video.id,
-                    "name": _name(row.video),
-                    "reason": row.reason,
-                    "compared": [self._title(result) for result in self._pair],
-                    "difference": row.difference,
-                    "files": _files(row.video).removeprefix("videos/"),
-                    "width": width,
-                    "height": height,
-                    "columns": _columns(len(numbers)),
-                    "numbers": [number + 1 for number in numbers],
-                    "length": row.video.length,
-                    "panels": panels[row.video.id],
-                    "previous": beside[0] and _address(beside[0].video),
-                    "next": beside[1] and _address(beside[1].video),
-                    "rank": number + 1,
-                    "count": len(chosen),
-                },
-            )
+                    own.append(named | _masks(folder, row.video, "truth", truth))
+                named = {
+                    "title": self._title(result),
+                    "href": self._pages.of_run(result.run),
+                    "share": row.shares[position],
+                }
+                own.append(named | _masks(folder, row.video, f"run-{result.run.variant}", layers))
+        return panels
 
-    def _benchmark(self) -> dict[str, Any]:
-        first = self._results[0]
+    def _page(self, row: _Row, panels: list[dict[str, Any]]) -> dict[str, Any]:
+        """Content of the page of a video."""
+        (width, height), numbers = _size(row.video), _numbers(row.video)
+        return self._common() | {
+            "id": row.video.id,
+            "name": _name(row.video),
+            "difference": row.difference,
+            "files": _files(row.video).removeprefix("videos/"),
+            "width": width,
+            "height": height,
+            "columns": _columns(len(numbers)),
+            "numbers": [frame + 1 for frame in numbers],
+            "length": row.video.length,
+            "panels": panels,
+            "count": sum(bool(one.reason) for one in self.rows),
+        }
+
+    def _common(self) -> dict[str, Any]:
+        """What all pages say: of what the videos are, and which two models are compared, if two are."""
+        first, (one, other) = self._results[0], self._pair
         return {
+            "compared": [] if one is other else [self._title(one), self._title(other)],
             "dataset": first.run.dataset,
             "split": first.split,
             "backbone": first.run.backbone,
@@ -161,11 +168,11 @@ class VideoPages:
     def _rule(self) -> str:
         if len(self.rows) <= MOST_PAGES:
             return RULE_OF_ALL
-        pages = sum(bool(row.reason) for row in self.rows)
+        pages, sample = sum(bool(row.reason) for row in self.rows), MOST_PAGES - 2 * EXTREMES + 1
         return (
-            f"{pages} of {len(self.rows)} videos have a page, chosen by rule: the {EXTREMES} of the largest gain, the "
-            f"{EXTREMES} of the largest loss, and of the others {MOST_PAGES - 2 * EXTREMES + 1} evenly spaced in the "
-            "order of the mean of both shares, from best to worst."
+            f"{pages} of {len(self.rows)} videos have a page, chosen by rule: up to {EXTREMES} of the largest gain, "
+            f"up to {EXTREMES} of the largest loss, and of the others {sample} evenly spaced in the order of the mean "
+            "of both shares, from best to worst."
         )
 
     def _title(self, result: Result) -> str:
@@ -258,7 +265,7 @@ def _frame(split: VideoSplit, video: Video, number: int) -> np.ndarray:
     return np.asarray(image.resize(_size(video), Image.Resampling.BOX))
 
 
-def _panel(folder: Path, video: Video, name: str, layers: Sequence[Layer]) -> dict[str, Any]:
+def _masks(folder: Path, video: Video, name: str, layers: Sequence[Layer]) -> dict[str, Any]:
     """Write the masks of a ground truth or a run as one PNG with a palette.
 
     Value 0 is transparent, 1 to N are the objects, half transparent, and N + 1 to 2 N their outlines.
@@ -276,7 +283,7 @@ def _panel(folder: Path, video: Video, name: str, layers: Sequence[Layer]) -> di
     image.save(content, "PNG", transparency=bytes(alpha), optimize=True)
     write_bytes(folder / _files(video) / f"{name}.png", content.getvalue())
     objects = [{"label": layer.label, "colour": "#{:02x}{:02x}{:02x}".format(*layer.colour)} for layer in layers]
-    return {"sheet": f"{name}.png", "objects": objects, "share": None}
+    return {"sheet": f"{name}.png", "objects": objects}
 
 
 def outlines(labels_HW: np.ndarray) -> np.ndarray:
