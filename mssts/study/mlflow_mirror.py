@@ -34,6 +34,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from mssts.config import PRETRAIN, TRAIN, leaves
+from mssts.core.csv_files import NO_VALUE
 from mssts.core.errors import InputError
 from mssts.core.files import read_record, sha256_file, verify_digest
 from mssts.evaluation.records_file import BOX_MATCHES, MATCHES
@@ -169,15 +170,9 @@ class Delivery:
             if content.data and not (run.inputs and run.inputs.dataset_inputs):
                 client.log_inputs(self._run_id, [_dataset_input(*content.data, "training")])
         ended = _milliseconds(content.ended)
-        missing = [key for key in content.metrics if key not in self._delivered]
-        for start in range(0, len(missing), METRICS_PER_REQUEST):
-            keys = missing[start : start + METRICS_PER_REQUEST]
-            metrics = [Metric(name, content.metrics[name, step], ended, step) for name, step in keys]
-            client.log_batch(self._run_id, metrics=metrics)
-            self._delivered.update(keys)
+        self._send_metrics(client, content, self._delivered)
         if status == "FINISHED":
-            for name, path in content.artifacts.items():
-                client.log_artifact(self._run_id, str(path), name.rpartition("/")[0] or None)
+            self._send_artifacts(client, content)
             if content.model:
                 with _one_at_a_time():
                     _log_model(client, self._run_id, content)
@@ -189,6 +184,20 @@ class Delivery:
         self._status = status
         self._send_evaluations(client, content)
 
+    def _send_metrics(self, client: MlflowClient, content: Content, delivered: set[tuple[str, int]]) -> None:
+        """Send the metrics that are not among those delivered, and add them there."""
+        ended = _milliseconds(content.ended)
+        missing = [key for key in content.metrics if key not in delivered]
+        for start in range(0, len(missing), METRICS_PER_REQUEST):
+            keys = missing[start : start + METRICS_PER_REQUEST]
+            metrics = [Metric(name, content.metrics[name, step], ended, step) for name, step in keys]
+            client.log_batch(self._run_id, metrics=metrics)
+            delivered.update(keys)
+
+    def _send_artifacts(self, client: MlflowClient, content: Content, folder: str = "") -> None:
+        for name, path in content.artifacts.items():
+            client.log_artifact(self._run_id, str(path), f"{folder}/{name}".strip("/").rpartition("/")[0] or None)
+
     def _send_evaluations(self, client: MlflowClient, content: Content) -> None:
         """Send the evaluations that the MLflow run lacks. That of changed files replaces the one before."""
         for split, evaluation in content.evaluations.items():
@@ -196,16 +205,13 @@ class Delivery:
             run = client.get_run(self._run_id)
             if run.data.tags.get(tag) == digest:
                 continue
-            ended = _milliseconds(evaluation.ended)
-            metrics = [Metric(name, value, ended, step) for (name, step), value in evaluation.metrics.items()]
-            for start in range(0, len(metrics), METRICS_PER_REQUEST):
-                client.log_batch(self._run_id, metrics=metrics[start : start + METRICS_PER_REQUEST])
-            for name, path in evaluation.artifacts.items():
-                client.log_artifact(self._run_id, str(path), f"{split}/{name}".rpartition("/")[0])
+            self._send_metrics(client, evaluation, set())
+            self._send_artifacts(client, evaluation, split)
             if evaluation.data:
                 client.log_inputs(self._run_id, [_dataset_input(*evaluation.data, split)])
             client.set_tag(self._run_id, tag, digest)
-            client.set_terminated(self._run_id, "FINISHED", max(ended, run.info.end_time or 0))
+            ended = max(_milliseconds(evaluation.ended), run.info.end_time or 0)
+            client.set_terminated(self._run_id, "FINISHED", ended)
 
     def _find_or_create(self, client: MlflowClient, content: Content, digest: str) -> Run:
         """The finished MLflow run of the same content, else an unfinished one of the same tags, else a new one."""
@@ -293,8 +299,9 @@ def training_content(record: dict[str, Any], directory: Path, started: float, en
 
 def _validation_metrics(path: Path) -> dict[tuple[str, int], float]:
     """AP over the steps of a training, in percent as in its file, by metric and step."""
-    rows = read_validation(path).to_dict("records")
-    return {(f"validation/{name}", int(row["step"])): float(row[name]) for row in rows for name in row if name == "AP"}
+    measured = read_validation(path)
+    rows = measured[measured["AP"] != NO_VALUE].to_dict("records")
+    return {("validation/AP", int(row["step"])): float(row["AP"]) for row in rows}
 
 
 def finished_training_content(directory: Path) -> Content:
@@ -507,12 +514,17 @@ def _log_model(client: MlflowClient, run_id: str, content: Content) -> None:
         (Path(folder) / CHECKPOINT).symlink_to(content.model.resolve())
         client.log_model_artifacts(logged.model_id, folder)
     client.finalize_logged_model(logged.model_id, "READY")
-    variant, backbone, dataset, seed = content.name.split()
+    variant, backbone, dataset = (content.tags[key] for key in ("variant", "backbone", "dataset"))
     name = f"{experiment.name}-{variant}-{backbone}-{dataset}"
     with suppress(MlflowException):  # it exists
         client.create_registered_model(name, description=f"{variant} of study {experiment.name}, {backbone}, {dataset}")
     client.create_model_version(
-        name, logged.artifact_location, run_id, {"seed": seed}, description=_card(content), model_id=logged.model_id
+        name,
+        logged.artifact_location,
+        run_id,
+        {"seed": f"seed{content.tags['seed']}"},
+        description=_card(content),
+        model_id=logged.model_id,
     )
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, max(step for _, step in content.metrics))])
 

@@ -17,12 +17,15 @@ from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from mssts import cli
+from mssts.core.csv_files import NO_VALUE, write_csv
 from mssts.core.errors import InputError
 from mssts.core.files import sha256_file, write_json, write_record
 from mssts.study import mlflow_mirror as mirror
+from mssts.study import validation_file
 from mssts.study.resolve import load_study
 from mssts.training.callbacks import StartedRun, observed
 from mssts.training.failures import Preempted
@@ -505,3 +508,10 @@ print(get_telemetry_client(), os.environ["MLFLOW_DISABLE_TELEMETRY"])
     run = subprocess.run([sys.executable, "-c", code], env=ours | nowhere | choice, capture_output=True, text=True)
     assert run.stdout.split() == ["None", choice.get("MLFLOW_DISABLE_TELEMETRY", "true")], run.stderr
     assert not list(tmp_path.rglob("*mlflow*"))
+
+
+def test_ap_during_a_training_is_sent_for_the_steps_that_have_one(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"step": 4, "loss": 2.0}\n')
+    rows = [["4", "3", "0", NO_VALUE, NO_VALUE], ["8", "3", "5", "31.5", "40.0"]]
+    write_csv(tmp_path / validation_file.FILE, pd.DataFrame(rows, columns=validation_file.COLUMNS))
+    assert mirror.training_content(RECORD, tmp_path, 0.0, 1.0).metrics == {("loss", 4): 2.0, ("validation/AP", 8): 31.5}
