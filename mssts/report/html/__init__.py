@@ -79,7 +79,7 @@ class _Writer:
         self._page(LIST, "runs.html", self._table(results.frame(self._runs)) | groups)
         for address, content in self._pages.contents():
             self._page(address, "run.html", content)
-        cost = read_csv(self._runs.folder / "cost.csv", COST_COLUMNS, "Run mssts tables.")
+        cost = read_csv(self._runs.folder / "cost.csv", COST_COLUMNS, f"Run mssts tables {self._runs.study.options}.")
         self._page("cost.html", "cost.html", self._table(cost))
         for address, template, content in videos:
             self._page(address, template, content)

@@ -32,7 +32,7 @@ def parts(runs: StudyRuns) -> list[Sentences]:
     if any(map(is_generated, spec.datasets)):
         said.append("The videos are generated: simple shapes, known challenges. Nothing follows for real videos.")
     else:
-        said.append("The local split is a part of the public training videos, not the official validation set.")
+        said.append("The local split is a part of the training videos, not an official validation set.")
     said.append(
         f"The scale {spec.scale} trains for {baseline.train.steps or f'{baseline.train.epochs} epochs'}"
         f"{' steps' if baseline.train.steps else ''} with {baseline.model.hidden_dim} channels and "
