@@ -72,12 +72,11 @@ def train(
         RunFailure: If the training ends early.
     """
     from mssts.config import PRETRAIN
-    from mssts.study.resolve import BASELINE, load_study, single_run
+    from mssts.study.resolve import load_study, single_run
     from mssts.training import run
 
     if study is None:
-        chosen_variant = BASELINE if variant == PRETRAIN else variant
-        resolved = single_run(dataset, backbone, chosen_variant, scale, seed, overrides=overrides)
+        resolved = single_run(dataset, backbone, variant, scale, seed, overrides=overrides)
     else:
         resolved = load_study(study, overrides=overrides)
     if variant == PRETRAIN:

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import mssts
-from mssts.config import ABLATIONS, check_name, load_baseline
+from mssts.config import ABLATIONS, PRETRAIN, check_name, load_baseline
 from mssts.core.errors import Failure, InputError, printable, shown, system_failure
 from mssts.core.files import check_outputs, read_record
 from mssts.study.overrides import OPTION, read_overrides
 from mssts.study.paths import RESULTS, TABLE_PDF, report_dir, run_dir
-from mssts.study.resolve import BASELINE, WITHOUT_STUDY, ResolvedStudy, load_study, single_run
+from mssts.study.resolve import PAPER, WITHOUT_STUDY, ResolvedStudy, load_study, single_run
 from mssts.study.runs import StudyRuns, read_runs
 from mssts.study.workflow import initial_checkpoint
 from mssts.training.record import TrainingRun
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from mssts.training.callbacks import Callback
 
 INTERRUPTED = 130
-PAPER = "paper"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -181,7 +180,7 @@ def pretrain(
     with _imports():
         from mssts.training import run as stage
 
-    resolved = _study_or_single_run(study, scale, dataset, backbone, BASELINE, seed, set_)
+    resolved = _study_or_single_run(study, scale, dataset, backbone, PRETRAIN, seed, set_)
     run = resolved.pretraining(dataset, backbone, seed)
     stage.train(run, data or resolved.data_dir(dataset), output or _directory(run), None, _callbacks(resolved), again)
 

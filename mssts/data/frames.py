@@ -45,6 +45,16 @@ def read_frame(split: VideoSplit, video: Video, frame: int) -> torch.Tensor:
     return torch.from_numpy(pixels_HW3).permute(2, 0, 1).contiguous()
 
 
+def frame_pixels(split: VideoSplit, video: Video, frame: int) -> np.ndarray:
+    """As `read_frame`, (H, W, 3) uint8."""
+    return read_frame(split, video, frame).permute(1, 2, 0).numpy()
+
+
+def evenly_spaced(length: int, count: int) -> list[int]:
+    """Positions of `count` of `length` items, or of all if there are fewer, evenly spread from first to last."""
+    return np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
+
+
 @cache
 def _warn_of_stored_pixels(image_root: Path) -> None:
     """Warn once about a folder of images."""

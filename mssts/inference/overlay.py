@@ -14,6 +14,7 @@ from torchvision.ops import masks_to_boxes
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from mssts.core.files import atomic_write
+from mssts.data.frames import evenly_spaced
 
 COLOURS = (  # Okabe and Ito's, which people with any kind of colour vision can tell apart
     (230, 159, 0),
@@ -87,7 +88,7 @@ def draw(frame_HW3: np.ndarray, shown: Sequence[Layer], frame: int) -> np.ndarra
 
 def sheet(frames: Sequence[np.ndarray]) -> np.ndarray:
     """Up to twelve frames, evenly spaced, beside and below each other, (H, W, 3) uint8."""
-    chosen = np.linspace(0, len(frames) - 1, min(len(frames), SHEET_FRAMES)).round().astype(int)
+    chosen = evenly_spaced(len(frames), SHEET_FRAMES)
     columns = min(SHEET_COLUMNS, len(chosen))
     width = SHEET_WIDTH // columns
     height = max(1, round(width * frames[0].shape[0] / frames[0].shape[1]))

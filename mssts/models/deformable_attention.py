@@ -72,7 +72,6 @@ class DeformableAttention(nn.Module):
         self, offsets_BTQX: Tensor, weights_BTQX: Tensor, references: Tensor, layout: TokenLayout
     ) -> tuple[Tensor, Tensor]:
         """Locations (B, T, Q, M, L, P, 2) and weights (B, T, Q, M, L, P), in this order in memory, to gather."""
-        sizes = (self.heads, self.levels, self.points)
 
         def of_points(values: Tensor) -> Tensor:
             """(..., L, 2) -> (..., 1, L*P*2): long rows of memory, which a CPU adds many times faster."""
@@ -83,7 +82,8 @@ class DeformableAttention(nn.Module):
         offsets = offsets_BTQX.unflatten(-1, (self.heads, -1))
         locations = torch.addcmul(of_points(references[..., :2]), offsets, of_points(extents))
         weights = weights_BTQX.unflatten(-1, (self.heads, -1)).softmax(-1)
-        return locations.unflatten(-1, (*sizes[1:], 2)), weights.unflatten(-1, sizes[1:])
+        samples = (self.levels, self.points)
+        return locations.unflatten(-1, (*samples, 2)), weights.unflatten(-1, samples)
 
     def _queries_last(
         self, offsets_BTQX: Tensor, weights_BTQX: Tensor, references: Tensor, layout: TokenLayout

@@ -25,6 +25,7 @@ TEXT_WIDTH = 6.9  # inches: the text of an A4 page of the report
 PALETTE = sns.color_palette("colorblind").as_hex()
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 TEXT_COLOUR = "#222222"
+_LEGEND_COLUMNS = 4
 STYLE = here_or_shipped("reports/templates/paper.mplstyle")
 _DPI = 200
 _LINE, _LINES = 90, 6  # characters of a line, and lines, of a figure that holds only text
@@ -39,11 +40,16 @@ def colour_and_dash(position: int) -> tuple[str, object]:
     return PALETTE[position % len(PALETTE)], DASHES[(position + position // len(PALETTE)) % len(DASHES)]
 
 
+def legend_height(names: int) -> float:
+    """Inches that `legend_above` needs for so many names."""
+    return 0.2 * -(-names // _LEGEND_COLUMNS)
+
+
 def legend_above(figure: Figure) -> None:
     """One legend for all panels, above them: each name once."""
     lines = {line.get_label(): line for axis in figure.axes for line in axis.lines}
     named = {str(name): line for name, line in lines.items() if not str(name).startswith("_")}
-    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, handlelength=2.4)
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=_LEGEND_COLUMNS, handlelength=2.4)
 
 
 def paper_style() -> AbstractContextManager[None]:

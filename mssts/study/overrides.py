@@ -45,22 +45,16 @@ def as_words(overrides: Mapping[str, Any]) -> list[str]:
     return [f"{key}={_SPACE.sub(_escape, _json(value))}" for key, value in overrides.items()]
 
 
-def changed_values(plain: Config, config: Config, prefix: str = "") -> dict[str, Any]:
+def changed_values(plain: Config, config: Config) -> dict[str, Any]:
     """Values of the second configuration that differ from the first, by dotted key.
 
-    Args:
-        plain: A configuration without overrides.
-        config: The same with overrides.
-        prefix: Begin of the keys that are compared.
-
-    Returns:
-        Nothing of the section `execution`: it changes results by rounding only.
+    Nothing of the section `execution` is among them: it changes results by rounding only.
     """
     before, after = (
         leaves(each.model_dump(mode="json", by_alias=True, include=set(RECORDED)), MAPPING_KEYS)
         for each in (plain, config)
     )
-    return {key: value for key, value in after.items() if key.startswith(prefix) and before.get(key) != value}
+    return {key: value for key, value in after.items() if before.get(key) != value}
 
 
 def folder_name(name: str, changes: Mapping[str, Any]) -> str:

@@ -38,6 +38,7 @@ from mssts.study.paths import REPORTS, dataset_dir, external_name
 from mssts.training.record import TrainingRun
 
 BASELINE = "baseline"
+PAPER = "paper"  # the scale of a run without a study
 WITHOUT_STUDY = "without a study"
 RESERVED = ("examples", "published", "templates")
 _OWN_MODULES = ("model.encoder.ms_sts.", "model.encoder.branches", "model.decoder.temporal.", "model.decoder.blocks")
@@ -83,7 +84,8 @@ class ResolvedStudy:
     @property
     def data_folder(self) -> str:
         """Folder of generated datasets in `data`: the scale, followed by a digest if overrides change the generator."""
-        return folder_name(self.spec.scale, changed_values(self.plain, self.baseline, "data.synthetic."))
+        generator = {key: value for key, value in self.overrides.items() if key.startswith("data.synthetic.")}
+        return folder_name(self.spec.scale, generator)
 
     def data_dir(self, dataset: str) -> Path:
         """Directory of a dataset, of COCO too. Raises InputError for an unknown one."""
@@ -130,8 +132,7 @@ class ResolvedStudy:
         """
         if dataset != COCO_DIRECTORY:
             read = (*STAGE_SECTIONS[PRETRAIN], "predict", "evaluation")
-            shared = configuration.canonical(self.plain, read) == configuration.canonical(self.baseline, read)
-            return self.spec.scale if shared else self.folder
+            return self.folder if any(key.split(".")[0] in read for key in self.overrides) else self.spec.scale
         return f"{COCO_DIRECTORY}-{configuration.digest(_coco_config(self.baseline), PRETRAIN)}"
 
     def pretraining(self, dataset: str, backbone: str, seed: int) -> TrainingRun:
@@ -202,8 +203,8 @@ def single_run(
     dataset: str,
     backbone: str,
     variant: str,
-    scale: str,
-    seed: int,
+    scale: str = PAPER,
+    seed: int = 1,
     root: Path = ABLATIONS,
     overrides: Mapping[str, Any] | None = None,
 ) -> ResolvedStudy:
@@ -212,7 +213,7 @@ def single_run(
     Args:
         dataset: Name of the dataset.
         backbone: Name of the backbone.
-        variant: Name of the variant; "baseline" for a pre-training.
+        variant: Name of the variant; "pretrain" for a pre-training.
         scale: Name of the scale.
         seed: Seed of the run, from 1.
         root: Directory of the baseline, scales and variants.
@@ -227,7 +228,7 @@ def single_run(
         "datasets": [dataset],
         "splits": ["train"],
         "backbones": [check_backbone(backbone)],
-        "variants": [variant],
+        "variants": [BASELINE if variant == PRETRAIN else variant],
         "seeds": [seed],
         "cost": "unknown",
         "expect": "nothing",

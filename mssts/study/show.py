@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from mssts.core.errors import InputError, printable
 from mssts.core.files import require_empty
 from mssts.data.datasets import VideoSplit
-from mssts.data.frames import read_frame
+from mssts.data.frames import evenly_spaced, frame_pixels
 from mssts.data.video_files import write_video
 from mssts.evaluation.matching import match
 from mssts.evaluation.video_iou import video_iou
@@ -118,7 +118,7 @@ def show(
     lines = []
     for number, key in enumerate(videos, 1):
         rows = labelled_layers(split, known[key], results, min_score)
-        frames = [read_frame(split, known[key], t).permute(1, 2, 0).numpy() for t in range(known[key].length)]
+        frames = [frame_pixels(split, known[key], t) for t in range(known[key].length)]
         pictures = [[draw(frame, layers, t) for t, frame in enumerate(frames)] for _, layers in rows]
         headings = [heading for heading, _ in rows]
         stem = f"{number:02d}_video{key}"
@@ -166,7 +166,7 @@ def _colours(predictions: Sequence[Prediction], truth: Sequence[TrackMasks]) -> 
 
 def _strip(pictures: Sequence[Sequence[np.ndarray]], headings: Sequence[str]) -> np.ndarray:
     """Evenly spaced frames beside each other, a row with a heading for each result."""
-    chosen = np.linspace(0, len(pictures[0]) - 1, min(len(pictures[0]), STRIP_FRAMES)).round().astype(int)
+    chosen = evenly_spaced(len(pictures[0]), STRIP_FRAMES)
     rows, columns = pictures[0][0].shape[:2]
     height = max(1, round(STRIP_WIDTH * rows / columns))
     size = len(chosen) * (STRIP_WIDTH + GAP) - GAP, len(pictures) * (height + HEADING + GAP) - GAP

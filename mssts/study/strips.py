@@ -47,6 +47,17 @@ def shares_of(records: MatchRecords) -> dict[int, float | None]:
     return {key: found / instances if instances else None for key, found, instances in counted}
 
 
+def shares_of_both(
+    baseline: Mapping[int, float | None], variant: Mapping[int, float | None]
+) -> dict[int, tuple[float, float]]:
+    """Both shares of every video that has instances, by video id, in ascending order."""
+    return {
+        key: (one, other)
+        for key, one in sorted(baseline.items())
+        if one is not None and (other := variant[key]) is not None
+    }
+
+
 def choose(baseline: Mapping[int, float | None], variant: Mapping[int, float | None]) -> list[Chosen]:
     """Choose a video by each rule, as long as there are videos.
 
@@ -57,11 +68,7 @@ def choose(baseline: Mapping[int, float | None], variant: Mapping[int, float | N
         baseline: {video id: share found}, None for a video without instances; such a video is never chosen.
         variant: Likewise.
     """
-    found = {
-        key: (one, other)
-        for key, one in sorted(baseline.items())
-        if one is not None and (other := variant[key]) is not None
-    }
+    found = shares_of_both(baseline, variant)
     chosen: list[Chosen] = []
     for rule in RULES:
         left = [key for key in found if key not in {one.video_id for one in chosen}]

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mssts.core.csv_files import decimals, write_csv
-from mssts.data.datasets import VideoSplit, split_annotations
+from mssts.data.datasets import split_annotations
+from mssts.data.frames import evenly_spaced
 from mssts.data.videos import read_video
 from mssts.evaluation.average_precision import ap_metrics
 from mssts.evaluation.matching import match
@@ -77,22 +78,17 @@ class Validation(Callback):
 
     def _measured(self, model: MsStsVis) -> list[str]:
         config, split = self._run.config, self._split
-        chosen = chosen_videos(split, config.execution.validate_videos)
+        chosen = evenly_spaced(len(split.videos), config.execution.validate_videos)
+        videos = [split.videos[position] for position in chosen]
         categories = list(split.categories)
         entries = []
-        for video in (split.videos[position] for position in chosen):
+        for video in videos:
             frames_T3HW, size = read_video(split, video, config.predict.short_side, config.data)
             entries.append(predict_video(model, frames_T3HW, video.id, size, categories, config.predict)[0])
         predictions = parse_submission(list(chain(*entries)), split.annotations).predictions
         records = match(split.annotations, predictions)
-        ids = [split.videos[position].id for position in chosen]
+        ids = [video.id for video in videos]
         view, weights_1V = records.views.index("all"), np.isin(records.video_ids, ids).astype(float)[None]
         instances = int((records.pooled.positives_AV[view] * weights_1V[0]).sum())
         found = ap_metrics(records, view, weights_1V, ("AP", "AP_agnostic"))
         return [str(len(ids)), str(instances), *(decimals(float(100 * value_R[0]), 4) for value_R in found.values())]
-
-
-def chosen_videos(split: VideoSplit, count: int) -> list[int]:
-    """Positions of so many videos of a split, or of all if it has fewer, evenly spread over its file."""
-    videos = len(split.videos)
-    return np.unique(np.linspace(0, videos - 1, min(count, videos)).round().astype(int)).tolist()

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mssts.core.errors import InputError
 from mssts.data.datasets import split_annotations
+from mssts.data.frames import frame_pixels
 from mssts.data.video_files import read_video_frames
 from mssts.inference.overlay import COLOURS
 from mssts.study import show
@@ -59,7 +60,7 @@ def test_strip_and_video_show_truth_and_prediction_of_an_object_in_one_colour(sp
     left, right = frames[:, :, : video.width].astype(int), frames[:, :, -video.width :].astype(int)
     assert np.abs(left - right).mean() < 12  # but for the labels
     mask = tracks[0].masks.decode([0])[0]
-    plain = show.read_frame(split, video, 0).permute(1, 2, 0).numpy().astype(int)
+    plain = frame_pixels(split, video, 0).astype(int)
     assert (np.abs(left[0][mask] - COLOURS[0]).mean() < np.abs(plain[mask] - COLOURS[0]).mean()) or not mask.any()
     with Image.open(tmp_path / f"shown/01_video{key}.png") as strip:
         assert strip.height > 2 * show.HEADING

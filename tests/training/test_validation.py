@@ -10,9 +10,10 @@ import pytest
 
 from mssts.core.files import read_json
 from mssts.data.datasets import split_annotations
+from mssts.data.frames import evenly_spaced
 from mssts.evaluation.evaluate import evaluate
 from mssts.inference.predict import predict
-from mssts.study.validation import Validation, chosen_videos
+from mssts.study.validation import Validation
 from mssts.study.validation_file import FILE, read_validation
 from mssts.training.failures import Preempted
 from tests.training.conftest import contents, set_scale, signal_at_line, training
@@ -70,9 +71,9 @@ def test_a_new_training_removes_the_file_of_an_old_one(train, data, workplace):
 
 
 def test_the_videos_are_spread_over_the_split(data):
-    split = split_annotations("synthvis", data, "valid")
-    assert chosen_videos(split, 3) == [0, 4, 9]
-    assert chosen_videos(split, 99) == list(range(10))
+    videos = len(split_annotations("synthvis", data, "valid").videos)
+    assert evenly_spaced(videos, 3) == [0, 4, 9]
+    assert evenly_spaced(videos, 99) == list(range(10))
 
 
 @pytest.mark.long

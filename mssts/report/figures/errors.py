@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mssts.evaluation.errors import KINDS
 from mssts.report.parts import benchmark_heading
-from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure, legend_above
+from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure, legend_above, legend_height
 from mssts.study.runs import StudyRuns
 
 PANELS = 4  # benchmarks shown, the first of the study
@@ -43,7 +43,7 @@ def figure(runs: StudyRuns) -> Figure:
     columns, variants = min(2, len(shown)), list(runs.study.variants)
     rows, step = -(-len(shown) // columns), 0.8 / len(variants)
     height = (0.065 * len(variants) + 0.1) * len(KINDS) + 0.6
-    size = (TEXT_WIDTH, height * rows + 0.2 * -(-len(variants) // 4))
+    size = (TEXT_WIDTH, height * rows + legend_height(len(variants)))
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")
     for axis, benchmark in zip(axes.flat, shown, strict=False):
         for position, variant in enumerate(variants):

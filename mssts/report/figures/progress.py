@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mssts.core.csv_files import NO_VALUE, NOT_RUN
-from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure, legend_above
+from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure, legend_above, legend_height
 from mssts.report.tables.validation import frame
 from mssts.study.runs import ALL_INSTANCES, Benchmark, StudyRuns
 
@@ -39,7 +39,7 @@ def figure(runs: StudyRuns) -> Figure:
     if not benchmarks and measured.empty:
         return empty_figure()
     shown = (benchmarks or runs.benchmarks())[:ROWS]
-    size = (TEXT_WIDTH, 2.1 * len(shown) + 0.2 * -(-len(runs.study.variants) // 4))
+    size = (TEXT_WIDTH, 2.1 * len(shown) + legend_height(len(runs.study.variants)))
     figure, axes = plt.subplots(len(shown), 2, figsize=size, squeeze=False, layout="constrained")
     for benchmark, (left, right) in zip(shown, axes, strict=True):
         for position, variant in enumerate(runs.study.variants):

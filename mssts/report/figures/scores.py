@@ -14,7 +14,7 @@ from mssts.core.csv_files import decimals
 from mssts.evaluation.average_precision import RECALL_POINTS
 from mssts.evaluation.curves import calibration_error
 from mssts.report.parts import benchmark_heading
-from mssts.report.style import TEXT_COLOUR, TEXT_WIDTH, colour_and_dash, empty_figure, legend_above
+from mssts.report.style import TEXT_COLOUR, TEXT_WIDTH, colour_and_dash, empty_figure, legend_above, legend_height
 from mssts.study.runs import Benchmark, StudyRuns
 
 ROWS = 3  # benchmarks shown, the first of the study
@@ -35,8 +35,8 @@ def caption(runs: StudyRuns) -> str:
 
 def _calibration_errors(runs: StudyRuns) -> str:
     """Sentence on the first benchmark; empty without one."""
-    texts = []
-    for variant, metrics in _shown(runs)[0][1].items() if _shown(runs) else ():
+    shown, texts = _shown(runs), []
+    for variant, metrics in shown[0][1].items() if shown else ():
         error = calibration_error([part for one in metrics for part in one["calibration"]])
         texts.append(f"{runs.study.titles[variant]} {decimals(error, 3)}")
     return f"Expected calibration error on the first split: {', '.join(texts)}." if texts else ""
@@ -60,8 +60,7 @@ def figure(runs: StudyRuns) -> Figure:
     shown = _shown(runs)
     if not shown:
         return empty_figure()
-    legend_rows = -(-len(runs.study.variants) // 4)
-    size = (TEXT_WIDTH, 2.15 * len(shown) + 0.2 * legend_rows)
+    size = (TEXT_WIDTH, 2.15 * len(shown) + legend_height(len(runs.study.variants)))
     figure, axes = plt.subplots(len(shown), 3, figsize=size, squeeze=False, layout="constrained")
     for (benchmark, metrics), row in zip(shown, axes, strict=True):
         for position, variant in enumerate(runs.study.variants):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from mssts.core.csv_files import read_csv
 from mssts.core.files import verify_digest
 from mssts.data.datasets import VideoSplit, split_annotations
-from mssts.data.frames import read_frame
+from mssts.data.frames import evenly_spaced, frame_pixels
 from mssts.inference.overlay import Layer
 from mssts.report.figures.attention_drawing import GAP, MAX_CELL_ASPECT, Canvas
 from mssts.report.style import TEXT_WIDTH, empty_figure
@@ -54,7 +54,7 @@ def caption(runs: StudyRuns) -> str:
 
 
 def _chosen(runs: StudyRuns) -> pd.DataFrame:
-    return read_csv(runs.folder / "strips.csv", COLUMNS, f"Run mssts tables --study {runs.study.name}.")
+    return read_csv(runs.folder / "strips.csv", COLUMNS, f"Run mssts tables {runs.study.options}.")
 
 
 def figure(runs: StudyRuns) -> Figure:
@@ -76,8 +76,8 @@ def figure(runs: StudyRuns) -> Figure:
             shares = (f"{name} {100 * float(row[f'found_by_{key}']):.0f} %" for name, key in _MODELS)
             heading = f"{_TITLES[row['rule']]}: video {video.id}; found: {', '.join(shares)}"
             canvas.write(left, top + _HEADING - 0.05, heading, fontsize=7.5)
-            numbers = np.linspace(0, video.length - 1, min(video.length, FRAMES)).round().astype(int).tolist()
-            frames = [read_frame(split, video, number).permute(1, 2, 0).numpy() for number in numbers]
+            numbers = evenly_spaced(video.length, FRAMES)
+            frames = [frame_pixels(split, video, number) for number in numbers]
             for line, (_, layers) in enumerate(show.labelled_layers(split, video, results, MIN_SCORE)):
                 y = top + _HEADING + line * (height + GAP)
                 canvas.write(left + _LABEL / 2, y + height / 2, "TBV"[line], ha="center", va="center")

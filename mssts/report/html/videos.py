@@ -13,14 +13,14 @@ from PIL import Image
 
 from mssts.core.files import write_bytes
 from mssts.data.datasets import VideoSplit, split_annotations
-from mssts.data.frames import read_frame
+from mssts.data.frames import evenly_spaced, frame_pixels
 from mssts.inference.overlay import Layer
 from mssts.report.figures.strips import MIN_SCORE, read_shown
 from mssts.report.html.run_pages import RunPages
 from mssts.study import show
 from mssts.study.attention_runs import select_results
 from mssts.study.runs import Result, StudyRuns
-from mssts.study.strips import shares_of
+from mssts.study.strips import shares_of, shares_of_both
 from mssts.ytvis.tracks import Video
 
 MOST_PAGES = 40  # of videos; of more, a rule chooses
@@ -192,19 +192,14 @@ def choose(baseline: Mapping[int, float | None], variant: Mapping[int, float | N
     """
     if len(baseline) <= MOST_PAGES:
         return dict.fromkeys(baseline, "all")
-    found = {
-        key: (one, other)
-        for key, one in sorted(baseline.items())
-        if one is not None and (other := variant[key]) is not None
-    }
+    found = shares_of_both(baseline, variant)
     by_gain = sorted(found, key=lambda key: found[key][0] - found[key][1])
     gains = [key for key in by_gain[:EXTREMES] if found[key][1] > found[key][0]]
     losses = [key for key in by_gain[::-1][:EXTREMES] if found[key][1] < found[key][0]]
     chosen = dict.fromkeys(gains, "gain") | dict.fromkeys(losses, "loss")
     others = sorted(found.keys() - chosen.keys(), key=lambda key: (-sum(found[key]), key))
-    count = min(len(others), MOST_PAGES - 2 * EXTREMES + 1)
-    places = np.linspace(0, len(others) - 1, count).round().astype(int).tolist()
-    names = {0: "best", (count - 1) // 2: "median", count - 1: "worst"}
+    places = evenly_spaced(len(others), MOST_PAGES - 2 * EXTREMES + 1)
+    names = {0: "best", (len(places) - 1) // 2: "median", len(places) - 1: "worst"}
     return chosen | {others[place]: names.get(number, "sample") for number, place in enumerate(places)}
 
 
@@ -251,7 +246,7 @@ def _name(video: Video) -> str:
 
 def _numbers(video: Video) -> list[int]:
     """Positions of the frames that are shown."""
-    return np.linspace(0, video.length - 1, min(video.length, MOST_FRAMES)).round().astype(int).tolist()
+    return evenly_spaced(video.length, MOST_FRAMES)
 
 
 def _size(video: Video) -> tuple[int, int]:
@@ -261,7 +256,7 @@ def _size(video: Video) -> tuple[int, int]:
 
 
 def _frame(split: VideoSplit, video: Video, number: int) -> np.ndarray:
-    image = Image.fromarray(read_frame(split, video, number).permute(1, 2, 0).numpy())
+    image = Image.fromarray(frame_pixels(split, video, number))
     return np.asarray(image.resize(_size(video), Image.Resampling.BOX))
 
 

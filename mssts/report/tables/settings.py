@@ -6,12 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from mssts.config import MAPPING_KEYS, leaves
+from mssts.config import MAPPING_KEYS, RECORDED, leaves
 from mssts.core.csv_files import NO_VALUE
 from mssts.report.parts import Table
 from mssts.study.runs import StudyRuns
 
-SECTIONS = ("data", "model", "loss", "pretrain", "train", "predict", "evaluation", "runtime")
 NOTE = "Configuration of the baseline at the scale of this study. Tags of sources stand in ablations/baseline.yaml."
 CHANGES_NOTE = "What each variant changes in the baseline."
 
@@ -19,7 +18,7 @@ CHANGES_NOTE = "What each variant changes in the baseline."
 def frame(runs: StudyRuns) -> pd.DataFrame:
     """A row for each key that is set."""
     tree = runs.study.baseline.model_dump(mode="json", by_alias=True)
-    values = leaves({name: tree[name] for name in SECTIONS}, MAPPING_KEYS)
+    values = leaves({name: tree[name] for name in RECORDED}, MAPPING_KEYS)
     rows = [[key, _text(value)] for key, value in values.items() if value not in (None, [], {})]
     return pd.DataFrame(rows, columns=["Key", "Value"])
 
