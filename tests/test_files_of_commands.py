@@ -15,6 +15,7 @@ import pytest
 from mssts import cli
 from mssts.core.files import read_record, record_beside, sha256_file
 from mssts.report.registry import CONTENTS, files_of_step
+from mssts.study.paths import HTML
 from mssts.ytvis.boxes import boxes_beside
 from tests.fuzz.project import (
     CHECKPOINT,
@@ -49,11 +50,13 @@ COMMANDS = {
     "figures": ("--study", STUDY),
     "attention": ("--study", STUDY),
     "document": ("--study", STUDY, "--output", OUTPUT),
+    "html": ("--study", STUDY),
 }
 WRITTEN = {  # by commands that name their outputs themselves
     "prepare": [
         YTVIS / name for name in ("local_train.json", "local_valid.json", "local_split.json", "fingerprint.json")
     ],
+    "html": [REPORT / HTML],
 } | {step: [REPORT / name for name in files_of_step(step)] for step in ("complexity", "tables", "figures", "attention")}
 SIBLINGS: dict[str, tuple[str, ...]] = {  # written beside --output
     "predict": ("new.zip", "new.boxes.json", "new.record.json"),

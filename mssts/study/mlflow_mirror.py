@@ -298,10 +298,10 @@ def training_content(record: dict[str, Any], directory: Path, started: float, en
 
 
 def _validation_metrics(path: Path) -> dict[tuple[str, int], float]:
-    """AP over the steps of a training, in percent as in its file, by metric and step."""
+    """AP over the steps of a training, in 0..1 as all metrics here and in percent in its file, by metric and step."""
     measured = read_validation(path)
     rows = measured[measured["AP"] != NO_VALUE].to_dict("records")
-    return {("validation/AP", int(row["step"])): float(row["AP"]) for row in rows}
+    return {("validation/AP", int(row["step"])): float(row["AP"]) / 100 for row in rows}
 
 
 def finished_training_content(directory: Path) -> Content:

@@ -241,7 +241,7 @@ def test_a_folder_that_mssts_did_not_write_is_left_alone(html_folder, monkeypatc
     own = html_folder.parent / "own"
     own.mkdir()
     (own / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not a report that mssts wrote"):
+    with pytest.raises(InputError, match="something else than a report that mssts wrote"):
         write_html(runs_of())
     assert [path.name for path in own.iterdir()] == ["notes.txt"]
 

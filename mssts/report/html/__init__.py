@@ -40,7 +40,7 @@ def write_html(runs: StudyRuns) -> None:
     """
     target = runs.folder / HTML
     if target.is_symlink() or (target.exists() and not (target / "index.html").is_file()):
-        raise InputError(f"{target}: is not a report that mssts wrote. Move it away.")
+        raise InputError(f"{target}: found something else than a report that mssts wrote. Move it away.")
     with tempfile.TemporaryDirectory(prefix=".html.", dir=runs.folder.parent) as temporary:
         folder = Path(temporary, HTML)
         folder.mkdir()
