@@ -8,8 +8,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_benchmark_of_a_step_compares_two_versions():
-    command = [sys.executable, str(ROOT / "benchmarks/training_step.py"), str(ROOT), "--rounds", "1", "--steps", "1"]
+    command = [sys.executable, str(ROOT / "benchmarks/training_step.py"), "--sizes", "embedded", "--other", str(ROOT)]
+    command += ["--rounds", "1", "--steps", "1"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [line.split(":")[0].strip() for line in lines] == ["other", "this", "ratio"]
-    other, this = (line.split(", ", 1)[1] for line in lines[:2])
-    assert other == this  # the same version: the same operators and the same loss
+    assert [line.partition(", time")[0] for line in lines[:3]] == [
+        f"training step, embedded, ms_sts_temporal: {name}" for name in ("this", "other", "other")
+    ]
+    this, other = (line.split(": ", 1)[1] for line in lines[3:])
+    assert this == other  # the same version: the same operators and the same loss
