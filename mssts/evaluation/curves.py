@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -79,7 +80,9 @@ def calibration_error(bins: Sequence[Mapping[str, float | int | None]]) -> float
     return sum(gaps) / total if total else None
 
 
-def confusion(records: MatchRecords, category_of: Mapping[int, int]) -> list[list[int]]:
+def confusion(
+    records: MatchRecords, category_of: Mapping[int, int], names: Mapping[int, str]
+) -> list[list[str | int | None]]:
     """Count, for the instances of each category, the category of the detection that finds them.
 
     That is the detection of highest score with an IoU of at least 0.5, whatever its category.
@@ -87,21 +90,22 @@ def confusion(records: MatchRecords, category_of: Mapping[int, int]) -> list[lis
     Args:
         records: Match records of a run.
         category_of: {annotation id: category id} of the instances, without crowds.
+        names: {category id: name}.
 
     Returns:
-        A row for each category of the instances; a column for each category of the detections, and one for missed.
+        [category of the instances, that of the detections or None for missed, count] of those that occur.
     """
-    position = {category: k for k, category in enumerate(records.category_ids)}
-    counts_KC = np.zeros((len(position), len(position) + 1), dtype=int)
     predicted = {
-        prediction: k for k, group in enumerate(records.categories) for prediction in group.prediction_N.tolist()
+        prediction: category
+        for category, group in zip(records.category_ids, records.categories, strict=True)
+        for prediction in group.prediction_N.tolist()
     }
     pooled = records.pooled
     matched = dict(zip(pooled.annotation_TN[0].tolist(), pooled.prediction_N.tolist(), strict=True))
-    for annotation, category in category_of.items():
-        column = predicted[matched[annotation]] if annotation in matched else len(position)
-        counts_KC[position[category], column] += 1
-    return counts_KC.tolist()
+    found = {annotation: predicted[prediction] for annotation, prediction in matched.items() if annotation}
+    counts = Counter((category, found.get(annotation)) for annotation, category in category_of.items())
+    order = sorted(counts, key=lambda pair: (pair[0], pair[1] is None, pair[1]))
+    return [[names[true], None if other is None else names[other], counts[true, other]] for true, other in order]
 
 
 def _rounded(values: Sequence[float] | np.ndarray) -> list[float | None]:

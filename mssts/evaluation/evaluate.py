@@ -50,7 +50,7 @@ def evaluate(
     Returns:
         The content of metrics.json: `overall`, `class_agnostic` and `per_category` (each the COCO metrics in 0..1, None
         where undefined), `attributes`, `errors` (AP gained by the repair of each kind), `precision_recall`,
-        `calibration` and `confusion` (see `mssts.evaluation.curves`), `warnings` (what was accepted
+        `calibration` and `found_as` (see `mssts.evaluation.curves`), `warnings` (what was accepted
         although it is unusual: file, what, count, first occurrence), and `produced_by` with the digests of the inputs
         and of the match records. With boxes also `boxes`: `overall`, `class_agnostic` and `attributes` of the decoder's
         boxes.
@@ -82,7 +82,9 @@ def evaluate(
         "errors": error_gains(truth, found.predictions, records),
         "precision_recall": precision_recall(records),
         "calibration": calibration(records),
-        "confusion": confusion(records, {one.id: one.category_id for one in truth.tracks if not one.crowd}),
+        "found_as": confusion(
+            records, {one.id: one.category_id for one in truth.tracks if not one.crowd}, truth.categories
+        ),
         "warnings": [
             {"file": file, **vars(notice)}
             for file, notices in (("annotations", truth.notices), ("predictions", found.notices))

@@ -52,4 +52,5 @@ def test_confusion_counts_the_category_that_finds_each_instance(new_case):
     case.instance(LEFT, category=1).instance(RIGHT, category=2).instance(WHOLE, video=2, category=2)
     case.instance(LINE, video=2, category=1, crowd=1)
     case.predict(LEFT, category=2, score=0.9).predict(LEFT, category=1, score=0.4).predict(RIGHT, category=2, score=0.3)
-    assert confusion(case.records(), {1: 1, 2: 2, 3: 2}) == [[0, 1, 0], [0, 1, 1]]
+    found = confusion(case.records(), {1: 1, 2: 2, 3: 2}, {1: "z", 2: "a"})
+    assert found == [["z", "a", 1], ["a", "a", 1], ["a", None, 1]]

@@ -54,7 +54,7 @@ def test_the_metrics_have_the_agreed_layout(done):
         "errors",
         "precision_recall",
         "calibration",
-        "confusion",
+        "found_as",
         "warnings",
         "produced_by",
         "boxes",

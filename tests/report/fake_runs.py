@@ -124,7 +124,7 @@ def write_result(directory: Path, split: str, count: int, record: dict) -> None:
         "errors": {kind: {"AP50": 0.2, "AP": count / 100, "count": 1} for kind in KINDS},
         "precision_recall": precision_recall(matches),
         "calibration": calibration(matches),
-        "confusion": [[count * COPIES, VIDEOS - count * COPIES]],
+        "found_as": [["thing", "thing", count * COPIES], ["thing", None, VIDEOS - count * COPIES]],
         "warnings": [],
         "produced_by": {
             "annotations_sha256": "ab" * 32,

@@ -514,4 +514,7 @@ def test_ap_during_a_training_is_sent_for_the_steps_that_have_one(tmp_path):
     (tmp_path / "log.jsonl").write_text('{"step": 4, "loss": 2.0}\n')
     rows = [["4", "3", "0", NO_VALUE, NO_VALUE], ["8", "3", "5", "31.5", "40.0"]]
     write_csv(tmp_path / validation_file.FILE, pd.DataFrame(rows, columns=validation_file.COLUMNS))
-    assert mirror.training_content(RECORD, tmp_path, 0.0, 1.0).metrics == {("loss", 4): 2.0, ("validation/AP", 8): 0.315}
+    assert mirror.training_content(RECORD, tmp_path, 0.0, 1.0).metrics == {
+        ("loss", 4): 2.0,
+        ("validation/AP", 8): 0.315,
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -33,7 +35,7 @@ def figure(runs: StudyRuns) -> Figure:
     variants = [name for name in (BASELINE, select_variant(runs)) if name in runs.study.variants]
     benchmark = runs.benchmarks()[0] if runs.study.spec.splits else None
     found = {
-        name: [m for one in runs.select(*benchmark, name) if (m := one.metrics) and m.get("confusion")]
+        name: [m for one in runs.select(*benchmark, name) if (m := one.metrics) and m.get("found_as")]
         for name in variants
         if benchmark
     }
@@ -44,7 +46,7 @@ def figure(runs: StudyRuns) -> Figure:
     size = (TEXT_WIDTH, min(0.13 * len(names) + 1.9, 5.0))
     figure, axes = plt.subplots(1, len(found), figsize=size, squeeze=False, sharey=True, layout="constrained")
     for axis, (variant, metrics) in zip(axes[0], found.items(), strict=True):
-        counts_KC = np.sum([one["confusion"] for one in metrics], axis=0)
+        counts_KC = _counts(metrics, names)
         shares_KC = 100 * counts_KC / np.maximum(counts_KC.sum(axis=1, keepdims=True), 1)
         axis.imshow(shares_KC, cmap="Blues", vmin=0, vmax=100, aspect="auto")
         for (row, column), share in np.ndenumerate(shares_KC) if len(names) <= NUMBERS_UP_TO else ():
@@ -59,3 +61,12 @@ def figure(runs: StudyRuns) -> Figure:
         axis.tick_params(length=0)
     axes[0, 0].set_ylabel("category (instances)")
     return figure
+
+
+def _counts(metrics: list[dict[str, Any]], names: list[str]) -> np.ndarray:
+    """Instances of all seeds: a row for each category, a column for each that they are found as, then for missed."""
+    position = {name: number for number, name in enumerate([*names, None])}
+    counts_KC = np.zeros((len(names), len(names) + 1), dtype=int)
+    for name, found, count in (triple for one in metrics for triple in one["found_as"]):
+        counts_KC[position[name], position[found]] += count
+    return counts_KC

@@ -12,11 +12,9 @@ MISSED = "missed"
 
 def frame(runs: StudyRuns) -> pd.DataFrame:
     """A row for each result, category of the instances and category of the detections that occur, with the count."""
-    rows = []
-    for one in runs.results:
-        names = list(one.metrics["per_category"]) if one.metrics else []
-        for name, counts in zip(names, (one.metrics or {}).get("confusion", []), strict=False):
-            for found, count in zip([*names, MISSED], counts, strict=True):
-                if count:
-                    rows.append([*result_keys(one), name, found, str(count)])
+    rows = [
+        [*result_keys(one), name, MISSED if found is None else found, str(count)]
+        for one in runs.results
+        for name, found, count in (one.metrics or {}).get("found_as", [])
+    ]
     return pd.DataFrame(rows, columns=[*RESULT_KEYS, "category", "found_as", "instances"])

@@ -21,10 +21,10 @@ NOTE = (
 def frame(runs: StudyRuns) -> pd.DataFrame:
     """A row for each result and category."""
     rows = [
-        [*result_keys(one), name, _instances(one.metrics, number), decimals(_percent(values["AP"]))]
+        [*result_keys(one), name, _instances(one.metrics, name), decimals(_percent(values["AP"]))]
         for one in runs.results
         if one.metrics
-        for number, (name, values) in enumerate(one.metrics["per_category"].items())
+        for name, values in one.metrics["per_category"].items()
     ]
     return pd.DataFrame(rows, columns=[*RESULT_KEYS, "category", "instances", "AP"])
 
@@ -38,12 +38,12 @@ def parts(runs: StudyRuns) -> list[Table]:
     for benchmark in runs.benchmarks():
         metrics = {name: [m for one in runs.select(*benchmark, name) if (m := one.metrics)] for name in titles}
         first = next((own[0] for own in metrics.values() if own), None)
-        for number, category in enumerate(first["per_category"] if first else ()):
+        for category in first["per_category"] if first else ():
             values = (
                 mean_and_deviation([_percent(m["per_category"][category]["AP"]) for m in own])
                 for own in metrics.values()
             )
-            rows.append([*benchmark, category, _instances(first, number), *values])
+            rows.append([*benchmark, category, _instances(first, category), *values])
     columns = ["Dataset", "Split", "Backbone", "Category", "Instances", *titles.values()]
     return [Table(pd.DataFrame(rows, columns=columns), NOTE)]
 
@@ -52,6 +52,6 @@ def _percent(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def _instances(metrics: dict | None, number: int) -> str:
-    counts = (metrics or {}).get("confusion")
-    return str(sum(counts[number])) if counts else NO_VALUE
+def _instances(metrics: dict | None, category: str) -> str:
+    counts = (metrics or {}).get("found_as")
+    return str(sum(count for name, _, count in counts if name == category)) if counts else NO_VALUE
