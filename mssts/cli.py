@@ -506,7 +506,7 @@ def document(study: Study, output: Output, set_: Set = None) -> None:
         with _imports():
             from mssts.study.mlflow_mirror import deliver_report
 
-        deliver_report(runs.study.name, output)
+        deliver_report(runs.study, output)
 
 
 @app.command()

@@ -39,7 +39,7 @@ from mssts.core.errors import InputError
 from mssts.core.files import read_record, sha256_file, verify_digest
 from mssts.evaluation.records_file import BOX_MATCHES, MATCHES
 from mssts.study.matrix import planned_runs
-from mssts.study.paths import HTML, report_dir
+from mssts.study.paths import ATTENTION, FIGURES, HTML, report_dir
 from mssts.study.resolve import ResolvedStudy
 from mssts.study.validation_file import FILE as VALIDATION
 from mssts.study.validation_file import read_validation
@@ -94,7 +94,7 @@ class Content:
         metrics: (name, step) -> value.
         artifacts: Path within the artifacts -> file to copy.
         started, ended: Times of the run in seconds since 1970. The metrics carry the second: no file has their own.
-        evaluations: Evaluations of the trained model by split; each goes into the same MLflow run.
+        parts: What is made of a finished training, by folder of the MLflow run: its evaluations by split, and figures.
         data: Name and digest of the dataset; none for a report.
         model: The checkpoint, once the training is finished.
     """
@@ -106,7 +106,7 @@ class Content:
     artifacts: dict[str, Path]
     started: float
     ended: float
-    evaluations: dict[str, Content] = field(default_factory=dict)
+    parts: dict[str, Content] = field(default_factory=dict)
     data: tuple[str, str] | None = None
     model: Path | None = None
 
@@ -165,7 +165,7 @@ class Delivery:
             run = self._find_or_create(client, content, digest)
             self._run_id, self._status = run.info.run_id, run.info.status
             if self._status == "FINISHED":
-                return self._send_evaluations(client, content)
+                return self._send_parts(client, content)
             self._complete_parameters(client, content, run)
             if content.data and not (run.inputs and run.inputs.dataset_inputs):
                 client.log_inputs(self._run_id, [_dataset_input(*content.data, "training")])
@@ -182,7 +182,7 @@ class Delivery:
         elif status != self._status:
             client.update_run(self._run_id, status)
         self._status = status
-        self._send_evaluations(client, content)
+        self._send_parts(client, content)
 
     def _send_metrics(self, client: MlflowClient, content: Content, delivered: set[tuple[str, int]]) -> None:
         """Send the metrics that are not among those delivered, and add them there."""
@@ -198,19 +198,19 @@ class Delivery:
         for name, path in content.artifacts.items():
             client.log_artifact(self._run_id, str(path), f"{folder}/{name}".strip("/").rpartition("/")[0] or None)
 
-    def _send_evaluations(self, client: MlflowClient, content: Content) -> None:
-        """Send the evaluations that the MLflow run lacks. That of changed files replaces the one before."""
-        for split, evaluation in content.evaluations.items():
-            digest, tag = evaluation.digest(), f"{CONTENT}.{split}"
+    def _send_parts(self, client: MlflowClient, content: Content) -> None:
+        """Send the parts that the MLflow run lacks. That of changed files replaces the one before."""
+        for name, part in content.parts.items():
+            digest, tag = part.digest(), f"{CONTENT}.{name}"
             run = client.get_run(self._run_id)
             if run.data.tags.get(tag) == digest:
                 continue
-            self._send_metrics(client, evaluation, set())
-            self._send_artifacts(client, evaluation, split)
-            if evaluation.data:
-                client.log_inputs(self._run_id, [_dataset_input(*evaluation.data, split)])
+            self._send_metrics(client, part, set())
+            self._send_artifacts(client, part, name)
+            if part.data:
+                client.log_inputs(self._run_id, [_dataset_input(*part.data, name)])
             client.set_tag(self._run_id, tag, digest)
-            ended = max(_milliseconds(evaluation.ended), run.info.end_time or 0)
+            ended = max(_milliseconds(part.ended), run.info.end_time or 0)
             client.set_terminated(self._run_id, "FINISHED", ended)
 
     def _find_or_create(self, client: MlflowClient, content: Content, digest: str) -> Run:
@@ -313,13 +313,14 @@ def finished_training_content(directory: Path) -> Content:
     return training_content(record, directory, ended - seconds, ended)
 
 
-def finished_run_content(directory: Path) -> Content:
-    """Content of a finished training with all its evaluations."""
-    record, found = read_record(directory / "run.json"), sorted(directory.glob("*/metrics.json"))
-    contents = {
-        path.parent.name: evaluation_content(record, path, path.with_name("predictions.json")) for path in found
-    }
-    return replace(finished_training_content(directory), evaluations=contents)
+def finished_run_content(directory: Path, figures: dict[str, Path]) -> Content:
+    """Content of a finished training with all its evaluations, and figures of a report by name."""
+    training, found = finished_training_content(directory), sorted(directory.glob("*/metrics.json"))
+    record = read_record(directory / "run.json")
+    parts = {path.parent.name: evaluation_content(record, path, path.with_name("predictions.json")) for path in found}
+    if figures:  # drawn later, they leave the times of the run as they are
+        parts[FIGURES] = Content(FIGURES, {}, {}, {}, figures, training.started, training.ended)
+    return replace(training, parts=parts)
 
 
 def evaluation_content(record: dict[str, Any], metrics: Path, predictions: Path) -> Content:
@@ -385,20 +386,27 @@ def deliver_evaluation(experiment: str, directory: Path, metrics: Path, predicti
 
     def read() -> Content:
         evaluation = evaluation_content(read_record(directory / "run.json"), metrics, predictions)
-        return replace(finished_training_content(directory), evaluations={evaluation.name: evaluation})
+        return replace(finished_training_content(directory), parts={evaluation.name: evaluation})
 
     return Delivery(experiment, read).deliver("FINISHED")
 
 
-def deliver_report(study: str, document: Path) -> bool:
-    """Deliver a study's report that has just been made; return whether MLflow has all of it."""
-    return Delivery(study, lambda: report_content(study, document)).deliver("FINISHED")
+def deliver_report(study: ResolvedStudy, document: Path) -> bool:
+    """Deliver a study's report that has just been made, and its figures with every run that they show.
+
+    Returns:
+        Whether MLflow has all of the report and of the study's finished runs.
+    """
+    reads = [lambda: report_content(study.name, document), *finished_runs(study)]
+    return all(Delivery(study.name, read).deliver("FINISHED") for read in reads)
 
 
 def finished_runs(study: ResolvedStudy) -> list[Callable[[], Content]]:
-    """What reads the contents of all finished runs of a study."""
-    directories = [run.directory for run in planned_runs(study) if (run.directory / "run.json").is_file()]
-    return [partial(finished_run_content, path) for path in directories]
+    """What reads the contents of all finished runs of a study; no figure shows the pre-trainings."""
+    drawn = [path for name in (FIGURES, ATTENTION) for path in sorted((report_dir(study.name) / name).glob("*.png"))]
+    figures = {path.name: path for path in drawn}
+    runs = [run for run in planned_runs(study) if (run.directory / "run.json").is_file()]
+    return [partial(finished_run_content, run.directory, {} if run.variant == PRETRAIN else figures) for run in runs]
 
 
 def sync(experiment: str, reads: list[Callable[[], Content]]) -> None:

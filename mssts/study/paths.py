@@ -11,7 +11,7 @@ from mssts.data.datasets import DATA, is_generated
 RESULTS = Path("results")
 REPORTS = Path("reports")
 TABLE_PDF = REPORTS / "table.pdf"
-HTML = "html"  # folder of the HTML report, in that of the study's report
+FIGURES, ATTENTION, HTML = "figures", "attention", "html"  # folders of a study's report
 
 
 def generated_dir(scale: str, dataset: str) -> Path:

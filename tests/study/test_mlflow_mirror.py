@@ -34,6 +34,7 @@ KEYS = ("variant", "backbone", "dataset", "scale", "commit", "data_fingerprint",
 RECORD = {key: key for key in KEYS} | {"seed": 3, "pretrain_seed": 2, "steps": 40, "config": {"train": {"steps": 40}}}
 NOWHERE = "http://127.0.0.1:9"
 SECONDS = 12.5  # of a training
+FIGURES = ("figures/ablation.pdf", "figures/ablation.png", "attention/queries.png")
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,8 @@ def no_server(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
 
 
-def runs(store):
-    return store.search_runs([store.get_experiment_by_name("study").experiment_id])
+def runs(store, experiment="study"):
+    return store.search_runs([store.get_experiment_by_name(experiment).experiment_id])
 
 
 def artifacts(store, run, folder=None):
@@ -227,9 +228,10 @@ def finished(root, tmp_path, monkeypatch):
         patch.setattr(mirror, "_client", lambda: 1 / 0)
         Training(run, **names).run(range(1, 21))
     evaluation(run, 0.5)
-    (tmp_path / "reports/smoke/figures").mkdir(parents=True)
-    for name in ("table.csv", "figures/ablation.png"):
-        (tmp_path / "reports/smoke" / name).write_text(name)
+    for name in ("table.csv", *FIGURES, "html/icon.png"):
+        path = tmp_path / "reports/smoke" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
     (tmp_path / "table.pdf").write_text("PDF")
     return load_study("smoke", root / "ablations")
 
@@ -257,8 +259,8 @@ def sync(study):
     return len(runs)
 
 
-def of_stage(store, stage):
-    (run,) = [run for run in runs(store) if run.data.tags["stage"] == stage]
+def of_stage(store, stage, experiment="study"):
+    (run,) = [run for run in runs(store, experiment) if run.data.tags["stage"] == stage]
     return run
 
 
@@ -275,18 +277,17 @@ def test_sync_sends_what_is_missing_once(store, finished):
         assert [i.dataset.name for i in trained.inputs.dataset_inputs] == ["synthvis", "synthvis valid"]
         files = {"metrics.json", "predictions.json", "predictions.boxes.json", "matches.npz", "box_matches.npz"}
         own = {"run.json", "log.jsonl", "cost.json"}
-        assert artifacts(store, trained) == own | {f"valid/{name}" for name in files}
-        assert artifacts(store, of_stage(store, "report")) == {"table.pdf", "table.csv", "figures/ablation.png"}
+        figures = {"figures/ablation.png", "figures/queries.png"}
+        assert artifacts(store, trained) == own | {f"valid/{name}" for name in files} | figures
+        assert artifacts(store, of_stage(store, "report")) == {"table.pdf", "table.csv", *FIGURES}
         assert {run.info.status for run in runs(store)} == {"FINISHED"}
 
 
 def test_sync_dates_each_run_by_its_files(store, finished, tmp_path):
     run = tmp_path / "results/smoke/synthvis/tiny/baseline/seed1"
     written = {run / "cost.json": 1_000_000, run / "valid/metrics.json": 2_000_000}
-    written |= {
-        tmp_path / "reports/smoke/table.csv": 3_000_000,
-        tmp_path / "reports/smoke/figures/ablation.png": 3_000_060,
-    }
+    report = tmp_path / "reports/smoke"
+    written |= {report / "table.csv": 3_000_000} | {report / name: 3_000_060 for name in FIGURES}
     for path, seconds in written.items():
         os.utime(path, (seconds, seconds))
     sync(finished)
@@ -304,7 +305,9 @@ def test_sync_changes_nothing_of_what_arrived(store, finished, tmp_path):
     assert [mirror.deliver_evaluation("study", *files) for _ in range(2)] == [True, True]
     before = of_stage(store, "train")
     sync(finished)
-    assert of_stage(store, "train").to_dictionary() == before.to_dictionary()
+    after = of_stage(store, "train")
+    assert after.data.tags.pop("content_sha256.figures")  # these are new
+    assert after.to_dictionary() == before.to_dictionary()
 
 
 def test_another_evaluation_of_the_same_training_replaces_the_one_before(store, finished, tmp_path):
@@ -326,7 +329,7 @@ def test_artifacts_are_found_after_the_clone_was_moved(store, finished, tmp_path
     sync(finished)
     moved = mirror._client()
     assert moved.get_run(run).info.artifact_uri.startswith((tmp_path / "moved").as_uri())
-    assert "run.json" in artifacts(moved, moved.get_run(run))
+    assert {"run.json", "figures/ablation.png"} <= artifacts(moved, moved.get_run(run))
 
 
 def test_sync_without_a_server_is_an_error(finished, no_server):
@@ -342,13 +345,7 @@ def deliver_evaluation(run: Path) -> None:
     mirror.deliver_evaluation("study", *evaluation(run, 0.5))
 
 
-def deliver_report(run: Path) -> None:
-    Path("reports/study").mkdir(parents=True, exist_ok=True)
-    Path("reports/study/table.csv").write_text("a,b\n")
-    mirror.deliver_report("study", Path("table.pdf"))
-
-
-@pytest.mark.parametrize("deliver", [deliver_training, deliver_evaluation, deliver_report])
+@pytest.mark.parametrize("deliver", [deliver_training, deliver_evaluation])
 def test_a_server_that_was_late_gets_all_that_follows(store, finished, tmp_path, monkeypatch, deliver):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
     mirror.initialise("study")
@@ -486,13 +483,47 @@ def test_a_file_system_without_locks_still_gets_its_runs(store, finished, tmp_pa
     assert capsys.readouterr().err == ""
 
 
-def test_a_report_is_one_run_with_its_files_in_their_folders(store, finished):
-    assert mirror.deliver_report("study", Path("table.pdf")) is False  # no report of this study: a warning
-    Path("reports/smoke").rename("reports/study")
-    assert mirror.deliver_report("study", Path("table.pdf"))
-    (found,) = runs(store)
-    assert found.info.status == "FINISHED"
-    assert artifacts(store, found) == {"table.pdf", "table.csv", "figures/ablation.png"}
+def test_a_report_is_one_run_with_its_files_and_its_figures_are_with_the_runs_that_they_show(store, finished, tmp_path):
+    run = tmp_path / "results/smoke/synthvis/tiny/baseline/seed1"
+    pretraining = Training(run.parents[1] / "pretrain/seed1", **RECORD | {"variant": "pretrain"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mirror, "_client", lambda: 1 / 0)
+        pretraining.run([1])
+    assert mirror.deliver_report(finished, Path("table.pdf"))
+    found = {run.info.run_name.split()[0]: artifacts(store, run) for run in runs(store, "smoke")}
+    assert found["report"] == {"table.pdf", "table.csv", *FIGURES}
+    assert {name for name in found["baseline"] if "figures" in name} == {"figures/ablation.png", "figures/queries.png"}
+    assert not [name for name in found["pretrain"] if "figures" in name]
+    assert {run.info.status for run in runs(store, "smoke")} == {"FINISHED"}
+
+
+def test_figures_drawn_again_replace_those_before_and_keep_the_times_of_the_run(store, finished, tmp_path):
+    mirror.deliver_report(finished, Path("table.pdf"))
+    before = of_stage(store, "train", "smoke")
+    Path("reports/smoke/figures/ablation.png").write_text("of another report")
+    for _ in range(2):
+        assert mirror.deliver_report(finished, Path("table.pdf"))
+        after = of_stage(store, "train", "smoke")
+        assert after.info.to_proto() == before.info.to_proto()
+        assert artifacts(store, after) == artifacts(store, before)
+        downloaded = store.download_artifacts(after.info.run_id, "figures/ablation.png", tmp_path / "got")
+        assert Path(downloaded).read_text() == "of another report"
+
+
+def test_a_report_without_a_store_is_one_warning_and_sync_sends_it_with_its_figures(store, finished, monkeypatch, capsys):
+    with monkeypatch.context() as away:
+        away.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+        assert mirror.deliver_report(finished, Path("table.pdf")) is False
+    assert capsys.readouterr().err.count("warning: MLflow") == 1
+    sync(finished)
+    assert "figures/ablation.png" in artifacts(store, of_stage(store, "train"))
+    assert "figures/ablation.png" in artifacts(store, of_stage(store, "report"))
+
+
+def test_without_a_report_of_the_study_its_delivery_is_a_warning(store, finished, capsys):
+    shutil.rmtree("reports")
+    assert mirror.deliver_report(finished, Path("table.pdf")) is False
+    assert capsys.readouterr().err.count("warning: MLflow") == 1
 
 
 @pytest.mark.long
