@@ -122,7 +122,8 @@ def test_mlflow_has_one_run_for_each_run_of_the_study_and_one_for_its_report(smo
 
 
 def test_each_run_in_mlflow_has_the_figures_of_the_report_but_the_pretraining(smoke, study):
-    drawn = sorted(path.name for folder in ("figures", "attention") for path in (smoke / "reports/smoke" / folder).glob("*.png"))
+    report = smoke / "reports/smoke"
+    drawn = sorted(path.name for folder in ("figures", "attention") for path in (report / folder).glob("*.png"))
     runs = list((smoke / "mlruns/artifacts/smoke").glob("*/artifacts/run.json"))
     found = [sorted(path.name for path in (run.parent / "figures").glob("*")) for run in runs]
     assert sorted(found) == [[]] + [drawn] * len(study.variants)

@@ -510,7 +510,7 @@ def test_figures_drawn_again_replace_those_before_and_keep_the_times_of_the_run(
         assert Path(downloaded).read_text() == "of another report"
 
 
-def test_a_report_without_a_store_is_one_warning_and_sync_sends_it_with_its_figures(store, finished, monkeypatch, capsys):
+def test_a_report_without_a_store_is_one_warning_and_sync_sends_its_figures(store, finished, monkeypatch, capsys):
     with monkeypatch.context() as away:
         away.setenv("MLFLOW_TRACKING_URI", NOWHERE)
         assert mirror.deliver_report(finished, Path("table.pdf")) is False
