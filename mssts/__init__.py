@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +14,9 @@ __all__ = ["evaluate", "load_model", "train"]
 __version__ = "0.1.0"
 
 
-def load_model(checkpoint: str | Path, device: str = "cpu") -> Predictor:
+def load_model(
+    checkpoint: str | Path, device: str = "cpu", settings: Mapping[str, Any] = MappingProxyType({})
+) -> Predictor:
     """Load the model of a checkpoint, a run's or an imported one, ready to predict.
 
     `tracks = mssts.load_model(path).predict(frames)` takes uint8 frames (T, H, W, 3) of any size and returns the
@@ -27,9 +30,10 @@ def load_model(checkpoint: str | Path, device: str = "cpu") -> Predictor:
         checkpoint: checkpoint.pt of a run, a file that `mssts import-weights` has written, or a model that MLflow has:
             "runs:/RUN/model" or "models:/NAME/VERSION".
         device: "cpu" or "cuda".
+        settings: Values of the section `predict` in place of those in the checkpoint, such as {"window": 36}.
 
     Raises:
-        InputError: The file is missing or no checkpoint.
+        InputError: The file is missing or no checkpoint, or a value is wrong.
     """
     from mssts.inference.predictor import Predictor
 
@@ -37,7 +41,7 @@ def load_model(checkpoint: str | Path, device: str = "cpu") -> Predictor:
         from mssts.study.mlflow_model import checkpoint_of
 
         checkpoint = checkpoint_of(str(checkpoint))
-    return Predictor(Path(checkpoint), device)
+    return Predictor(Path(checkpoint), device, settings)
 
 
 def train(

@@ -26,7 +26,7 @@ import mssts
 from mssts.config import ABLATIONS, PRETRAIN, check_name, load_baseline
 from mssts.core.errors import Failure, InputError, printable, shown, system_failure
 from mssts.core.files import check_outputs, read_record
-from mssts.study.overrides import OPTION, read_overrides
+from mssts.study.overrides import OPTION, read_overrides, values_of_section
 from mssts.study.paths import RESULTS, TABLE_PDF, report_dir, run_dir
 from mssts.study.resolve import PAPER, WITHOUT_STUDY, ResolvedStudy, load_study, single_run
 from mssts.study.runs import StudyRuns, read_runs
@@ -283,7 +283,8 @@ def predict(
             from mssts.inference.predict_file import predict_file
             from mssts.inference.predictor import Predictor
 
-        drawn = predict_file(Predictor(checkpoint), source, output, every, min_score)
+        settings = values_of_section("predict", read_overrides(set_ or []))
+        drawn = predict_file(Predictor(checkpoint, settings=settings), source, output, every, min_score)
         print(printable(f"{output}: written. overlay.mp4 shows {len(drawn)} objects of score {min_score} or more."))
         return
     resolved = None if study is None else _load(study, set_)

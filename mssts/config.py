@@ -374,11 +374,18 @@ class TrainSection(OptimisationSection):
 
 
 class PredictSection(Section):
-    """Inference on whole videos."""
+    """Inference on videos. One of up to `window` frames is computed as a whole, a longer one in overlapping windows."""
 
     short_side: Pixels = Field(description="short side of the frames in pixels")
     top_k: Positive = Field(le=10_000, description="(query, class) pairs kept per video")
     mask_threshold: Probability = Field(gt=0, lt=1, description="probability above which a pixel belongs to a mask")
+    window: Positive = Field(default=100, description="frames that are computed at once; memory grows with it")
+    overlap: Natural = Field(default=10, description="frames that a window shares with the one before")
+
+    @model_validator(mode="after")
+    def _check(self) -> PredictSection:
+        _require(self.overlap < self.window, "overlap", self.overlap, f"expected less than the window, {self.window}")
+        return self
 
 
 class EvaluationSection(Section):

@@ -19,34 +19,50 @@ from mssts.ytvis.converters.document import FRAME_NAME, IMAGE_SUFFIXES, natural_
 FRAMES_PER_SECOND = Fraction(10)  # of a video that is made of images
 
 
-def read_video_frames(sources: Sequence[Path], every: int = 1) -> tuple[np.ndarray, Fraction]:
-    """Read a video.
+class VideoSource:
+    """The frames of a video, read one by one each time that one iterates over it: (H, W, 3) uint8, RGB, upright.
 
     Args:
         sources: A video file, a folder of images, a pattern such as `frames/*.jpg`, or the images themselves. Images
             are taken in the order of their names, with numbers as numbers.
         every: Keep every n-th frame, from the first on.
 
-    Returns:
-        Frames (T, H, W, 3) uint8, RGB, upright; and frames per second of what was kept.
-
     Raises:
-        InputError: If there is no frame, a file is unreadable, or the images differ in size.
+        InputError: If there is no such file or folder.
     """
-    images = _images(sources)
-    if images is None:
-        frames, rate = list(_decoded(sources[0], every)), _rate(sources[0])
-    else:
-        frames, rate = [_image(path) for path in images[::every]], FRAMES_PER_SECOND
-    if not frames:
-        raise InputError(f"{sources[0]}: found no frame; expected a video file, or a folder of images")
-    sizes = [frame.shape[:2] for frame in frames]
-    other = next((number for number, size in enumerate(sizes) if size != sizes[0]), None)
-    if other is not None:
-        raise InputError(
-            f"{sources[0]}: frame {other}: found size {sizes[other]}, expected {sizes[0]}, that of frame 0"
-        )
-    return np.stack(frames), rate / every
+
+    def __init__(self, sources: Sequence[Path], every: int = 1) -> None:
+        self._source, self._every, self._images = sources[0], every, _images(sources)
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second of what is kept, of a video whose frames have been read."""
+        return (_rate(self._source) if self._images is None else FRAMES_PER_SECOND) / self._every
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Read the frames from the first on.
+
+        Raises:
+            InputError: If there is no frame, a file is unreadable, or the images differ in size.
+        """
+        images, size = self._images, None
+        frames = _decoded(self._source, self._every) if images is None else map(_image, images[:: self._every])
+        for number, frame in enumerate(frames):
+            size = size or frame.shape[:2]
+            if frame.shape[:2] != size:
+                raise InputError(
+                    f"{self._source}: frame {number}: found size {frame.shape[:2]}, expected {size}, that of frame 0"
+                )
+            yield frame
+        if size is None:
+            raise InputError(f"{self._source}: found no frame; expected a video file, or a folder of images")
+
+
+def read_video_frames(sources: Sequence[Path], every: int = 1) -> tuple[np.ndarray, Fraction]:
+    """Read all frames of a `VideoSource`, (T, H, W, 3), and their frames per second."""
+    source = VideoSource(sources, every)
+    frames = list(source)
+    return np.stack(frames), source.rate
 
 
 def _images(sources: Sequence[Path]) -> list[Path] | None:

@@ -1,8 +1,8 @@
-"""Whole videos for inference."""
+"""Videos for inference."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -16,7 +16,15 @@ from mssts.ytvis.tracks import Video
 def read_video(
     split: VideoSplit, video: Video, short_side: int, data_config: DataSection
 ) -> tuple[torch.Tensor, tuple[int, int]]:
-    """Read all frames of a video.
+    """As `video_frames`, with all frames in one tensor (T, 3, H, W)."""
+    frames, size = video_frames(split, video, short_side, data_config)
+    return torch.stack(tuple(frames)), size
+
+
+def video_frames(
+    split: VideoSplit, video: Video, short_side: int, data_config: DataSection
+) -> tuple[Iterator[torch.Tensor], tuple[int, int]]:
+    """Read the frames of a video one by one.
 
     Args:
         split: The split of the video.
@@ -25,10 +33,10 @@ def read_video(
         data_config: Section of the configuration with mean and standard deviation.
 
     Returns:
-        Normalised frames (T, 3, H, W) float32 without padding, and the video's own (height, width) in pixels.
+        Normalised frames (3, H, W) float32 without padding, and the video's own (height, width) in pixels.
 
     Raises:
-        InputError: If an image is unreadable.
+        InputError: If an image is unreadable, when its frame is read.
     """
     frames = (read_frame(split, video, t) for t in range(video.length))
     size = (video.height, video.width)
@@ -37,17 +45,18 @@ def read_video(
 
 def network_frames(
     frames: Iterable[torch.Tensor], size: tuple[int, int], short_side: int, data_config: DataSection
-) -> torch.Tensor:
-    """Frames as the network takes them.
+) -> Iterator[torch.Tensor]:
+    """Frames as the network takes them, one by one.
 
     Args:
         frames: (3, H, W) uint8, RGB.
         size: Their height and width in pixels.
-        short_side: As for `read_video`, like the next one.
+        short_side: As for `video_frames`, like the next one.
         data_config: Likewise.
 
-    Returns:
-        (T, 3, H, W) float32 without padding.
+    Yields:
+        (3, H, W) float32 without padding.
     """
     resized = resized_size(*size, short_side, None)
-    return normalise(torch.stack([resize_frames(frame, resized) for frame in frames]), data_config)
+    for frame in frames:
+        yield normalise(resize_frames(frame, resized), data_config)

@@ -1,16 +1,18 @@
-"""Inference on whole videos: a submission in the format of YouTube-VIS, as JSON and zipped, and boxes beside it."""
+"""Inference on videos: a submission in the format of YouTube-VIS, as JSON and zipped, and boxes beside it."""
 
 from __future__ import annotations
 
 import json
 import math
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from pycocotools import mask as run_length
+from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from mssts.config import Config, PredictSection, config_of_checkpoint
@@ -20,7 +22,8 @@ from mssts.core.errors import InputError
 from mssts.core.files import atomic_write, check_outputs, record_beside, sha256_file, write_record
 from mssts.data.datasets import entry, split_annotations
 from mssts.data.fingerprints import FINGERPRINT, read_fingerprint
-from mssts.data.videos import read_video
+from mssts.data.videos import video_frames
+from mssts.inference.windows import Part, Tracks, windows
 from mssts.models import MsStsVis, Output, build_model
 from mssts.models.faster import faster
 from mssts.ytvis.boxes import boxes_beside
@@ -97,8 +100,8 @@ def _predict(
 
     results = []
     for video in tqdm(annotations.videos, desc=f"predict {output.parent}", unit="video", mininterval=2):
-        frames_T3HW, size = read_video(annotations, video, config.predict.short_side, trained.data)
-        results.append(predict_video(model, frames_T3HW, video.id, size, categories, config.predict))
+        frames, size = video_frames(annotations, video, config.predict.short_side, trained.data)
+        results.append(predict_video(model, frames, video.id, size, categories, config.predict))
     fingerprint = read_fingerprint(data) if (data / FINGERPRINT).is_file() else None
     record = {"dataset": dataset, "split": split, "data_fingerprint": fingerprint}
     record["checkpoint_sha256"] = sha256_file(checkpoint)
@@ -124,83 +127,127 @@ def _write_submission(output: Path, entries: list[dict[str, Any]], boxes: list[A
     write_record(record_beside(output), record | {"files": files})
 
 
-@torch.inference_mode()
 def predict_video(
     model: MsStsVis,
-    frames_T3HW: torch.Tensor,
+    frames: Iterable[torch.Tensor],
     video_id: int,
     size: tuple[int, int],
     categories: list[tuple[int, str]],
     config: PredictSection,
 ) -> tuple[list[dict[str, Any]], list[list[list[float]]]]:
-    """Run the model on a whole video.
+    """Run the model on a video.
 
     Args:
-        model: The model in eval mode, on its device.
-        frames_T3HW: Normalised frames, as of `mssts.data.videos.network_frames`.
-        video_id: As for `video_results`, like the rest and the results.
-        size: (height, width) of the video in pixels.
-        categories: Likewise.
-        config: Likewise.
-    """
-    prediction = model(frames_T3HW[None].to(next(model.parameters()).device))
-    input_size = (frames_T3HW.shape[-2], frames_T3HW.shape[-1])
-    return video_results(prediction, video_id, input_size, size, categories, config)
-
-
-def video_results(
-    prediction: Output,
-    video_id: int,
-    input_size: tuple[int, int],
-    original_size: tuple[int, int],
-    categories: list[tuple[int, str]],
-    config: PredictSection,
-) -> tuple[list[dict[str, Any]], list[list[list[float]]]]:
-    """Submission entries and boxes of the `top_k` best (query, class) pairs of one video, best first.
-
-    Args:
-        prediction: Output of the model for the video.
-        video_id: Id of the video in the dataset.
-        input_size: (height, width) of the input of the network in pixels.
-        original_size: (height, width) of the video in pixels.
+        model: As for `tracks_of_windows`, like the next three.
+        frames: Likewise.
+        video_id: Likewise.
+        size: Likewise.
         categories: (id, name) of each logit; an empty name where a logit stands for no category.
         config: Section `predict`.
 
     Returns:
-        The entries of the submission, and for each one the boxes of its query as in `mssts.ytvis.boxes`.
+        Submission entries of the `top_k` best (track, class) pairs, best first, and for each one its boxes as in
+        `mssts.ytvis.boxes`.
 
     Raises:
         InputError: If the scores, masks or boxes of the video are not finite.
     """
-    masks = (prediction.layers[-1].mask_parameters_BNP, prediction.mask_features_BTCHW)
-    parts = (prediction.logits, prediction.boxes, *masks)
-    if not all(part.isfinite().all() for part in parts):
+    *_, tracks = tracks_of_windows(model, frames, video_id, size, categories, config)
+    best = tracks.best()
+    # Differs: public SeqFormer omits results without any mask, and the masks of scores below 0.001.
+    entries = [
+        {"video_id": video_id, "category_id": categories[found.label][0], "score": found.score}
+        | {"segmentations": found.segmentations}
+        for found in best
+    ]
+    return entries, [found.boxes for found in best]
+
+
+def tracks_of_windows(
+    model: MsStsVis,
+    frames: Iterable[torch.Tensor],
+    video_id: int,
+    size: tuple[int, int],
+    categories: list[tuple[int, str]],
+    config: PredictSection,
+) -> Iterator[Tracks]:
+    """Run the model on one window of a video after the other.
+
+    Args:
+        model: The model in eval mode, on its device.
+        frames: Normalised frames (3, H, W), as of `mssts.data.videos.network_frames`, read when they are needed.
+        video_id: Id of the video in the dataset.
+        size: (height, width) of the video in pixels.
+        categories: (id, name) of each logit.
+        config: Section `predict`.
+
+    Yields:
+        The tracks of the video up to the end of the window; the same object each time.
+
+    Raises:
+        InputError: If the scores, masks or boxes are not finite.
+    """
+    tracks = Tracks(config.top_k)
+    for start, frames_T3HW in windows(frames, config.window, config.overlap):
+        parts = _window_parts(model, start, frames_T3HW, video_id, size, categories, config)
+        tracks.join(parts, start + len(frames_T3HW))
+        yield tracks
+
+
+@torch.inference_mode()
+def _window_parts(model: MsStsVis, start: int, frames_T3HW: torch.Tensor, *further: Any) -> list[Part]:
+    prediction = model(frames_T3HW[None].to(next(model.parameters()).device))
+    return parts_of_window(prediction, start, (frames_T3HW.shape[-2], frames_T3HW.shape[-1]), *further)
+
+
+def parts_of_window(
+    prediction: Output,
+    start: int,
+    input_size: tuple[int, int],
+    video_id: int,
+    original_size: tuple[int, int],
+    categories: list[tuple[int, str]],
+    config: PredictSection,
+) -> list[Part]:
+    """What the queries of the `top_k` best (query, class) pairs of a window found, in the order of the queries.
+
+    Args:
+        prediction: Output of the model for the window.
+        start: Position of its first frame in the video.
+        input_size: (height, width) of the input of the network in pixels.
+        video_id: As for `tracks_of_windows`, like the rest.
+        original_size: Likewise.
+        categories: Likewise.
+        config: Likewise.
+
+    Raises:
+        InputError: If the scores, masks or boxes are not finite.
+    """
+    last = prediction.layers[-1]
+    values = (last.logits_BNK, last.boxes_BTN4, last.mask_parameters_BNP, prediction.mask_features_BTCHW)
+    if not all(value.isfinite().all() for value in values):
         raise InputError(
             f"video {video_id}: the scores, masks or boxes that the model predicts are not finite. Train the run "
             "again, with a lower learning rate."
         )
-    classes = len(categories)
     # Differs: public SeqFormer also emits 0 and 41, which are no categories, if their logits are among the best.
-    no_category_K = torch.tensor([not name for _, name in categories], device=prediction.logits.device)
-    scores = prediction.logits[0].sigmoid().masked_fill(no_category_K, -1.0).flatten()
-    best = scores.argsort(descending=True, stable=True)[: config.top_k]
-    best = best[scores[best] >= 0]
+    no_category_K = torch.tensor([not name for _, name in categories], device=last.logits_BNK.device)
+    scores_NK = last.logits_BNK[0].sigmoid().masked_fill(no_category_K, -1.0)
+    best = scores_NK.flatten().argsort(descending=True, stable=True)[: config.top_k]
     # Differs: public SeqFormer computes the masks of all queries after every layer; here only those of the chosen ones.
-    queries, inverse = torch.unique(best // classes, return_inverse=True)
-    boxes_NT4 = boxes_at_video_size(prediction.boxes[0, :, queries].transpose(0, 1), original_size)
+    queries = torch.unique(best[scores_NK.flatten()[best] >= 0] // len(categories))
+    boxes_NT4 = boxes_at_video_size(last.boxes_BTN4[0, :, queries].transpose(0, 1), original_size)
     sizes = input_size, original_size
-    encoded = [encoded_masks(prediction, query, *sizes, config.mask_threshold) for query in queries.split(1)]
-    # Differs: public SeqFormer omits results without any mask, and the masks of scores below 0.001.
-    entries = [
-        {
-            "video_id": video_id,
-            "category_id": categories[int(pair) % classes][0],
-            "score": float(scores[pair]),
-            "segmentations": encoded[int(position)],
-        }
-        for pair, position in zip(best, inverse, strict=True)
+    return [
+        Part(
+            start,
+            scores_NK[query].double().cpu().numpy(),
+            normalize(last.instances_BNC[0, query], dim=0).cpu().numpy(),
+            encoded_masks(prediction, query[None], *sizes, config.mask_threshold),
+            boxes_T4.tolist(),
+        )
+        for query, boxes_T4 in zip(queries, boxes_NT4, strict=True)
     ]
-    return entries, boxes_NT4[inverse.cpu().numpy()].tolist()
 
 
 def boxes_at_video_size(boxes_NT4: torch.Tensor, original_size: tuple[int, int]) -> np.ndarray:

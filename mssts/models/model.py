@@ -34,12 +34,14 @@ class LayerOutput:
         mask_parameters_BNP: Weights, then biases of the dynamic convolutions.
         references_BTN2: x, y of the reference points that entered the layer, relative to the unpadded frame, in full
             precision.
+        instances_BNC: Instance queries behind the layer.
     """
 
     logits_BNK: Tensor
     boxes_BTN4: Tensor
     mask_parameters_BNP: Tensor
     references_BTN2: Tensor
+    instances_BNC: Tensor
 
 
 @dataclass
@@ -168,7 +170,7 @@ class MsStsVis(nn.Module):
         logits = (head(instances_BNC) for head, instances_BNC in zip(self.class_heads, instances, strict=True))
         mask_parameters = self.mask_parameter_head(torch.stack(instances))
         return Output(
-            layers=tuple(map(LayerOutput, logits, boxes, mask_parameters, references)),
+            layers=tuple(map(LayerOutput, logits, boxes, mask_parameters, references, instances)),
             mask_features_BTCHW=mask_features,
             memory=memory,
             sizes_B2=_sizes(frames_BT3HW, padding_BHW),

@@ -40,6 +40,14 @@ def read_overrides(words: Iterable[str]) -> dict[str, Any]:
     return found
 
 
+def values_of_section(section: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides without the name of their section. Raises InputError for a key of another section."""
+    for key in overrides:
+        if not key.startswith(f"{section}."):
+            raise InputError(f"{OPTION}: {shown(key)}: found without --study; expected a key of {section}")
+    return {key.removeprefix(f"{section}."): value for key, value in overrides.items()}
+
+
 def as_words(overrides: Mapping[str, Any]) -> list[str]:
     """The words that `read_overrides` reads as these overrides, without spaces in them."""
     return [f"{key}={_SPACE.sub(_escape, _json(value))}" for key, value in overrides.items()]

@@ -11,7 +11,7 @@ import pandas as pd
 from mssts.core.csv_files import decimals, write_csv
 from mssts.data.datasets import split_annotations
 from mssts.data.frames import evenly_spaced
-from mssts.data.videos import read_video
+from mssts.data.videos import video_frames
 from mssts.evaluation.average_precision import ap_metrics
 from mssts.evaluation.matching import match
 from mssts.inference.predict import predict_video
@@ -83,8 +83,8 @@ class Validation(Callback):
         categories = list(split.categories)
         entries = []
         for video in videos:
-            frames_T3HW, size = read_video(split, video, config.predict.short_side, config.data)
-            entries.append(predict_video(model, frames_T3HW, video.id, size, categories, config.predict)[0])
+            frames, size = video_frames(split, video, config.predict.short_side, config.data)
+            entries.append(predict_video(model, frames, video.id, size, categories, config.predict)[0])
         predictions = parse_submission(list(chain(*entries)), split.annotations).predictions
         records = match(split.annotations, predictions)
         ids = [video.id for video in videos]

@@ -18,7 +18,7 @@ from mssts.config import Config
 from mssts.core.errors import InputError
 from mssts.data.datasets import entry
 from mssts.inference.import_weights import import_weights
-from mssts.inference.predict import load_run_model, video_results
+from mssts.inference.predict import load_run_model, predict_video
 from mssts.models import build_model
 from mssts.training.record import TrainingRun
 from mssts.training.run import load_start
@@ -84,8 +84,7 @@ def test_prediction_never_emits_the_logits_that_are_no_category(imported):
     with torch.no_grad():
         for head in model.class_heads:
             head.bias[[0, 41]] = 50.0
-        prediction = model(fill.frames(7, 1, 64, 96)[None])
-        results, _ = video_results(prediction, 1, (64, 96), (64, 96), categories, config.predict)
+    results, _ = predict_video(model, fill.frames(7, 1, 64, 96), 1, (64, 96), categories, config.predict)
     assert len(results) == 10
     assert {entry["category_id"] for entry in results} <= set(range(1, 41))
 

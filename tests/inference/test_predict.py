@@ -12,7 +12,13 @@ from torch.utils._pytree import tree_leaves
 from mssts.config import resolve
 from mssts.core.errors import InputError
 from mssts.data.clips import boxes_of_masks
-from mssts.inference.predict import FRAMES_AT_ONCE, boxes_at_video_size, masks_at_video_size, video_results
+from mssts.inference.predict import (
+    FRAMES_AT_ONCE,
+    boxes_at_video_size,
+    masks_at_video_size,
+    parts_of_window,
+    predict_video,
+)
 from tests.models.small_model import clips, small_model
 
 CATEGORIES = [(n, str(n)) for n in range(1, 6)]
@@ -28,9 +34,8 @@ def test_scores_masks_and_boxes_that_are_not_finite_are_an_error(part):
         for name, weight in model.named_parameters():
             if name.startswith(part):
                 weight.fill_(torch.nan)
-        prediction = model(clips(1, 2, 3, 64, 96))
     with pytest.raises(InputError, match="video 7: the scores, masks or boxes that the model predicts are not finite"):
-        video_results(prediction, 7, (64, 96), (64, 96), CATEGORIES, resolve("smoke").predict)
+        predict_video(model, clips(2, 3, 64, 96), 7, (64, 96), CATEGORIES, resolve("smoke").predict)
 
 
 @pytest.mark.parametrize(("bias", "visible"), [(-50.0, False), (50.0, True)])
@@ -43,8 +48,7 @@ def test_results_without_a_mask_or_with_a_tiny_score_are_kept(bias, visible):
         last.weight.zero_()
         last.bias.zero_()
         last.bias[-1] = bias
-        prediction = model(clips(1, 2, 3, 64, 96))
-    results, _ = video_results(prediction, 7, (64, 96), (64, 96), CATEGORIES, resolve("smoke").predict)
+    results, _ = predict_video(model, clips(2, 3, 64, 96), 7, (64, 96), CATEGORIES, resolve("smoke").predict)
     assert len(results) == 10 and all(0 < result["score"] < 0.001 for result in results)
     assert {mask is not None for result in results for mask in result["segmentations"]} == {visible}
 
@@ -66,16 +70,16 @@ def test_no_tensor_holds_more_than_a_block_of_frames_of_one_instance_at_the_size
     with torch.no_grad():
         prediction = small_model("baseline").eval()(clips(1, length, 3, 64, 96))
         with LargestTensor() as largest:
-            results, _ = video_results(prediction, 7, (64, 96), size, CATEGORIES, resolve("smoke").predict)
+            parts = parts_of_window(prediction, 0, (64, 96), 7, size, CATEGORIES, resolve("smoke").predict)
     assert largest.elements == FRAMES_AT_ONCE * size[0] * size[1]
     queries = torch.arange(prediction.logits.shape[1])
     with torch.no_grad():
         whole = masks_at_video_size(prediction.mask_logits(-1, 0, queries), (64, 96), size, 0.5)
-    scores_NK = prediction.logits[0].sigmoid()
-    for result in results:
-        [[query]] = (scores_NK[:, result["category_id"] - 1] == result["score"]).nonzero().tolist()
-        assert len(result["segmentations"]) == length
-        for mask, expected in zip(result["segmentations"], whole[query], strict=True):
+    scores_NK = prediction.logits[0].sigmoid().double()
+    for part in parts:
+        [query] = (scores_NK == torch.from_numpy(part.scores_K)).all(1).nonzero()[:, 0].tolist()
+        assert len(part.segmentations) == length
+        for mask, expected in zip(part.segmentations, whole[query], strict=True):
             found = np.zeros(size, np.uint8) if mask is None else run_length.decode(mask)
             assert np.array_equal(found, expected)
 
@@ -103,9 +107,10 @@ def test_boxes_that_the_decoder_is_trained_with_come_back_as_those_around_the_ma
 
 
 def test_every_result_has_the_boxes_of_its_query_in_every_frame():
+    model, frames = small_model("baseline").eval(), clips(3, 3, 64, 96)
     with torch.no_grad():
-        prediction = small_model("baseline").eval()(clips(1, 3, 3, 64, 96))
-    results, boxes = video_results(prediction, 7, (64, 96), (32, 48), CATEGORIES, resolve("smoke").predict)
+        prediction = model(frames[None])
+    results, boxes = predict_video(model, frames, 7, (32, 48), CATEGORIES, resolve("smoke").predict)
     assert len(results) == len(boxes) == 10
     scores_NK = prediction.logits[0].sigmoid()
     for result, found in zip(results, boxes, strict=True):

@@ -86,8 +86,31 @@ def test_frames_of_another_form_are_refused(checkpoint, case):
 
 def test_a_video_that_does_not_fit_into_memory_is_refused_before_it_is_computed(checkpoint):
     frames = torch.zeros(1, 1, 1, 3, dtype=torch.uint8).expand(2_000_000, 64, 96, 3)  # without its memory
-    with pytest.raises(InputError, match=r"2000000 frames, which need about .* GB free. Predict fewer frames"):
-        mssts.load_model(checkpoint).predict(frames)
+    predictor = Predictor(checkpoint, settings={"window": 2_000_000})
+    with pytest.raises(InputError, match=r"a window of 2000000 frames needs about .* GB free. Make predict.window"):
+        predictor.predict(frames)
+
+
+def test_frames_of_an_iterator_and_of_an_array_give_the_same_and_the_last_of_a_stream_too(checkpoint, video):
+    model, video = mssts.load_model(checkpoint, settings={"window": 5, "overlap": 2}), np.concatenate([video, video])
+    of_array, of_iterator = model.predict(video), model.predict(iter(video))
+    *before, last = model.predict_stream(iter(video))
+    assert described(of_array) == described(of_iterator) == described(last)
+    assert [len(tracks[0].segmentations) for tracks in before] == [5, 8]
+
+
+def described(tracks):
+    return [(t.number, t.category, t.score, t.segmentations, t.boxes.tolist()) for t in tracks]
+
+
+def test_a_frame_of_another_size_is_named(checkpoint, video):
+    with pytest.raises(InputError, match=r"found torch.uint8 \(64, 90, 3\) as frame 1; expected .* that of frame 0"):
+        mssts.load_model(checkpoint).predict([video[0], video[1][:, :90]])
+
+
+def test_settings_other_than_those_of_prediction_are_refused(checkpoint):
+    with pytest.raises(InputError, match="predict: windows: unknown key; did you mean 'window'"):
+        mssts.load_model(checkpoint, settings={"windows": 5})
 
 
 class Rectangle:

@@ -14,7 +14,7 @@ from mssts import cli
 from mssts.config import resolve
 from mssts.core.errors import InputError
 from mssts.study.matrix import planned_runs
-from mssts.study.overrides import as_words, read_overrides
+from mssts.study.overrides import as_words, read_overrides, values_of_section
 from mssts.study.plan import plan
 from mssts.study.resolve import load_study, single_run
 from mssts.study.workflow import initial_checkpoint, read_options, read_study
@@ -141,6 +141,12 @@ def test_snakemake_takes_words_or_a_mapping(ablations):
     mapping = read_study(read_options({"study": "smoke", "set": {"train": {"steps": 4}, "predict.top_k": 5}}))
     assert words.given == mapping.given == {"train.steps": 4, "predict.top_k": 5}
     assert words.options == "--study smoke --set train.steps=4 --set predict.top_k=5"
+
+
+def test_values_of_a_section_lose_its_name_and_others_are_refused():
+    assert values_of_section("predict", {"predict.window": 5}) == {"window": 5}
+    with pytest.raises(InputError, match=r"--set: 'train.steps': found without --study; expected a key of predict"):
+        values_of_section("predict", {"train.steps": 5})
 
 
 def test_a_plan_names_the_overrides(ablations):
