@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.report.traced import study
+from tests.report.traced import maps, study
 from tests.report.traced.expected import Recomputed
 from tests.report.traced.pages import read_page
 from tests.report.traced.pdf import read_pdf
-from tests.report.traced.shown import Shown, wrong_cells
+from tests.report.traced.provenance import SETTINGS, provenance, wrong_settings
+from tests.report.traced.sentences import Sentences
+from tests.report.traced.shown import NUMBER, Rows, Shown, wrong_cells
 
 pytestmark = pytest.mark.long
 
@@ -22,7 +26,7 @@ def folder(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(directory)
         patch.setenv("MSSTS_MLFLOW", "off")
-        study.write_study(Path(__file__).resolve().parents[2])
+        study.write_study()
     return directory
 
 
@@ -41,14 +45,56 @@ def recomputed(folder) -> Recomputed:
         return Recomputed()
 
 
+@pytest.fixture(scope="module")
+def tables(folder, recomputed) -> dict[tuple[str, ...], Rows]:
+    """The tables that must be shown, by their columns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return recomputed.tables | provenance() | {maps.COLUMNS: maps.Maps(recomputed.external).rows}
+
+
 @pytest.fixture(params=["PDF", "HTML"])
 def shown(request, workspace) -> Shown:
     """What the reader of the report sees."""
     return read_pdf(study.PDF) if request.param == "PDF" else read_page(study.HTML / "index.html")
 
 
-def test_the_tables_show_what_the_predictions_say(shown, recomputed):
-    expected = recomputed.tables()
+def test_every_table_shows_what_predictions_and_records_say(shown, tables):
     found = {table.columns: table for table in shown.tables}
-    assert not expected.keys() - found.keys()
-    assert [wrong_cells(found[columns], rows) for columns, rows in expected.items()] == [[]] * len(expected)
+    settings = found.pop(SETTINGS)
+    assert found.keys() == tables.keys()
+    assert {columns: wrong for columns, rows in tables.items() if (wrong := wrong_cells(found[columns], rows))} == {}
+    assert wrong_settings(settings) == []
+
+
+def test_every_number_in_a_sentence_is_recomputed_or_a_known_constant(shown, recomputed):
+    assert wrong_sentences(recomputed, [*shown.sentences, *(table.caption for table in shown.tables)]) == []
+
+
+def test_a_changed_number_is_noticed(workspace, recomputed, tables):
+    shown = read_page(study.HTML / "index.html")
+    for sentence in shown.sentences:
+        body = re.sub(r"^Figure \d+\.", "", sentence)
+        assert [text for text in changed(body) if not wrong_sentences(recomputed, [text])] == []
+    for table in shown.tables:
+        for row in table.rows if table.columns in recomputed.tables else ():
+            for column, cell in enumerate(row[1:], start=1):
+                for text in changed(cell):
+                    row[column] = text
+                    assert wrong_cells(table, tables[table.columns]), (text, row)
+                row[column] = cell
+
+
+def changed(text: str) -> Iterator[str]:
+    """The text with each of its numbers changed in the last digit."""
+    for found in NUMBER.finditer(text):
+        last = max(place for place in range(*found.span()) if text[place].isdigit())
+        yield f"{text[:last]}{(int(text[last]) + 2) % 10}{text[last + 1 :]}"
+
+
+def wrong_sentences(recomputed: Recomputed, sentences: list[str]) -> list[str]:
+    """What is not as expected in sentences."""
+    checked = Sentences(recomputed)
+    for sentence in sentences:
+        checked.check(sentence)
+    return checked.wrong

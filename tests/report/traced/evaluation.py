@@ -82,7 +82,7 @@ class Evaluation:
         either_DGT = masks_DTP.sum(-1)[:, None] + truth_GTP.sum(-1)[None] - both_DGT
         boxes = np.zeros((len(found), len(own)))
         if self._boxes is not None and found:
-            around_GT4 = np.array([[_box(one) for one in frames] for frames in truth_GTP.reshape(-1, *shape)])
+            around_GT4 = np.array([[box_around(one) for one in frames] for frames in truth_GTP.reshape(-1, *shape)])
             boxes = _box_iou(np.array([self._boxes[n] for n in found]), around_GT4.reshape(len(own), shape[0], 4))
         frames = both_DGT / np.maximum(either_DGT, 1)
         return Overlaps(own, found, both_DGT.sum(-1) / np.maximum(either_DGT.sum(-1), 1), boxes, frames)
@@ -203,11 +203,15 @@ class Evaluation:
 
 def pixels(segmentations: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     """The masks of a track, of frames, height and width."""
-    empty = np.zeros(shape[1:], np.uint8)
-    return np.array([run_length.decode(one) if one else empty for one in segmentations]).astype(float)
+    masks_THW = np.zeros(shape)
+    for mask_HW, one in zip(masks_THW, segmentations, strict=True):
+        if one:
+            mask_HW[:] = run_length.decode(one)
+    return masks_THW
 
 
-def _box(mask_HW: np.ndarray) -> list[int]:
+def box_around(mask_HW: np.ndarray) -> list[int]:
+    """The box x, y, width, height around a mask, with its last column and row; zeros for an empty one."""
     rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
     if not rows.size:
         return [0, 0, 0, 0]

@@ -62,6 +62,7 @@ class Recomputed:
         }
         return {split: families(of_split, REPLICATES, 0) for split, of_split in chosen.items()}
 
+    @cached_property
     def tables(self) -> dict[tuple[str, ...], Rows]:
         """The rows of each table of results, by its columns."""
         return {

@@ -12,6 +12,7 @@ from tests.report.traced.evaluation import Evaluation
 from tests.report.traced.study import SEEDS
 
 FEWEST_VIDEOS = 20
+Ends = tuple[float, float]
 ANNOUNCED = ("occlusion", "fog")
 CONTRASTS: dict[str, dict[str, dict[str, float]]] = {
     "effect": {
@@ -38,8 +39,8 @@ class Estimate(NamedTuple):
 
     by_seed: list[float]
     mean: float
-    simultaneous: tuple[float, float] | None
-    pointwise: tuple[float, float] | None
+    simultaneous: Ends | None
+    pointwise: Ends | None
     p: float | None
 
     @property
@@ -91,24 +92,28 @@ def _family(
         for measure, (title, weights) in product(sizes, contrasts.items())
     }
     judged = {key: one_SR.mean(axis=0) for key, one_SR in by_seed_SR.items() if one_SR.shape[1] > 1}
-    drawn_FR = np.array([one_R[1:] for one_R in judged.values()])
-    drawn_FR = drawn_FR[:, ~np.isnan(drawn_FR).any(axis=0)]
-    observed_F = np.array([one_R[0] for one_R in judged.values()])
+    found = intervals(judged, {key: sizes[key[0]][0] for key in judged})
+    estimates = {}
+    for key, one_SR in by_seed_SR.items():
+        observed_S = one_SR[:, 0]
+        p = _sign_flip(observed_S) if key in found else None
+        estimates[key] = Estimate(observed_S.tolist(), float(observed_S.mean()), *found.get(key, (None, None)), p)
+    return Family(sizes, estimates)
+
+
+def intervals(family: dict[Any, np.ndarray], videos: dict[Any, int]) -> dict[Any, tuple[Ends, Ends]]:
+    """The simultaneous and the pointwise interval of each value of a family: what was observed, then each replicate."""
+    observed_F, drawn_FR = np.array([one_R[0] for one_R in family.values()]), [one_R[1:] for one_R in family.values()]
+    drawn_FR = np.array(drawn_FR)[:, ~np.isnan(drawn_FR).any(axis=0)]
     deviation_F = drawn_FR.std(axis=1, ddof=1)
     distance_FR = np.abs(drawn_FR - observed_F[:, None]) / deviation_F[:, None]
-    estimates = {}
-    for (measure, title), one_SR in by_seed_SR.items():
-        observed_S = one_SR[:, 0]
-        estimate = Estimate(observed_S.tolist(), float(observed_S.mean()), None, None, None)
-        if (measure, title) in judged:
-            f, videos = list(judged).index((measure, title)), sizes[measure][0]
-            reaches = (
-                _quantile(distances_R) * deviation_F[f] for distances_R in (distance_FR.max(axis=0), distance_FR[f])
-            )
-            wide, narrow = (_around(observed_F[f], reach, deviation_F[f], videos) for reach in reaches)
-            estimate = Estimate(estimate.by_seed, estimate.mean, wide, narrow, _sign_flip(observed_S))
-        estimates[measure, title] = estimate
-    return Family(sizes, estimates)
+    return {
+        key: tuple(
+            _around(observed_F[f], _quantile(distances_R), deviation_F[f], videos[key])
+            for distances_R in (distance_FR.max(axis=0), distance_FR[f])
+        )
+        for f, key in enumerate(family)
+    }
 
 
 def _quantile(values_R: np.ndarray) -> float:
@@ -116,10 +121,10 @@ def _quantile(values_R: np.ndarray) -> float:
     return float(np.quantile(values_R, 0.95, method="weibull"))
 
 
-def _around(middle: float, reach: float, deviation: float, videos: int) -> tuple[float, float]:
-    """An interval, widened from the normal to Student's t distribution, and to a deviation with n - 1."""
-    widened = stats.t.isf(stats.norm.sf(reach / deviation), videos - 1) * np.sqrt(videos / (videos - 1)) * deviation
-    return middle - widened, middle + widened
+def _around(middle: float, deviations: float, deviation: float, videos: int) -> Ends:
+    """An interval of so many deviations, widened from the normal to Student's t, and to a deviation with n - 1."""
+    reach = stats.t.isf(stats.norm.sf(deviations), videos - 1) * np.sqrt(videos / (videos - 1)) * deviation
+    return float(middle - reach), float(middle + reach)
 
 
 def _sign_flip(observed_S: np.ndarray) -> float:

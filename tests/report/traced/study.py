@@ -16,13 +16,21 @@ from pycocotools import mask as run_length
 
 from mssts import cli
 from mssts.core.files import sha256_file, write_record
+from tests.report.traced.evaluation import pixels
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 STUDY = "traced"
 VARIANTS, SEEDS, SPLITS = ("baseline", "ms_sts", "temporal", "ms_sts_temporal"), (1, 2), ("valid", "control")
 TITLES = {"pretrain": "pre-trained", "baseline": "Baseline", "ms_sts": "MS-STS", "temporal": "temporal"} | {
     "ms_sts_temporal": "MS-STS + temporal"
 }
-REPLICATES = 60
+REPLICATES, VALIDATED = 60, 4
+SHOWN = ("baseline", "ms_sts")  # in figures of two models, with the first seed
+SCALE = yaml.safe_load((REPOSITORY / "ablations/scales/smoke.yaml").read_text())
+SCALE["data"]["synthetic"] |= {"valid_videos": 60, "control_videos": 20}
+SCALE["evaluation"]["bootstrap_replicates"] = REPLICATES
+SCALE["execution"] = {"validate_every": 4, "validate_videos": VALIDATED}
+STEPS = SCALE["train"]["steps"]
 EXTERNAL, EXTERNAL_FILE = "Another method", Path("another.json")
 DATA, RUNS = Path("data/traced/synthvis"), Path("results/traced/synthvis/tiny")
 PDF, HTML = Path("reports/table.pdf"), Path("reports/traced/html")
@@ -34,9 +42,9 @@ scores:
 """
 
 
-def write_study(repository: Path) -> None:
+def write_study() -> None:
     """Run the study in the working directory, from its data to PDF and HTML."""
-    _configure(repository / "ablations")
+    _configure(REPOSITORY / "ablations")
     cli.generate(STUDY, "synthvis", DATA)
     cli.pretrain("synthvis", "tiny", STUDY)
     for variant in VARIANTS:
@@ -66,14 +74,10 @@ def _configure(source: Path) -> None:
         target = "ablations" / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
-    scale = yaml.safe_load((source / "scales/smoke.yaml").read_text())
-    scale["data"]["synthetic"] |= {"valid_videos": 60, "control_videos": 20}
-    scale["evaluation"]["bootstrap_replicates"] = REPLICATES
-    scale["execution"] = {"validate_every": 4, "validate_videos": 4}
     study = {"question": "Does every number say what the predictions say?", "scale": STUDY, "datasets": ["synthvis"]}
     study |= {"splits": list(SPLITS), "backbones": ["tiny"], "variants": list(VARIANTS), "seeds": list(SEEDS)}
     study |= {"external": {EXTERNAL: str(EXTERNAL_FILE)}, "cost": "a minute", "expect": "nothing"}
-    for kind, content in (("scales", scale), ("studies", study)):
+    for kind, content in (("scales", SCALE), ("studies", study)):
         Path(f"ablations/{kind}/{STUDY}.yaml").write_text(yaml.safe_dump(content))
     Path("server_scores.yaml").write_text(_SERVER_SCORES)
 
@@ -111,7 +115,7 @@ def _predictions(truth: dict[str, Any], share: float, generator: np.random.Gener
         found += [(None, 0.4)] * int(generator.integers(0, 3))  # of nothing
         masks = [_mask(track, size, generator) for track, _ in found]
         if len(own) > 1 and generator.random() < 0.3:  # a switch of identity
-            first, second = (_decoded(track, size) for track in own[:2])
+            first, second = (pixels(track["segmentations"], size).astype(bool) for track in own[:2])
             masks.append(np.concatenate([first[: size[0] // 2], second[size[0] // 2 :]]))
             found.append((own[0], 0.8))
         for (track, factor), mask_THW in zip(found, masks, strict=True):
@@ -123,11 +127,6 @@ def _predictions(truth: dict[str, Any], share: float, generator: np.random.Gener
     return entries, boxes
 
 
-def _decoded(track: dict[str, Any], size: tuple[int, int, int]) -> np.ndarray:
-    empty = np.zeros(size[1:], np.uint8)
-    return np.array([run_length.decode(one) if one else empty for one in track["segmentations"]]).astype(bool)
-
-
 def _mask(track: dict[str, Any] | None, size: tuple[int, int, int], generator: np.random.Generator) -> np.ndarray:
     """The masks of a track, shifted by some pixels and without some frames; those of a box for None."""
     if track is None:
@@ -137,7 +136,7 @@ def _mask(track: dict[str, Any] | None, size: tuple[int, int, int], generator: n
         return mask_THW
     shift = generator.integers(-3, 4, size=2)
     kept_T = generator.random(size[0]) < 0.9
-    return np.roll(_decoded(track, size), shift, axis=(1, 2)) & kept_T[:, None, None]
+    return np.roll(pixels(track["segmentations"], size).astype(bool), shift, axis=(1, 2)) & kept_T[:, None, None]
 
 
 def _encoded(mask_HW: np.ndarray) -> dict[str, Any] | None:
