@@ -1,18 +1,13 @@
-"""Speed and memory of the evaluator of mssts and of the reference evaluator, on a generated validation set.
+"""Time and memory of the evaluator of mssts and of the reference evaluator, on a generated validation set.
 
-    python benchmarks/evaluation.py [REFERENCE] [--videos 302] [--repeats 5]
+    python benchmarks/evaluation.py [--reference DIRECTORY] [--other DIRECTORY] [--videos 302] [--rounds 5]
 
-REFERENCE is a checkout of the reference evaluator (github.com/youtubevos/cocoapi); without it only mssts is measured.
-Its Python files are loaded from there, with pycocotools of this environment and the numpy names that have since been
-removed. The data has as many masks as a YouTube-VIS validation set: 720p, 27 frames, 10 detections per video, 40
-categories, rough outlines. Every measurement runs in its own process on one thread; the two evaluators take turns.
+--reference is a checkout of the reference evaluator (github.com/youtubevos/cocoapi). Its Python files are loaded from
+there, with pycocotools of this environment and the numpy names that have since been removed. The data has as many masks
+as a YouTube-VIS validation set: 720p, 27 frames, 10 detections per video, 40 categories, rough outlines.
 
-Printed are the medians of
-    matching  processor time of matching and of the metrics, without reading: the reference computes the twelve COCO
-              metrics, mssts these and the twelve class-agnostic ones;
-    cpu       processor time of the whole command (mssts also breaks down AP by challenge and by kind of error);
-    wall      wall time of the whole command;
-    MiB       largest resident memory of that process.
+Measured are matching and metrics, without reading (the reference computes the twelve COCO metrics, mssts these and the
+twelve class-agnostic ones), and the whole command (mssts also breaks down AP by challenge and by kind of error).
 """
 
 from __future__ import annotations
@@ -20,22 +15,19 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
 import types
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import rounds
 from pycocotools import mask as coco_mask
 
 HEIGHT, WIDTH, FRAMES, DETECTIONS, CATEGORIES = 720, 1280, 27, 10, 40
-MEASURED = ("matching", "cpu", "wall", "MiB")
 ROUGHNESS = 6.0  # standard deviation in px by which an outline jumps between columns
 
 
@@ -143,21 +135,24 @@ def reference_classes(checkout: Path) -> tuple[type, type]:
     return load("ytvos").YTVOS, load("ytvoseval").YTVOSeval
 
 
-def measure_reference(checkout: Path, annotations: Path, predictions: Path) -> dict[str, float]:
-    """Run the reference evaluator in this process; return its seconds of matching and its AP."""
+def reference_matching(checkout: Path, annotations: Path, predictions: Path) -> Callable[[], float]:
+    """Read the files with the reference evaluator; return the function that matches and gives AP."""
     ytvos, ytvoseval = reference_classes(checkout)
     truth = ytvos(str(annotations))
-    evaluation = ytvoseval(truth, truth.loadRes(str(predictions)), "segm")
-    start = time.process_time()
-    evaluation.evaluate()
-    evaluation.accumulate()
-    seconds = time.process_time() - start
-    evaluation.summarize()
-    return {"matching": seconds, "AP": float(evaluation.stats[0])}
+    detections = truth.loadRes(str(predictions))
+
+    def matching() -> float:
+        evaluation = ytvoseval(truth, detections, "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        return float(evaluation.stats[0])
+
+    return matching
 
 
-def measure_mssts(annotations: Path, predictions: Path) -> dict[str, float | None]:
-    """Run the evaluator of mssts in this process; return its seconds of matching and its AP."""
+def own_matching(annotations: Path, predictions: Path) -> Callable[[], float | None]:
+    """As `reference_matching`, with mssts."""
     # imported here, so that the memory of the reference evaluator is measured without mssts
     from mssts.evaluation.average_precision import coco_metrics
     from mssts.evaluation.matching import match
@@ -166,70 +161,60 @@ def measure_mssts(annotations: Path, predictions: Path) -> dict[str, float | Non
 
     truth = read_annotations(annotations)
     detections = read_submission(predictions, truth).predictions
-    start = time.process_time()
-    records = match(truth, detections)
-    metrics = coco_metrics(records, records.categories)
-    coco_metrics(records, [records.pooled])
-    return {"matching": time.process_time() - start, "AP": metrics["AP"]}
+
+    def matching() -> float | None:
+        records = match(truth, detections)
+        metrics = coco_metrics(records, records.categories)
+        coco_metrics(records, [records.pooled])
+        return metrics["AP"]
+
+    return matching
 
 
-def _run(arguments: list[str]) -> tuple[str, dict[str, float]]:
-    """Run Python with these arguments; return its standard output, its seconds of processor and wall time, its MiB."""
-    start = time.perf_counter()
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(arguments)} ended with exit status {process.returncode}")
-    cpu, wall = usage.ru_utime + usage.ru_stime, time.perf_counter() - start
-    return output, {"cpu": cpu, "wall": wall, "MiB": usage.ru_maxrss / 1024}
+def serve(whole: bool, files: list[str], output: str, reference: str | None = None) -> rounds.Answers:
+    """Answer with AP, and with time or memory of matching, or time and memory of the whole command."""
+    paths = [Path(name) for name in files]
+    if not whole:
+        matching = reference_matching(Path(reference), *paths) if reference else own_matching(*paths)
+        meter = rounds.Meter()
+
+        def answer() -> dict[str, Any]:
+            ap, measured = meter(matching)
+            return measured | {"AP": ap}
+
+        return meter, answer
+    command = [__file__, "--once", reference, *files]
+    if not reference:
+        command = ["-m", "mssts", "evaluate", "--annotations", files[0], "--predictions", files[1], "--output", output]
+    return rounds.Meter(), lambda: rounds.command(command)
 
 
-def _measure_once(reference: Path | None, annotations: Path, predictions: Path) -> dict[str, dict[str, float]]:
-    files = [str(annotations), str(predictions)]
-    output, _ = _run([__file__, "--measure", "mssts", *files])
-    measured = {"mssts": json.loads(output.splitlines()[-1])}
-    command = ["-m", "mssts", "evaluate", "--annotations", files[0], "--predictions", files[1]]
-    _, cost = _run([*command, "--output", str(annotations.parent / "metrics.json")])
-    measured["mssts"] |= cost
-    if reference is not None:
-        output, cost = _run([__file__, str(reference), "--measure", "reference", *files])
-        measured["reference"] = json.loads(output.splitlines()[-1]) | cost
-    return measured
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("reference", nargs="?", type=Path, help="checkout of the reference evaluator")
-    parser.add_argument("--videos", type=int, default=302)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--measure", nargs=3, metavar=("WHICH", "ANNOTATIONS", "PREDICTIONS"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        which, *names = options.measure
-        paths = [Path(name) for name in names]
-        print(json.dumps(measure_mssts(*paths) if which == "mssts" else measure_reference(options.reference, *paths)))
-        return
-    with tempfile.TemporaryDirectory() as directory:
+def measure(options: argparse.Namespace) -> Iterator[rounds.Row]:
+    """Rows of matching and of the whole command."""
+    with TemporaryDirectory() as name:
         # in a process of its own: a child is reported to use at least the memory that its parent has used
         with ProcessPoolExecutor(1) as executor:
-            files = executor.submit(generate, Path(directory), options.videos).result()
-        print(f"{options.videos} videos; {', '.join(f'{p.name} {p.stat().st_size / 2**20:.0f} MiB' for p in files)}")
-        rounds = [_measure_once(options.reference, *files) for _ in range(options.repeats)]
-    medians = {
-        which: {key: statistics.median(one[which][key] for one in rounds) for key in (*MEASURED, "AP")}
-        for which in rounds[0]
-    }
-    for which, values in medians.items():
-        print(f"{which:>9}: " + ", ".join(f"{key} {value:.6g}" for key, value in values.items()))
-    if "reference" in medians:
-        ratios = {key: medians["reference"][key] / medians["mssts"][key] for key in MEASURED}
-        print("reference / mssts: " + ", ".join(f"{key} {value:.2f}" for key, value in ratios.items()))
-        print(f"AP differs by {abs(medians['reference']['AP'] - medians['mssts']['AP']):.1e}")
+            files = [str(path) for path in executor.submit(generate, Path(name), options.videos).result()]
+        for whole, case in ((False, "matching and metrics"), (True, "whole command")):
+            settings: dict[str, dict[str, Any]] = {
+                contender: {"whole": whole, "files": files, "output": f"{name}/{contender}.json"}
+                for contender in ("this", "other", "reference")
+                if contender == "this" or getattr(options, contender)
+            }
+            if options.reference:
+                settings["reference"]["reference"] = str(options.reference)
+            with rounds.contenders(__file__, settings, options.other) as started:
+                rows, last = rounds.compare("evaluator", f"{options.videos} videos, {case}", started, options.rounds)
+            yield from rows
+            if not whole:
+                print(", ".join(f"AP of {contender} {answer['AP']:.12f}" for contender, answer in last.items()))
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--once"]:
+        checkout, *paths = (Path(word) for word in sys.argv[2:])
+        reference_matching(checkout, *paths)()
+        sys.exit()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--videos", type=int, default=302)
+    rounds.run(parser, measure, serve)

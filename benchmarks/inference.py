@@ -1,84 +1,40 @@
 """Time and memory of prediction on one CPU thread, of this checkout, of another one, and of the public SeqFormer.
 
-    python benchmarks/inference.py --public DIRECTORY [--other DIRECTORY] [--frames 5 10] [--rounds 5] [--csv FILE]
+    python benchmarks/inference.py [--public DIRECTORY] [--other DIRECTORY] [--rounds 5] [--growth]
 
 --public is a checkout of the public SeqFormer, whose attention runs in its pure PyTorch form. --other is another
-version of this repository. Each contender runs in its own process. The weights of ResNet-50 are random and equal: made
-by the public code, and imported. A clip has 360x640 pixels.
+version of this repository. The weights of ResNet-50 are random and equal. A clip has 360x640 pixels.
 
-Two things are timed, in interleaved rounds: the network alone, and the whole way from frames to run-length masks at
-720p of the ten best. Printed are medians of the processor time, and the median of the rounds' ratios with their range;
-the peak of memory above that of the loaded model; the largest difference of the logits and the number of different
-pixels.
+Measured are the network alone, and the whole way from frames to run-length masks at 720p of the ten best. Printed are
+also the largest difference of the logits and the number of different pixels. `--growth` instead measures time and
+memory against the number of frames, the size of the frames and the number of queries, in one round.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import os
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-HERE = Path(__file__).resolve().parents[1]
+import public_code
+import rounds
+
 HEIGHT, WIDTH, VIDEO_SIZE = 360, 640, (720, 1280)
-TOP, LOGITS = 10, 42
-PUBLIC_OPTIONS = {  # those that its model reads, at its defaults and those of its script for ResNet-50
-    "dataset_file": "YoutubeVIS", "device": "cpu", "masks": True, "with_box_refine": True, "rel_coord": True,
-    "backbone": "resnet50", "dilation": False, "position_embedding": "sine", "lr_backbone": 0.0,
-    "num_feature_levels": 4, "enc_layers": 6, "dec_layers": 6, "dim_feedforward": 1024, "hidden_dim": 256,
-    "dropout": 0.1, "nheads": 8,
-    "num_queries": 300, "dec_n_points": 4, "enc_n_points": 4, "mask_out_stride": 4, "aux_loss": True, "num_frames": 1,
-    "set_cost_class": 2, "set_cost_bbox": 5, "set_cost_giou": 2, "mask_loss_coef": 2, "dice_loss_coef": 5,
-    "cls_loss_coef": 2, "bbox_loss_coef": 5, "giou_loss_coef": 2, "focal_alpha": 0.25, "jointfinetune": False,
-}  # fmt: skip
-Functions = tuple[Callable[[Any], Any], Callable[[Any], Any]]
+TOP, LOGITS, QUERIES = 10, 42, 300
+CASES = ((5, "network"), (5, "masks"), (10, "masks"))  # number of frames, and what is measured
+GROWTH_FRAMES, PUBLIC_FRAMES = (1, 2, 5, 10, 20, 36), 10  # the public code gets no more frames, to save time
+GROWTH_SIZES = ((180, 320), (360, 640), (540, 960), (720, 1280))  # of clips of two frames
+GROWTH_QUERIES = (100, 300, 900)  # of clips of two frames
+Functions = dict[str, Callable[[Any], Any]]
 
 
-def public_model(directory: Path) -> Any:
-    """The public model with random weights; its CUDA extension and its test of old torchvision versions are avoided."""
-    import types
-
-    import torch
-    import torchvision
-
-    sys.path.insert(0, str(directory))
-    sys.modules["MultiScaleDeformableAttention"] = types.ModuleType("MultiScaleDeformableAttention")
-    version, torchvision.__version__ = torchvision.__version__, "0.9"
-    import models
-    import models.ops.functions.ms_deform_attn_func as attention
-    import models.ops.modules.ms_deform_attn as module
-
-    torchvision.__version__ = version
-
-    def sample(values: Any, shapes: Any, _start: Any, locations: Any, weights: Any, _step: int) -> Any:
-        return attention.ms_deform_attn_core_pytorch(values, shapes.tolist(), locations, weights)
-
-    module.MSDeformAttnFunction = types.SimpleNamespace(apply=sample)
-    torch.manual_seed(0)
-    resnet = torchvision.models.resnet50  # its weights are not downloaded
-    torchvision.models.resnet50 = lambda pretrained, **keys: resnet(**keys)
-    options = argparse.Namespace(**PUBLIC_OPTIONS)
-    model, _, _ = models.build_model(options)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith(("sampling_offsets.weight", "attention_weights.weight")):
-                parameter.normal_(0, 0.02)
-    return model.eval()
-
-
-def clip(frames: int) -> Any:
+def clip(frames: int, height: int, width: int) -> Any:
     """A random clip, (T, 3, H, W)."""
     import torch
 
-    return torch.randn(frames, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(frames))
+    return torch.randn(frames, 3, height, width, generator=torch.Generator().manual_seed(frames))
 
 
 def public_functions(directory: Path, weights: Path) -> Functions:
@@ -87,12 +43,12 @@ def public_functions(directory: Path, weights: Path) -> Functions:
     import torch.nn.functional as F
     from pycocotools import mask as coco_mask
 
-    model = public_model(directory)
+    model = public_code.build(directory)[0].eval()
     model.load_state_dict(torch.load(weights, weights_only=True)["model"])
 
     def infer(frames: Any) -> Any:
         model.detr.num_frames = len(frames)
-        return model.inference(frames, WIDTH, HEIGHT)
+        return model.inference(frames, *reversed(frames.shape[2:]))
 
     def masks(frames: Any) -> Any:
         output, encoded = infer(frames), {}
@@ -104,7 +60,7 @@ def public_functions(directory: Path, weights: Path) -> Functions:
             encoded[query] = [coco_mask.encode(frame.copy(order="F")) for frame in pixels]
         return [encoded[query] for query in queries]
 
-    return lambda frames: infer(frames)["pred_logits"][0], masks
+    return {"network": lambda frames: infer(frames)["pred_logits"][0], "masks": masks}
 
 
 def own_functions(checkpoint: Path) -> Functions:
@@ -123,131 +79,125 @@ def own_functions(checkpoint: Path) -> Functions:
     def masks(frames: Any) -> Any:
         return [entry["segmentations"] for entry in predict_video(model, frames, 1, VIDEO_SIZE, categories, section)[0]]
 
-    return lambda frames: model(frames[None]).logits[0], masks
+    return {"network": lambda frames: model(frames[None]).logits[0], "masks": masks}
 
 
-def memory(field: str) -> int:
-    """Bytes that the system states for this process."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)]
-    return 1024 * int(line.split()[1])
-
-
-def serve(functions: Functions) -> None:
-    """Answer each line (number of frames, index of the function, file for the result) with seconds and peak memory."""
+def serve(weights: str, folder: str, public: str | None = None) -> rounds.Answers:
+    """Answer with time or memory of a clip; the result of the first question of each case goes to a file."""
     import torch
 
     torch.set_num_threads(1)
-    loaded = memory("VmRSS")
-    with torch.inference_mode():
-        for line in sys.stdin:
-            frames, index, result = json.loads(line)
-            batch = clip(frames)
-            Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
-            start = time.process_time()
-            found = functions[index](batch)
-            seconds = time.process_time() - start
-            answer = {"seconds": seconds, "peak": memory("VmHWM") - loaded}
+    rounds.LASTING.enter_context(torch.inference_mode())
+    functions = public_functions(Path(public), Path(weights)) if public else own_functions(Path(weights))
+    meter = rounds.Meter()
+
+    def answer(frames: int, what: str, height: int = HEIGHT, width: int = WIDTH) -> dict[str, Any]:
+        found, measured = meter(functions[what], clip(frames, height, width))
+        if not (result := Path(folder) / f"{frames}-{what}.pt").exists():
             torch.save(found, result)
-            print(json.dumps(answer), flush=True)
+        return measured
+
+    return meter, answer
 
 
-def write_weights(public: Path, folder: Path) -> None:
-    """Random weights of the public code in its format, and imported."""
+def settings(options: argparse.Namespace, folder: Path, queries: int = QUERIES) -> dict[str, dict[str, Any]]:
+    """Settings of each contender, after random weights have been written: by the public code, and imported."""
     import torch
 
     from mssts.inference.import_weights import import_weights
 
-    torch.save({"model": public_model(public).state_dict()}, folder / "public.pth")
-    import_weights(folder / "public.pth", folder / "checkpoint.pt")
+    public, own = folder / "public.pth", folder / "checkpoint.pt"
+    if options.public:
+        torch.save({"model": public_code.build(options.public)[0].state_dict()}, public)
+        import_weights(public, own)
+    else:
+        write_random_weights(own, queries)
+    found: dict[str, dict[str, Any]] = {"this": {"weights": str(own)}}
+    if options.public:
+        found["public"] = {"weights": str(public), "public": str(options.public)}
+    if options.other:
+        found["other"] = {"weights": str(own)}
+    for name, values in found.items():
+        values["folder"] = str(folder / name)
+        (folder / name).mkdir()
+    return found
 
 
-def differences(folder: Path, frames: int, names: tuple[str, str]) -> tuple[float, int]:
+def write_random_weights(path: Path, queries: int) -> None:
+    """A checkpoint with random weights and another number of queries."""
+    from mssts.config import ABLATIONS, canonical, load_baseline
+    from mssts.core.checkpoint import save_checkpoint
+    from mssts.models import build_model
+
+    config = load_baseline(rounds.HERE / ABLATIONS)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"queries": queries})})
+    weights = build_model(config.model, "resnet50", LOGITS).state_dict()
+    content = {"model": weights, "backbone": "resnet50", "config": canonical(config)}
+    save_checkpoint(path, content | {"categories": [[number, f"kind {number}"] for number in range(LOGITS)]})
+
+
+def differences(folder: Path, names: tuple[str, str]) -> Iterator[str]:
     """Largest difference of two contenders' logits, and number of pixels that differ in the masks of the best."""
     import torch
     from pycocotools import mask as coco_mask
 
-    logits = [torch.load(folder / f"{name}-{frames}-0.pt") for name in names]
-    masks = [torch.load(folder / f"{name}-{frames}-1.pt", weights_only=False) for name in names]
-    pixels = 0
-    for pair in zip(*masks, strict=True):
-        for first, second in zip(*pair, strict=True):
-            full = [coco_mask.decode(mask) if mask else 0 for mask in (first, second)]
-            pixels += int((full[0] != full[1]).sum())
-    return float((logits[0] - logits[1]).abs().max()), pixels
+    for frames, what in CASES:
+        found = [torch.load(folder / name / f"{frames}-{what}.pt", weights_only=False) for name in names]
+        if what == "network":
+            largest = (found[0] - found[1]).abs().max()
+            yield f"T={frames}: logits of {' and '.join(names)} differ by at most {largest:.2g}"
+            continue
+        pixels = 0
+        for tracks in zip(*found, strict=True):
+            for masks in zip(*tracks, strict=True):
+                full = [coco_mask.decode(mask) if mask else 0 for mask in masks]
+                pixels += int((full[0] != full[1]).sum())
+        yield f"T={frames}: masks of {' and '.join(names)} differ in {pixels} pixels"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--public", type=Path, help="directory of the public SeqFormer")
-    parser.add_argument("--other", type=Path, help="directory of another version of this repository")
-    parser.add_argument("--frames", type=int, nargs="+", default=[5, 10])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--csv", type=Path)
-    parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        paths = [Path(word) for word in options.serve]
-        serve(public_functions(*paths) if len(paths) == 2 else own_functions(*paths))
-        return
-    if not options.public:
-        parser.error("name a checkout of the public SeqFormer: --public DIRECTORY")
+def measure_cases(options: argparse.Namespace) -> Iterator[rounds.Row]:
+    """Rows of the network and of the way to masks."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        write_weights(options.public, folder)
-        contenders = {
-            "this": (HERE, [folder / "checkpoint.pt"]),
-            "public": (HERE, [options.public.resolve(), folder / "public.pth"]),
-        }
-        if options.other:
-            contenders["other"] = (options.other.resolve(), [folder / "checkpoint.pt"])
-        workers = {
-            name: subprocess.Popen(
-                [sys.executable, __file__, "--serve", *map(str, paths)],
-                env=os.environ | {"PYTHONPATH": str(directory), "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for name, (directory, paths) in contenders.items()
-        }
+        with rounds.contenders(__file__, settings(options, folder), options.other) as started:
+            for frames, what in CASES:
+                case = f"T={frames}, {HEIGHT}x{WIDTH}, ResNet-50, " + ("masks at 720p" if what == "masks" else what)
+                yield from rounds.compare("inference", case, started, options.rounds, frames=frames, what=what)[0]
+        for contender in [contender for contender in started if contender != "this"]:
+            print(*differences(folder, ("this", contender)), sep="\n", flush=True)
 
-        def ask(name: str, frames: int, index: int) -> dict[str, float]:
-            pipes = workers[name].stdin, workers[name].stdout
-            print(json.dumps([frames, index, str(folder / f"{name}-{frames}-{index}.pt")]), file=pipes[0], flush=True)
-            return json.loads(pipes[1].readline())
 
-        rows = []
-        for frames, (index, what) in ((f, w) for f in options.frames for w in enumerate(("network", "with masks"))):
-            for name in workers:
-                ask(name, frames, index)  # a first call allocates
-            rounds = [{name: ask(name, frames, index) for name in workers} for _ in range(options.rounds)]
-            for name in workers:
-                ratios = [answers[name]["seconds"] / answers["this"]["seconds"] for answers in rounds]
-                row = {
-                    "frames": frames,
-                    "what": what,
-                    "version": name,
-                    "seconds": round(statistics.median(answers[name]["seconds"] for answers in rounds), 3),
-                    "ratio": round(statistics.median(ratios), 3),
-                    "smallest": round(min(ratios), 3),
-                    "largest": round(max(ratios), 3),
-                    "peak_MB": round(max(answers[name]["peak"] for answers in rounds) / 1e6),
-                }
-                rows.append(row)
-                print(*(f"{key} {value}" for key, value in row.items()), sep=", ", flush=True)
-        for frames in options.frames:
-            for name in [name for name in workers if name != "this"]:
-                logits, pixels = differences(folder, frames, ("this", name))
-                print(f"frames {frames}, {name}: logits differ by at most {logits:.2g}, masks in {pixels} pixels")
-        for worker in workers.values():
-            worker.stdin.close()
-            worker.wait()
-    if options.csv:
-        with options.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+def measure_growth(options: argparse.Namespace) -> Iterator[rounds.Row]:
+    """Rows of the way to masks against frames, size and queries."""
+
+    def row(benchmark: str, case: str, **question: Any) -> list[rounds.Row]:
+        return rounds.compare(benchmark, case, started, 1, what="masks", **question)[0]
+
+    with (
+        TemporaryDirectory() as name,
+        rounds.contenders(__file__, settings(options, Path(name)), options.other) as all_,
+    ):
+        for frames in GROWTH_FRAMES:
+            started = {n: one for n, one in all_.items() if n != "public" or frames <= PUBLIC_FRAMES}
+            yield from row("frames", f"{frames}", frames=frames)
+        started = all_
+        for height, width in GROWTH_SIZES:
+            yield from row("size", f"{height}x{width}", frames=2, height=height, width=width)
+    own = argparse.Namespace(public=None, other=options.other)  # the public code has 300 queries
+    for queries in GROWTH_QUERIES:
+        with (
+            TemporaryDirectory() as name,
+            rounds.contenders(__file__, settings(own, Path(name), queries), options.other) as started,
+        ):
+            yield from row("queries", f"{queries}", frames=2)
+
+
+def measure(options: argparse.Namespace) -> Iterator[rounds.Row]:
+    """Rows of the cases, or of the growth."""
+    return measure_growth(options) if options.growth else measure_cases(options)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--growth", action="store_true", help="measure against frames, size and queries")
+    rounds.run(parser, measure, serve)

@@ -2,28 +2,34 @@
 
 A contender is a version of the code, "this" or another one, in a process of its own with one thread. In every round
 each contender does the same work once; a first round is not counted. A row has the median and the range over the
-rounds: of each quantity, and of its ratio to "this" in the same round.
+rounds: of each quantity, and of its ratio to "this" in the same round. Time is that of the processor. Memory is
+measured in a round of its own, in which the allocator gives every block back that is freed.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import ctypes
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parents[1]
 UNITS = {"time": "s", "memory": "MB"}
-"""Quantities that an answer may have. Lower is better."""
+"""Quantities of an answer. Lower is better."""
+M_MMAP_THRESHOLD = -3  # of mallopt
+LASTING = ExitStack()  # contexts of a contender that end with its process
+Answers = tuple["Meter", Callable[..., dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -85,21 +91,27 @@ def contenders(script: str, settings: dict[str, dict[str, Any]], other: Path | N
 
 
 def compare(
-    benchmark: str, case: str, started: dict[str, Contender], rounds: int, **question: Any
+    benchmark: str, case: str, started: dict[str, Contender], rounds: int, memory: bool = True, **question: Any
 ) -> tuple[list[Row], dict[str, dict[str, Any]]]:
     """Ask all contenders in turn, once without counting and then for so many rounds; print and return the rows.
 
     Returns:
         The rows, and the last answer of each contender.
     """
-    answers = [{name: contender.ask(**question) for name, contender in started.items()} for _ in range(1 + rounds)]
+
+    def turn(quantity: str) -> dict[str, dict[str, Any]]:
+        return {name: contender.ask(quantity=quantity, **question) for name, contender in started.items()}
+
+    first, *answers = [turn("time") for _ in range(1 + rounds)]
+    if memory and "memory" not in first["this"]:
+        answers.append(turn("memory"))
     rows = []
-    for name in started:
-        for quantity in UNITS.keys() & answers[0][name].keys():
-            values = [answer[name][quantity] for answer in answers[1:]]
+    for quantity in UNITS:
+        own = [answer["this"][quantity] for answer in answers if quantity in answer["this"]]
+        for name in started if own else ():
+            values = [answer[name][quantity] for answer in answers if quantity in answer[name]]
             rows.append(Row.of(benchmark, case, name, quantity, UNITS[quantity], values))
             if name != "this":
-                own = [answer["this"][quantity] for answer in answers[1:]]
                 ratios = [value / one for value, one in zip(values, own, strict=True)]
                 rows.append(Row.of(benchmark, case, name, f"{quantity} / this", "", ratios))
     for row in rows:
@@ -120,55 +132,121 @@ def resident(field: str) -> int:
 
 
 class Meter:
-    """Measures calls: seconds of processor time, and peak of memory in MB above that when the meter was made."""
+    """Measures one quantity of calls in this process.
+
+    Attributes:
+        quantity: "time", seconds of processor time, or "memory", the peak in MB above the memory that the process had
+            when the meter was made.
+    """
 
     def __init__(self) -> None:
+        self.quantity = "time"
+        self._c = ctypes.CDLL(None)
+        self._c.malloc_trim(0)
         self._before = resident("VmRSS")
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, dict[str, float]]:
-        """What the function returns, and its time and memory."""
+        """What the function returns, and the quantity."""
+        if self.quantity == "time":
+            start = time.process_time()
+            found = function(*arguments)
+            return found, {"time": time.process_time() - start}
+        self._c.mallopt(M_MMAP_THRESHOLD, 2**20)
+        self._c.malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
-        start = time.process_time()
         found = function(*arguments)
-        seconds = time.process_time() - start
-        return found, {"time": seconds, "memory": (resident("VmHWM") - self._before) / 1e6}
+        peak = resident("VmHWM") - self._before
+        self._c.mallopt(M_MMAP_THRESHOLD, 2**25)  # the largest that the allocator chooses by itself
+        return found, {"memory": peak / 1e6}
+
+
+def command(arguments: list[str], directory: Path | None = None) -> dict[str, float]:
+    """Run Python with these arguments; return the processor time in s, and the peak of memory in MB, of that process.
+
+    The time is that of its children too.
+    """
+    process = subprocess.Popen([sys.executable, *arguments], cwd=directory, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(arguments)} ended with exit status {process.returncode}")
+    return {"time": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss * 1024 / 1e6}
 
 
 def run(
     parser: argparse.ArgumentParser,
     measure: Callable[[argparse.Namespace], Iterable[Row]],
-    serve: Callable[..., Callable[..., dict[str, Any]]],
+    serve: Callable[..., Answers],
 ) -> None:
     """The command of a benchmark.
 
     Args:
         parser: Its own options, to which the common ones are added.
         measure: Yields the rows, given the options.
-        serve: Called in the process of a contender, with its settings; returns the function that answers questions.
+        serve: Called in the process of a contender, with its settings. It returns the meter that it has made when
+            everything was loaded, and the function that answers questions with what the meter gives.
     """
-    parser.add_argument("--public", type=Path, help="checkout of the public SeqFormer")
-    parser.add_argument("--other", type=Path, help="directory of another version of this repository")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--csv", type=Path, help="file for the rows")
+    common_options(parser)
     parser.add_argument("--serve", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
         answers, sys.stdout = sys.stdout, sys.stderr  # what the code under test prints is no answer
-        answer = serve(**options.serve)
+        meter, answer = serve(**options.serve)
         for line in sys.stdin:
-            print(json.dumps(answer(**json.loads(line))), file=answers, flush=True)
+            question = json.loads(line)
+            meter.quantity = question.pop("quantity")
+            print(json.dumps(answer(**question)), file=answers, flush=True)
         return
-    for name in ("public", "other"):
-        if directory := getattr(options, name):
-            setattr(options, name, directory.resolve())
+    start, others = time.perf_counter(), busy_seconds() - own_seconds()
     rows = list(measure(options))
     if options.csv:
-        write(rows, options.csv)
+        others = (busy_seconds() - own_seconds() - others) / (time.perf_counter() - start)
+        write(rows, machine() | {"others": f"{max(others, 0):.2f}"}, options.csv)
 
 
-def write(rows: Iterable[Row], path: Path) -> None:
-    """Write rows as CSV."""
+def common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that all benchmarks have."""
+
+    def directory(text: str) -> Path:
+        return Path(text).resolve(strict=True)
+
+    parser.add_argument("--public", type=directory, help="checkout of the public SeqFormer")
+    parser.add_argument("--other", type=directory, help="directory of another version of this repository")
+    parser.add_argument("--reference", type=directory, help="checkout of the reference evaluator")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--csv", type=Path, help="file for the rows")
+
+
+def busy_seconds() -> float:
+    """Seconds that all processors of the machine have worked since it was started."""
+    user, nice, system, *_ = Path("/proc/stat").read_text().split()[1:]
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds() -> float:
+    """Seconds that this process and its ended children have worked."""
+    return sum(os.times()[:4])
+
+
+def machine() -> dict[str, str]:
+    """Columns that say where the rows come from."""
+    import torch
+
+    from mssts.core.environment import environment
+    from mssts.core.provenance import commit
+
+    record = environment(torch.device("cpu"), "")
+    return {
+        "processor": record["device"],
+        "python": platform.python_version(),
+        "torch": record["torch"],
+        "commit": commit(),
+    }
+
+
+def write(rows: Iterable[Row], columns: dict[str, str], path: Path) -> None:
+    """Write rows as CSV, each with the same further columns."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(Row.__dataclass_fields__), lineterminator="\n")
+        writer = csv.DictWriter(file, [*Row.__dataclass_fields__, *columns], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        writer.writerows(asdict(row) | columns for row in rows)

@@ -1,7 +1,7 @@
 """Simulate how often the 95 % bootstrap interval covers the true difference in AP.
 
     python benchmarks/statistics_coverage.py [--categories 5] [--objects 4] [--videos 300] [--sets 1000]
-        [--replicates 1000] [--family | --speed]
+        [--replicates 1000] [--family]
 
 Every simulated data set holds the match records of two methods on the same videos. Each video and each object has a
 difficulty that both methods share, so the methods are correlated as real ones are. The second method is better by a
@@ -11,14 +11,11 @@ from which number of videos the intervals can be trusted, `--objects 1` with one
 
 `--family` instead compares a baseline with four equal methods, over all objects and over six challenges, and prints in
 how many data sets at least one interval of the family excludes 0.
-
-`--speed` instead measures the time of 10,000 paired replicates on 302 videos of ten detections each.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -181,19 +178,6 @@ def family(options: argparse.Namespace) -> None:
         )
 
 
-def speed(options: argparse.Namespace) -> None:
-    """Print the seconds of 10,000 paired replicates of AP on 302 videos of ten detections each."""
-    rng = np.random.default_rng(options.seed)
-    methods = simulate(rng, 302, options.categories, (0.0, SHIFT), false_per_video=7.5)
-    for metrics in (("AP",), AP_METRICS):
-        start, cpu = time.perf_counter(), time.process_time()
-        weights = resamples_of_videos(302, 10_000, rng)
-        first, second = (resampled_metrics(records, weights, metrics) for records in methods)
-        bootstrap_intervals(np.stack([second[name] - first[name] for name in metrics]), [302] * len(metrics))
-        seconds = time.perf_counter() - start, time.process_time() - cpu
-        print(f"{', '.join(metrics)}: 10,000 replicates in {seconds[0]:.1f} s ({seconds[1]:.1f} s of processor time)")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--categories", type=int, default=5)
@@ -202,9 +186,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, nargs="+", default=[300])
     parser.add_argument("--objects", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
-    kind = parser.add_mutually_exclusive_group()
-    for measure in (family, speed):
-        kind.add_argument(f"--{measure.__name__}", action="store_const", const=measure, dest="run")
+    parser.add_argument("--family", action="store_const", const=family, dest="run")
     options = parser.parse_args()
     (options.run or coverage)(options)
 

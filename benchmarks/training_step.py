@@ -8,16 +8,14 @@ version of this repository, for example of `git archive COMMIT | tar x -C OTHER`
 - `paper`: ResNet-50, one clip of three frames of 192x320 pixels with three objects. A step is forward pass, matching,
   losses and backward pass. The weights are random and equal and dropout is 0, so that losses and gradients can be
   compared: their largest differences are printed.
-- `embedded`: a step of the trainer at that scale, with the variant `ms_sts_temporal`: two clips of three frames of
-  64x96 pixels with one to three objects. A step is also clipping of the gradients and optimizer. The time of a round is
-  the median of 20 steps. The number of operators and the last loss are printed.
+- `embedded`: 20 steps of the trainer at that scale, with the variant `ms_sts_temporal`: two clips of three frames of
+  64x96 pixels with one to three objects. A step is also clipping of the gradients and optimizer. The number of
+  operators of a step and the last loss are printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -113,7 +111,7 @@ def own_step(weights: Path | None) -> tuple[Any, Callable[[], dict[str, Any]]]:
     return model, step
 
 
-def serve_paper(result: str, weights: str | None, public: str | None = None) -> Callable[..., dict[str, Any]]:
+def serve_paper(result: str, weights: str | None, public: str | None = None) -> rounds.Answers:
     """Answer with time and memory of a step, whose losses and gradients go to the file `result`."""
     import torch
 
@@ -128,11 +126,11 @@ def serve_paper(result: str, weights: str | None, public: str | None = None) -> 
         torch.save({"losses": {name: value.item() for name, value in losses.items()}, "gradients": gradients}, result)
         return measured
 
-    return answer
+    return meter, answer
 
 
-def serve_embedded(variant: str) -> Callable[..., dict[str, Any]]:
-    """Answer with the median time of so many steps of the trainer, the last loss and the operators of a step."""
+def serve_embedded() -> rounds.Answers:
+    """Answer with time or memory of so many steps of the trainer, the last loss and the operators of a step."""
     import torch
 
     from mssts.config import ABLATIONS, resolve
@@ -142,12 +140,12 @@ def serve_embedded(variant: str) -> Callable[..., dict[str, Any]]:
     from mssts.training.record import TrainingRun
     from mssts.training.trainer import Generators, Trainer
 
-    config = resolve("embedded", variant, Path.cwd() / ABLATIONS)
+    config = resolve("embedded", VARIANT, Path.cwd() / ABLATIONS)
     torch.use_deterministic_algorithms(True, warn_only=True)  # older versions set it outside of `start_fabric`
-    fabric = start_fabric("cpu", "32-true").__enter__()  # until the process ends
+    fabric = rounds.LASTING.enter_context(start_fabric("cpu", "32-true"))
     torch.set_num_threads(1)
     generators = Generators.from_seed("train", 1)
-    run = TrainingRun("train", "embedded", "synthvis", "tiny", variant, 1, 1, config)
+    run = TrainingRun("train", "embedded", "synthvis", "tiny", VARIANT, 1, 1, config)
     model = build_model(config.model, "tiny", EMBEDDED_CLASSES, generators.model)
     trainer = Trainer(fabric, model, run, generators, TrainingProgress("benchmark", Path()))
     counts = [[1 + (seed + clip) % 3 for clip in range(EMBEDDED_CLIPS)] for seed in range(8)]
@@ -156,25 +154,28 @@ def serve_embedded(variant: str) -> Callable[..., dict[str, Any]]:
     ]
     done = 0
 
-    def steps(number: int) -> dict[str, Any]:
+    def steps(number: int) -> float:
         nonlocal done
-        seconds = []
         for _ in range(number):
-            start = time.process_time()
             losses, _ = trainer.step(done, [batches[done % len(batches)]])
-            seconds.append(time.process_time() - start)
             done += 1
-        return {"time": statistics.median(seconds), "loss": float(losses["loss"])}
+        return float(losses["loss"])
 
     with torch.profiler.profile() as profile:
         steps(1)
     operators = sum(event.name.startswith("aten::") for event in profile.events())
-    return lambda number: steps(number) | {"operators": operators}
+    meter = rounds.Meter()
+
+    def answer(number: int) -> dict[str, Any]:
+        loss, measured = meter(steps, number)
+        return measured | {"loss": loss, "operators": operators}
+
+    return meter, answer
 
 
-def serve(size: str, **settings: Any) -> Callable[..., dict[str, Any]]:
+def serve(size: str, **settings: Any) -> rounds.Answers:
     """Answer questions about one of the two sizes."""
-    return serve_paper(**settings) if size == "paper" else serve_embedded(**settings)
+    return serve_paper(**settings) if size == "paper" else serve_embedded()
 
 
 def difference(folder: Path, name: str) -> str:
@@ -229,10 +230,9 @@ def measure_paper(options: argparse.Namespace) -> Iterator[rounds.Row]:
 
 def measure_embedded(options: argparse.Namespace) -> Iterator[rounds.Row]:
     """Rows of the embedded scale."""
-    settings = {"size": "embedded", "variant": VARIANT}
-    started_names = ["this", "other"] if options.other else ["this"]
-    with rounds.contenders(__file__, dict.fromkeys(started_names, settings), options.other) as started:
-        case = f"embedded, {VARIANT}"
+    settings = {name: {"size": "embedded"} for name in (["this", "other"] if options.other else ["this"])}
+    with rounds.contenders(__file__, settings, options.other) as started:
+        case = f"embedded, {VARIANT}, {options.steps} steps"
         rows, last = rounds.compare("training step", case, started, options.rounds, number=options.steps)
     for name, answer in last.items():
         print(f"{name}: {answer['operators']} operators, last loss {answer['loss']:.6f}", flush=True)

@@ -19,7 +19,7 @@ extensions = [
     "config_keys",
     "departures",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "performance"]
 default_role = "py:obj"  # a name between single backticks is a link where it names something of the package
 
 html_theme = "furo"

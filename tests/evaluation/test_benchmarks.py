@@ -14,6 +14,11 @@ from mssts.evaluation.statistics import bootstrap_intervals, resampled_metrics, 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
 def load(name):
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -30,8 +35,7 @@ def test_the_files_of_the_evaluation_benchmark_are_valid(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_cases_of_the_parity_benchmark_are_evaluated_leniently(tmp_path, monkeypatch, seed):
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def test_the_cases_of_the_parity_benchmark_are_evaluated_leniently(tmp_path, seed):
     truth, predictions = load("evaluation_parity").random_case(np.random.default_rng(seed), lenient=True)
     (tmp_path / "gt.json").write_text(json.dumps(truth))
     (tmp_path / "p.json").write_text(json.dumps(predictions))
