@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,41 +19,15 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A directory in which the study was run."""
-    directory = tmp_path_factory.mktemp("traced")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        patch.setenv("MSSTS_MLFLOW", "off")
-        study.write_study()
-    return directory
-
-
-@pytest.fixture
-def workspace(folder, monkeypatch) -> Path:
-    """The same as the working directory."""
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def recomputed(folder) -> Recomputed:
-    """Its numbers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        return Recomputed()
-
-
-@pytest.fixture(scope="module")
-def tables(folder, recomputed) -> dict[tuple[str, ...], Rows]:
+def tables(traced_folder, recomputed) -> dict[tuple[str, ...], Rows]:
     """The tables that must be shown, by their columns."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+        patch.chdir(traced_folder)
         return recomputed.tables | provenance() | {maps.COLUMNS: maps.Maps(recomputed.external).rows}
 
 
 @pytest.fixture(params=["PDF", "HTML"])
-def shown(request, workspace) -> Shown:
+def shown(request, traced) -> Shown:
     """What the reader of the report sees."""
     return read_pdf(study.PDF) if request.param == "PDF" else read_page(study.HTML / "index.html")
 
@@ -71,7 +44,7 @@ def test_every_number_in_a_sentence_is_recomputed_or_a_known_constant(shown, rec
     assert wrong_sentences(recomputed, [*shown.sentences, *(table.caption for table in shown.tables)]) == []
 
 
-def test_a_changed_number_is_noticed(workspace, recomputed, tables):
+def test_a_changed_number_is_noticed(traced, recomputed, tables):
     shown = read_page(study.HTML / "index.html")
     for sentence in shown.sentences:
         body = re.sub(r"^Figure \d+\.", "", sentence)

@@ -75,7 +75,7 @@ class _Writer:
             videos = []
         self._study = {"study": self._runs.study.name, "has_videos": bool(videos)}
         self._index(data)
-        groups = {"groups": self._pages.groups()}
+        groups = {"groups": self._pages.groups(), "externals": self._pages.externals()}
         self._page(LIST, "runs.html", self._table(results.frame(self._runs)) | groups)
         for address, content in self._pages.contents():
             self._page(address, "run.html", content)

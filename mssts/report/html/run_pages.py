@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 
 from mssts.config import PRETRAIN, leaves
-from mssts.core.csv_files import decimals
+from mssts.core.csv_files import NO_VALUE, decimals
+from mssts.report.parts import EXTERNAL
 from mssts.study.matrix import Run
-from mssts.study.runs import ALL_INSTANCES, METRICS, Result, StudyRuns
+from mssts.study.runs import ALL_INSTANCES, METRICS, Evaluated, StudyRuns
 
 LIST = "runs.html"
 """The page that lists all runs; a number that rests on several variants leads there."""
@@ -49,7 +50,12 @@ class RunPages:
         }
         if "Run" in cells:
             return self._by_name.get(cells["Run"], "")
-        return LIST if "Effect" in cells else self._of_variant(keys, cells.get("Variant", ""))
+        if "Effect" in cells:
+            return LIST
+        other = cells.get("Variant", "").removesuffix(f" ({EXTERNAL})")
+        if keys.get("Backbone") == NO_VALUE and other in [one.title for one in self._runs.external]:
+            return f"{LIST}#external"
+        return self._of_variant(keys, cells.get("Variant", ""))
 
     def _of_variant(self, keys: Mapping[str, str], title: str) -> str:
         """Address of a variant; a table that names no dataset and backbone is about the first ones."""
@@ -69,6 +75,10 @@ class RunPages:
             }
             for path, group in self._groups.items()
         ]
+
+    def externals(self) -> list[dict[str, Any]]:
+        """What the numbers of each other method were computed from."""
+        return [{"title": one.title} | _result(one) for one in self._runs.external if one.metrics is not None]
 
     def contents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Address and content of each page."""
@@ -118,7 +128,7 @@ def _path(dataset: str, backbone: str, variant: str) -> str:
     return f"runs/{dataset}.{backbone}.{variant}.html"
 
 
-def _result(result: Result) -> dict[str, Any]:
+def _result(result: Evaluated) -> dict[str, Any]:
     if result.metrics is None:
         return {"split": result.split, "values": None}
     made_by = {key: value for key, value in result.metrics["produced_by"].items() if key not in ("run", "split")}
@@ -135,4 +145,6 @@ def _text(value: Any) -> str:
         return ", ".join(f"{key.replace('_', ' ')} {_text(one)}" for key, one in value.items())
     if isinstance(value, list):
         return "; ".join(map(_text, value))
+    if value is None:
+        return NO_VALUE
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)

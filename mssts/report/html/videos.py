@@ -86,7 +86,7 @@ class VideoPages:
                     "name": _name(row.video),
                     "href": _address(row.video) if row.reason else "",
                     "frames": row.video.length,
-                    "objects": len(self._split.annotations.tracks_of[row.video.id]),
+                    "objects": sum(not one.crowd for one in self._split.annotations.tracks_of[row.video.id]),
                     "shares": row.shares,
                     "difference": row.difference,
                     "reason": row.reason,

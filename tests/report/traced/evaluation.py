@@ -203,10 +203,9 @@ class Evaluation:
 
 def pixels(segmentations: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     """The masks of a track, of frames, height and width."""
-    masks_THW = np.zeros(shape)
-    for mask_HW, one in zip(masks_THW, segmentations, strict=True):
-        if one:
-            mask_HW[:] = run_length.decode(one)
+    masks_THW, seen = np.zeros(shape), [t for t, one in enumerate(segmentations) if one]
+    if seen:
+        masks_THW[seen] = run_length.decode([segmentations[t] for t in seen]).transpose(2, 0, 1)
     return masks_THW
 
 

@@ -103,7 +103,7 @@ def _changes() -> Rows:
 
 
 def _complexity() -> Rows:
-    sizes = {variant: _size(RUNS / variant / f"seed{SEEDS[0]}/checkpoint.pt") for variant in VARIANTS}
+    sizes = {variant: size_of(RUNS / variant / f"seed{SEEDS[0]}/checkpoint.pt") for variant in VARIANTS}
     first, synthetic = sizes["baseline"], SCALE["data"]["synthetic"]
     assert not {"height", "width"} & synthetic.keys()  # as in ablations/baseline.yaml
     band = f"dataset synthvis, backbone tiny, clip of {SCALE['train']['frames']} frames of 64 x 96 px"
@@ -119,7 +119,7 @@ def _complexity() -> Rows:
     }
 
 
-def _size(checkpoint: Path) -> tuple[int, int]:
+def size_of(checkpoint: Path) -> tuple[int, int]:
     """Parameters in a checkpoint, and FLOPs of its model for a clip."""
     tensors = torch.load(checkpoint, weights_only=True)["model"]
     parameters = sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(_BUFFERS))
@@ -152,7 +152,7 @@ def wrong_settings(table: Table) -> list[object]:
     cells = [pair for row in table.rows for pair in (row[:2], row[2:])]
     found = {key: value for key, value in cells if key}
     tree = _merged(yaml.safe_load((REPOSITORY / "ablations/baseline.yaml").read_text()), SCALE)
-    expected = {key: value for key, value in _leaves(tree) if not key.startswith("execution.")}
+    expected = {key: value for key, value in leaves_of(tree) if not key.startswith("execution.")}
     set_ones = {key: value for key, value in expected.items() if value not in (None, [], {})}
     wrong: list[object] = sorted(found.keys() ^ set_ones.keys())
     return wrong + [
@@ -169,9 +169,10 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def leaves_of(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Dotted key and value of everything that is no mapping."""
     nested = [
-        _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
+        leaves_of(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
         for key, value in tree.items()
     ]
     return [pair for pairs in nested for pair in pairs]
