@@ -530,13 +530,13 @@ def stop_trainings() -> None:
 
 @mlflow_app.command("init")
 def mlflow_init(study: Study, set_: Set = None) -> None:
-    """Create the local store and the study's experiment; safe to repeat."""
+    """Create the local store, the study's experiment and its saved view; safe to repeat."""
     resolved = _load(study, set_)
     if _mlflow_is_on():
         with _imports():
             from mssts.study.mlflow_mirror import initialise
 
-        initialise(resolved.name)
+        initialise(resolved)
 
 
 @mlflow_app.command("sync")
@@ -544,7 +544,8 @@ def mlflow_sync(study: Study, set_: Set = None) -> None:
     """Send to MLflow what is missing from a study's finished runs and report, read from files. Safe to repeat."""
     with _imports():
         from mssts.report.document import write_document
-        from mssts.study.mlflow_mirror import finished_runs, report_content, sync
+        from mssts.study.mlflow_content import finished_runs, report_content
+        from mssts.study.mlflow_mirror import sync
 
     resolved = _load(study, set_)
     name, runs = resolved.name, finished_runs(resolved)

@@ -9,7 +9,8 @@ import mlflow
 import numpy as np
 
 from mssts.inference.predictor import Predictor
-from mssts.study.mlflow_mirror import CHECKPOINT, store_uri
+from mssts.study.mlflow_content import CHECKPOINT
+from mssts.study.mlflow_store import store_uri
 
 
 class PyfuncModel:

@@ -17,7 +17,7 @@ from mssts.data.stills import StillClipDataset
 from mssts.data.training import training_clips
 from mssts.models import build_model
 from mssts.report import tables  # noqa: F401  (imported once, and not by the process of each input)
-from mssts.study.mlflow_mirror import finished_training_content
+from mssts.study.mlflow_content import finished_training_content
 from mssts.study.resolve import load_study
 from mssts.study.runs import read_runs
 from mssts.study.workflow import check_inputs, missing_data, report_content

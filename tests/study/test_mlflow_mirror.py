@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import multiprocessing
@@ -13,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,9 +26,10 @@ from mssts import cli
 from mssts.core.csv_files import NO_VALUE, write_csv
 from mssts.core.errors import InputError
 from mssts.core.files import sha256_file, write_json, write_record
+from mssts.study import mlflow_content as content
 from mssts.study import mlflow_mirror as mirror
-from mssts.study import validation_file
-from mssts.study.resolve import load_study
+from mssts.study import mlflow_store, mlflow_view, validation_file
+from mssts.study.resolve import ResolvedStudy, load_study
 from mssts.training.callbacks import StartedRun, observed
 from mssts.training.failures import Preempted
 
@@ -41,7 +44,7 @@ FIGURES = ("figures/ablation.pdf", "figures/ablation.png", "attention/queries.pn
 def new_database(tmp_path_factory):
     """A store without experiments: to create one takes seconds."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mirror._create_database(path)
+    mlflow_store._create_database(path)
     return path
 
 
@@ -58,13 +61,18 @@ def database(new_database, tmp_path, monkeypatch):
 def store(database):
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=mirror.store_uri())
+    return MlflowClient(tracking_uri=mlflow_store.store_uri())
 
 
 @pytest.fixture
 def no_server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+
+
+@pytest.fixture
+def study(root):
+    return load_study("smoke", root / "ablations")
 
 
 def runs(store, experiment="study"):
@@ -135,10 +143,36 @@ def test_a_run_that_ends_early_is_marked_as_failed_or_killed_with_its_curve(stor
     assert len(points(store, found)) == 3
 
 
-def test_initialising_twice_keeps_the_experiment(store):
-    mirror.initialise("study")
-    mirror.initialise("study")
-    assert len([e for e in store.search_experiments() if e.name == "study"]) == 1
+def test_initialising_twice_keeps_the_experiment_and_its_saved_view(store, study):
+    mirror.initialise(study)
+    (before,) = [e for e in store.search_experiments() if e.name == "smoke"]
+    mirror.initialise(study)
+    assert store.get_experiment_by_name("smoke").tags == before.tags
+    view = json.loads(before.tags["mlflow.sharedViewState.mssts"])
+    state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
+    assert view["name"] == "Ablation"
+    assert state["orderByKey"] == "metrics.`valid/AP`" and state["orderByAsc"] is False
+    assert {"tags.`variant`", "metrics.`valid/AP`", "metrics.`control/AP`"} <= set(state["selectedColumns"])
+
+
+def test_the_search_of_the_documentation_lists_the_trainings(store, finished, root):
+    mirror.deliver_report(finished, Path("table.pdf"))
+    (code,) = re.findall(r"```python\n(import mlflow\n.*?)```", (root / "docs/mlflow.md").read_text(), re.DOTALL)
+    command = [sys.executable, "-c", code.replace('"demo"', '"smoke"')]
+    header, *rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert header.split() == ["tags.variant", "tags.backbone", "tags.seed", "metrics.valid/AP", "metrics.valid/fog/AP"]
+    assert [row.split() for row in rows] == [["baseline", "tiny", "1", "0.5", "0.25"]]
+
+
+def test_the_saved_view_finds_the_evaluated_trainings(store, finished):
+    mirror.initialise(finished)
+    mirror.deliver_report(finished, Path("table.pdf"))
+    experiment = store.get_experiment_by_name("smoke")
+    packed = json.loads(experiment.tags[mlflow_view.TAG])["state"].removeprefix("deflate;")
+    state = json.loads(zlib.decompress(base64.b64decode(packed)))
+    order = f"{state['orderByKey']} {'ASC' if state['orderByAsc'] else 'DESC'}"
+    found = store.search_runs([experiment.experiment_id], state["searchFilter"], order_by=[order])
+    assert [run.data.tags["variant"] for run in found] == ["baseline"]
 
 
 def test_a_dead_server_gives_one_warning_and_the_run_goes_on(no_server, tmp_path, capsys):
@@ -155,8 +189,8 @@ def test_mlflow_switched_off_writes_nothing(root, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["ablations"]
 
 
-def test_an_unreachable_mlflow_store_does_not_stop_the_study(no_server, capsys):
-    mirror.initialise("study")
+def test_an_unreachable_mlflow_store_does_not_stop_the_study(no_server, study, capsys):
+    mirror.initialise(study)
     assert capsys.readouterr().err.count("warning: MLflow") == 1
 
 
@@ -193,7 +227,7 @@ def test_a_run_of_another_seed_or_a_finished_run_is_not_continued(store, tmp_pat
 
 
 def test_what_a_server_missed_is_sent_at_the_end_after_one_warning(store, tmp_path, monkeypatch, capsys):
-    home = mirror.store_uri()
+    home = mlflow_store.store_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
     training = Training(tmp_path / "run")
     with observed([training.mirror], training.started):
@@ -209,7 +243,7 @@ def test_a_server_that_fails_is_asked_again_after_a_minute_two_four_and_at_most_
     now = 1000.0
     tries = []
     monkeypatch.setattr(mirror.time, "monotonic", lambda: now)
-    monkeypatch.setattr(mirror, "_client", lambda: tries.append(now) or 1 / 0)
+    monkeypatch.setattr(mirror, "open_store", lambda: tries.append(now) or 1 / 0)
     training = Training(tmp_path / "run")
     training.mirror.on_start(training.started)
     for _ in range(300):
@@ -219,13 +253,13 @@ def test_a_server_that_fails_is_asked_again_after_a_minute_two_four_and_at_most_
 
 
 @pytest.fixture
-def finished(root, tmp_path, monkeypatch):
+def finished(study, tmp_path, monkeypatch):
     """Study `smoke` with a finished training, its evaluation and its report, as files; no MLflow had been there."""
     monkeypatch.chdir(tmp_path)
     run = tmp_path / "results/smoke/synthvis/tiny/baseline/seed1"
     names = {"scale": "smoke", "dataset": "synthvis", "backbone": "tiny", "variant": "baseline", "seed": 1}
     with monkeypatch.context() as patch:
-        patch.setattr(mirror, "_client", lambda: 1 / 0)
+        patch.setattr(mirror, "open_store", lambda: 1 / 0)
         Training(run, **names).run(range(1, 21))
     evaluation(run, 0.5)
     for name in ("table.csv", *FIGURES, "html/icon.png"):
@@ -233,7 +267,7 @@ def finished(root, tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     (tmp_path / "table.pdf").write_text("PDF")
-    return load_study("smoke", root / "ablations")
+    return study
 
 
 def evaluation(run: Path, ap: float) -> tuple:
@@ -243,7 +277,7 @@ def evaluation(run: Path, ap: float) -> tuple:
         "overall": {"AP": ap, "AR1": None},
         "class_agnostic": {"AP": 0.6},
         "boxes": {"overall": {"AP": 0.7, "AR1": None}},
-        "attributes": {"heavy": {"AP": 0.25}},
+        "attributes": {"fog": {"AP": 0.25}},
     }
     write_record(run / "valid/metrics.json", metrics)
     write_json(run / "valid/predictions.json", [])
@@ -254,8 +288,8 @@ def evaluation(run: Path, ap: float) -> tuple:
 
 def sync(study):
     """What `mssts mlflow sync` sends."""
-    runs = mirror.finished_runs(study)
-    mirror.sync("study", [*runs, lambda: mirror.report_content("smoke", Path("table.pdf"))])
+    runs = content.finished_runs(study)
+    mirror.sync("study", [*runs, lambda: content.report_content("smoke", Path("table.pdf"))])
     return len(runs)
 
 
@@ -272,7 +306,7 @@ def test_sync_sends_what_is_missing_once(store, finished):
         assert points(store, trained) == [(step, 1.0 / step) for step in range(1, 21)]
         assert points(store, trained, "valid/AP") == [(40, 0.5)]
         measured = {name: value for name, value in trained.data.metrics.items() if name.startswith("valid/")}
-        expected = {"AP": 0.5, "AP_agnostic": 0.6, "AP_box": 0.7, "heavy/AP": 0.25}
+        expected = {"AP": 0.5, "AP_agnostic": 0.6, "AP_box": 0.7, "fog/AP": 0.25}
         assert measured == {f"valid/{name}": value for name, value in expected.items()}
         assert [i.dataset.name for i in trained.inputs.dataset_inputs] == ["synthvis", "synthvis valid"]
         files = {"metrics.json", "predictions.json", "predictions.boxes.json", "matches.npz", "box_matches.npz"}
@@ -327,7 +361,7 @@ def test_artifacts_are_found_after_the_clone_was_moved(store, finished, tmp_path
         os.rename(tmp_path / name, tmp_path / "moved" / name)
     monkeypatch.chdir(tmp_path / "moved")
     sync(finished)
-    moved = mirror._client()
+    moved = mlflow_store.open_store()
     assert moved.get_run(run).info.artifact_uri.startswith((tmp_path / "moved").as_uri())
     assert {"run.json", "figures/ablation.png"} <= artifacts(moved, moved.get_run(run))
 
@@ -348,7 +382,7 @@ def deliver_evaluation(run: Path) -> None:
 @pytest.mark.parametrize("deliver", [deliver_training, deliver_evaluation])
 def test_a_server_that_was_late_gets_all_that_follows(store, finished, tmp_path, monkeypatch, deliver):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
-    mirror.initialise("study")
+    mirror.initialise(finished)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     deliver(tmp_path / "results/smoke/synthvis/tiny/baseline/seed1")
     assert [run.info.status for run in runs(store)] == ["FINISHED"]
@@ -381,10 +415,10 @@ def test_parallel_jobs_open_a_run_once(store, finished):
 
 @pytest.mark.long
 def test_parallel_jobs_create_the_store_once(finished, capfd):
-    in_processes(3, lambda: mirror.initialise("study"))
+    in_processes(3, lambda: mirror.initialise(finished))
     assert capfd.readouterr().err == ""
     with closing(sqlite3.connect("mlruns/mlflow.db")) as database:
-        assert database.execute("select name from experiments order by name").fetchall() == [("Default",), ("study",)]
+        assert database.execute("select name from experiments order by name").fetchall() == [("Default",), ("smoke",)]
         assert database.execute("pragma journal_mode").fetchone() == ("wal",)
     assert {path.name for path in Path("mlruns").iterdir()} <= {".lock", "mlflow.db", "mlflow.db-shm", "mlflow.db-wal"}
 
@@ -432,11 +466,11 @@ BROKEN = {
 }
 
 
-def try_all(run: Path, capsys) -> tuple[list[str], float]:
+def try_all(study: ResolvedStudy, run: Path, capsys) -> tuple[list[str], float]:
     """What a study does with a store: the lines on the standard error stream, and the seconds."""
     capsys.readouterr()
     start = time.monotonic()
-    mirror.initialise("study")
+    mirror.initialise(study)
     deliver_evaluation(run)
     deliver_training(run)
     return capsys.readouterr().err.splitlines(), time.monotonic() - start
@@ -446,19 +480,21 @@ def try_all(run: Path, capsys) -> tuple[list[str], float]:
 def test_a_store_that_cannot_be_opened_costs_one_warning_and_no_time(database, finished, monkeypatch, capsys, kind):
     break_store, reason = BROKEN[kind]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", break_store(database))
-    said, seconds = try_all(Path("results/smoke/synthvis/tiny/baseline/seed1"), capsys)
+    said, seconds = try_all(finished, Path("results/smoke/synthvis/tiny/baseline/seed1"), capsys)
     assert len(said) == 3  # one of each command
     for line in said:
-        assert re.match(rf"warning: MLflow at \S+: .*({reason}).*The study continues.*mlflow sync --study study", line)
+        assert re.match(
+            rf"warning: MLflow at \S+: .*({reason}).*The study continues.*mlflow sync --study (study|smoke)", line
+        )
         assert "secret" not in line
     assert seconds < 5
 
 
 def test_a_locked_store_costs_one_warning_and_seconds(store, finished, monkeypatch, capsys):
-    monkeypatch.setattr(mirror, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(mlflow_store, "BUSY_SECONDS", 0.1)
     with closing(sqlite3.connect("mlruns/mlflow.db")) as other:
         other.execute("begin immediate")
-        said, seconds = try_all(Path("results/smoke/synthvis/tiny/baseline/seed1"), capsys)
+        said, seconds = try_all(finished, Path("results/smoke/synthvis/tiny/baseline/seed1"), capsys)
     assert ["database is locked" in line for line in said] == [True] * 3
     assert seconds < 5
 
@@ -487,7 +523,7 @@ def test_a_report_is_one_run_with_its_files_and_its_figures_are_with_the_runs_th
     run = tmp_path / "results/smoke/synthvis/tiny/baseline/seed1"
     pretraining = Training(run.parents[1] / "pretrain/seed1", **RECORD | {"variant": "pretrain"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mirror, "_client", lambda: 1 / 0)
+        patch.setattr(mirror, "open_store", lambda: 1 / 0)
         pretraining.run([1])
     assert mirror.deliver_report(finished, Path("table.pdf"))
     found = {run.info.run_name.split()[0]: artifacts(store, run) for run in runs(store, "smoke")}
@@ -545,7 +581,7 @@ def test_ap_during_a_training_is_sent_for_the_steps_that_have_one(tmp_path):
     (tmp_path / "log.jsonl").write_text('{"step": 4, "loss": 2.0}\n')
     rows = [["4", "3", "0", NO_VALUE, NO_VALUE], ["8", "3", "5", "31.5", "40.0"]]
     write_csv(tmp_path / validation_file.FILE, pd.DataFrame(rows, columns=validation_file.COLUMNS))
-    assert mirror.training_content(RECORD, tmp_path, 0.0, 1.0).metrics == {
+    assert content.training_content(RECORD, tmp_path, 0.0, 1.0).metrics == {
         ("loss", 4): 2.0,
         ("validation/AP", 8): 0.315,
     }
