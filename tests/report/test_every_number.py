@@ -9,6 +9,7 @@ import pytest
 
 from tests.report.traced import maps, study
 from tests.report.traced.expected import Recomputed
+from tests.report.traced.figures import NOT_RESULTS, explained, labels_of, patterns_of, wrong_figures
 from tests.report.traced.pages import read_page
 from tests.report.traced.pdf import read_pdf
 from tests.report.traced.provenance import SETTINGS, provenance, wrong_settings
@@ -19,11 +20,19 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def tables(traced_folder, recomputed) -> dict[tuple[str, ...], Rows]:
+def aurocs(traced_folder, recomputed) -> maps.Maps:
+    """AUROC of the encoder maps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(traced_folder)
+        return maps.Maps(recomputed.external)
+
+
+@pytest.fixture(scope="module")
+def tables(traced_folder, recomputed, aurocs) -> dict[tuple[str, ...], Rows]:
     """The tables that must be shown, by their columns."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(traced_folder)
-        return recomputed.tables | provenance() | {maps.COLUMNS: maps.Maps(recomputed.external).rows}
+        return recomputed.tables | provenance() | {maps.COLUMNS: aurocs.rows}
 
 
 @pytest.fixture(params=["PDF", "HTML"])
@@ -42,6 +51,19 @@ def test_every_table_shows_what_predictions_and_records_say(shown, tables):
 
 def test_every_number_in_a_sentence_is_recomputed_or_a_known_constant(shown, recomputed):
     assert wrong_sentences(recomputed, [*shown.sentences, *(table.caption for table in shown.tables)]) == []
+
+
+def test_every_number_in_a_figure_is_recomputed_or_a_tick(traced, recomputed, aurocs):
+    figures = read_pdf(study.PDF).figures
+    expected = list(patterns_of(recomputed, aurocs)), labels_of(recomputed)
+    assert wrong_figures(figures, *expected) == []
+    for strings, left in zip(figures, explained(figures, expected[0])[0], strict=True):
+        for place, text in enumerate(strings):
+            is_result = not NOT_RESULTS.fullmatch(text) and text not in left
+            for other in changed(text) if is_result else ():
+                strings[place] = other
+                assert wrong_figures(figures, *expected), (other, strings)
+            strings[place] = text
 
 
 def test_a_changed_number_is_noticed(traced, recomputed, tables):
