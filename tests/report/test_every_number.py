@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,11 @@ def tables(traced_folder, recomputed, aurocs) -> dict[tuple[str, ...], Rows]:
 def shown(request, traced) -> Shown:
     """What the reader of the report sees."""
     return read_pdf(study.PDF) if request.param == "PDF" else read_page(study.HTML / "index.html")
+
+
+def test_nothing_is_recomputed_by_code_of_evaluation_study_or_report():
+    for path in Path(study.__file__).parent.glob("*.py"):
+        assert not re.search(r"mssts\.(evaluation|study|report)[. ].*import", path.read_text()), path
 
 
 def test_every_table_shows_what_predictions_and_records_say(shown, tables):
