@@ -236,13 +236,14 @@ def parts_of_window(
     best = scores_NK.flatten().argsort(descending=True, stable=True)[: config.top_k]
     # Differs: public SeqFormer computes the masks of all queries after every layer; here only those of the chosen ones.
     queries = torch.unique(best[scores_NK.flatten()[best] >= 0] // len(categories))
+    embeddings_NC = normalize(last.instances_BNC[0] - last.instances_BNC[0].mean(0))
     boxes_NT4 = boxes_at_video_size(last.boxes_BTN4[0, :, queries].transpose(0, 1), original_size)
     sizes = input_size, original_size
     return [
         Part(
             start,
             scores_NK[query].double().cpu().numpy(),
-            normalize(last.instances_BNC[0, query], dim=0).cpu().numpy(),
+            embeddings_NC[query].cpu().numpy(),
             encoded_masks(prediction, query[None], *sizes, config.mask_threshold),
             boxes_T4.tolist(),
         )

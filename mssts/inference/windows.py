@@ -15,7 +15,9 @@ from pycocotools import mask as run_length
 from scipy.optimize import linear_sum_assignment
 
 MIN_IOU = 0.5  # of the masks in the frames that a track and a window share, if both show the object there
-MIN_SIMILARITY = 0.8  # cosine of the embeddings, if they share no frame in which both show the object
+# Cosine of the embeddings, if the frames that they share do not show the object in both. At the embedded scale, 94 % of
+# the pairs of one object in neighbouring windows reach it, and 26 % of the pairs of two objects.
+MIN_SIMILARITY = 0.6
 REMEMBERED = 10  # tracks that are kept from window to window, for each one that is reported
 NO_BOX = [0.0] * 4
 
@@ -57,7 +59,7 @@ class Part(NamedTuple):
     Attributes:
         start: Position of the first frame in the video.
         scores_K: Score of each class, float64; below 0 for one that is never reported.
-        embedding_C: Instance query behind the last decoder layer, of length 1.
+        embedding_C: Instance query behind the last decoder layer minus the mean of all of them, of length 1.
         segmentations: T masks.
         boxes: T boxes, as in `mssts.ytvis.boxes`.
     """

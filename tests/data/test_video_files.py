@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mssts.core.errors import InputError
-from mssts.data.video_files import extract_frames, read_video_frames, write_video
+from mssts.data.video_files import VideoSource, extract_frames, read_video_frames, write_video
 
 
 def frames(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -57,6 +57,16 @@ def test_images_of_a_folder_a_pattern_or_a_list_come_in_the_order_of_their_numbe
     for sources in ([path], [path / "*.png"], listed):
         found, _ = read_video_frames(sources)
         assert np.array_equal(found, np.stack(frames(11)))
+
+
+def test_frames_are_read_one_by_one_and_as_often_as_asked_for(tmp_path):
+    path = folder(tmp_path / "frames")
+    (path / "frame5.png").write_text("no image")
+    source, read = VideoSource([path]), []
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"frame5\.png"):
+            read.extend(source)
+    assert np.array_equal(read, np.stack([*frames(5), *frames(5)]))
 
 
 def test_a_turned_image_is_read_upright(tmp_path):

@@ -106,7 +106,7 @@ def test_the_score_of_one_window_is_exactly_that_of_its_query():
 def test_an_object_that_leaves_and_returns_keeps_its_identity():
     other = part(0, *[RIGHT] * 4, embedding=Y)
     gone = [part(start, *[RIGHT] * 4, embedding=Y) for start in (3, 6)]
-    nearly_x = np.array([0.9, np.sqrt(1 - 0.9**2)])
+    nearly_x = np.array([0.7, np.sqrt(1 - 0.7**2)])
     back = [part(9, TOP, TOP, TOP, TOP, embedding=nearly_x), part(9, *[RIGHT] * 4, embedding=Y)]
     tracks = joined([part(0, LEFT, LEFT, None, None), other], gone[:1], gone[1:], back)
     segmentations = {found.number: found.segmentations for found in tracks}
