@@ -58,5 +58,5 @@ fi
 echo "Installing the packages of requirements.lock into .venv: about 6 GB, some minutes the first time"
 export PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 .venv/bin/python -m pip install --require-hashes --requirement requirements.lock | show_progress
-rm -f mssts/ytvis/_compiled.*.so  # where it cannot be compiled again, an old one would stay
+rm -f mssts/*/_*.so  # where they cannot be compiled again, old ones would stay
 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .

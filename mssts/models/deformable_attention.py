@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mssts.config import ModelSection
 from mssts.models.position import TokenLayout
-from mssts.ops.attention import GATHER, DeformableSampling
+from mssts.ops.attention import COMPILED, DeformableSampling
 from mssts.ops.precision import in_full_precision, no_autocast
 
 
@@ -63,15 +63,16 @@ class DeformableAttention(nn.Module):
         with no_autocast(queries_BTQC.device):
             offsets_BTQX = self.sampling_offsets(in_full_precision(queries_BTQC))
         weights_BTQX = self.attention_weights(queries_BTQC)
-        gathers = self.sample.path(queries_BTQC.device, weights_BTQX[0, 0].numel()) == GATHER
-        arranged = self._queries_first if gathers else self._queries_last
+        values_BTSC = self._values(tokens_BTSC, layout)
+        compiled = self.sample.path(values_BTSC, self.heads) == COMPILED
+        arranged = self._queries_first if compiled else self._queries_last
         locations_weights = arranged(offsets_BTQX, weights_BTQX, references, layout)
-        return self.sample(self._values(tokens_BTSC, layout), *locations_weights, shapes=layout.shapes)
+        return self.sample(values_BTSC, *locations_weights, shapes=layout.shapes)
 
     def _queries_first(
         self, offsets_BTQX: Tensor, weights_BTQX: Tensor, references: Tensor, layout: TokenLayout
     ) -> tuple[Tensor, Tensor]:
-        """Locations (B, T, Q, M, L, P, 2) and weights (B, T, Q, M, L, P), in this order in memory, to gather."""
+        """Locations (B, T, Q, M, L, P, 2) and weights (B, T, Q, M, L, P), in this order in memory."""
 
         def of_points(values: Tensor) -> Tensor:
             """(..., L, 2) -> (..., 1, L*P*2): long rows of memory, which a CPU adds many times faster."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from mssts.ops.gathered_sampling import sample_gathered
+from mssts.ops.compiled_sampling import LANES, compiled_sampling, is_compiled
 from mssts.ops.precision import in_full_precision, no_autocast
 
 try:
@@ -24,9 +24,8 @@ else:
 
 AUTO = "auto"
 TRITON = "triton"
-GATHER = "gather"
+COMPILED = "compiled"
 GRID_SAMPLE = "grid_sample"
-MANY = 2**14  # samples in a frame from which a CPU gathers them faster than it samples a grid
 SHORT = 18  # queries times keys up to which a CPU computes attention faster without the fused kernel
 
 
@@ -74,20 +73,20 @@ def _short_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return weighted.sum(1).permute(2, 0, 1).unflatten(0, batch)
 
 
-def sampling_path(setting: str, device: torch.device, samples: int = 0) -> str:
+def sampling_path(setting: str, device: torch.device, width: int) -> str:
     """How deformable attention samples on a device: the fastest of three ways that differ by rounding.
 
     Args:
         setting: `model.deformable_sampling` of the configuration.
         device: Where it samples.
-        samples: Number of samples in a frame, if no gradient is computed.
+        width: Number of channels of a head.
 
     Returns:
-        TRITON, the kernel of `mssts.ops.deformable_triton`; GATHER, `mssts.ops.gathered_sampling`; or GRID_SAMPLE,
+        TRITON, the kernel of `mssts.ops.deformable_triton`; COMPILED, `mssts.ops.compiled_sampling`; or GRID_SAMPLE,
         PyTorch's operation.
     """
-    if setting == AUTO and device.type == "cpu" and samples >= MANY:
-        return GATHER
+    if setting == AUTO and device.type == "cpu" and is_compiled() and width % LANES == 0:
+        return COMPILED
     wanted = setting == AUTO and device.type == "cuda" and HAS_TRITON
     # Fake tensors may be on CUDA where there is none.
     return TRITON if wanted and (not torch.cuda.is_available() or triton_agrees(device)) else GRID_SAMPLE
@@ -135,9 +134,10 @@ class DeformableSampling(nn.Module):
         super().__init__()
         self.setting = setting
 
-    def path(self, device: torch.device, samples: int) -> str:
-        """The way of `sampling_path` for a number of samples in a frame."""
-        return sampling_path(self.setting, device, 0 if torch.is_grad_enabled() else samples)
+    def path(self, values_BTSC: Tensor, heads: int) -> str:
+        """The way of `sampling_path` for these values; in float64 always GRID_SAMPLE on a CPU."""
+        path = sampling_path(self.setting, values_BTSC.device, values_BTSC.shape[-1] // heads)
+        return GRID_SAMPLE if path == COMPILED and values_BTSC.dtype == torch.float64 else path
 
     def forward(
         self, values_BTSC: Tensor, locations_BTQMLP2: Tensor, weights_BTQMLP: Tensor, *, shapes: Sequence[Sequence[int]]
@@ -154,13 +154,24 @@ class DeformableSampling(nn.Module):
         Returns:
             (B, T, Q, M*D).
         """
-        path = self.path(values_BTSC.device, weights_BTQMLP[0, 0].numel())
-        if path == GATHER:
-            return sample_gathered(values_BTSC, locations_BTQMLP2, weights_BTQMLP, shapes)
+        path = self.path(values_BTSC, weights_BTQMLP.shape[3])
+        if path == COMPILED:
+            return _sample_compiled(values_BTSC, locations_BTQMLP2, weights_BTQMLP, shapes)
         sample = _sample_with_triton if path == TRITON else _sample_with_grid_sample
         # Queries last, as `DeformableAttention` has them in memory here: neither path copies anything.
         locations_BTMLP2Q = locations_BTQMLP2.permute(0, 1, 3, 4, 5, 6, 2)
         return sample(values_BTSC, locations_BTMLP2Q, weights_BTQMLP.permute(0, 1, 3, 4, 5, 2), shapes)
+
+
+def _sample_compiled(
+    values_BTSC: Tensor, locations_BTQMLP2: Tensor, weights_BTQMLP: Tensor, shapes: Sequence[Sequence[int]]
+) -> Tensor:
+    inputs = (in_full_precision(x).flatten(0, 1) for x in (values_BTSC, locations_BTQMLP2, weights_BTQMLP))
+    return compiled_sampling(*inputs, _sizes(shapes)).unflatten(0, values_BTSC.shape[:2])
+
+
+def _sizes(shapes: Sequence[Sequence[int]]) -> list[int]:
+    return [size for shape in shapes for size in shape]
 
 
 def _sample_with_triton(
@@ -168,8 +179,8 @@ def _sample_with_triton(
 ) -> Tensor:
     B, T, _, C = values_BTSC.shape
     values = values_BTSC.flatten(0, 1).unflatten(-1, (weights_BTMLPQ.shape[2], -1))
-    sizes = [size for shape in shapes for size in shape]
-    mixed = deformable_sampling(values, locations_BTMLP2Q.flatten(0, 1), weights_BTMLPQ.flatten(0, 1), sizes)
+    inputs = values, locations_BTMLP2Q.flatten(0, 1), weights_BTMLPQ.flatten(0, 1)
+    mixed = deformable_sampling(*inputs, _sizes(shapes))
     return mixed.view(B, T, -1, C)
 
 

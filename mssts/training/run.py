@@ -111,7 +111,9 @@ def _train(
             load_start(model, init, run, clips.categories)
         trainer = Trainer(fabric, model, run, generators, progress)
         record["parameters"] = count_parameters(model)
-        sampling = sampling_path(config.model.deformable_sampling, fabric.device)
+        sampling = sampling_path(
+            config.model.deformable_sampling, fabric.device, config.model.hidden_dim // config.model.heads
+        )
         record["environments"] = [environment(fabric.device, sampling)]
 
         if again:

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mssts.core.compiled import load_compiled
 from mssts.ytvis import run_length
 
 RunLengthMasks = tuple[dict[str, Any] | None, ...]
 
 
-def _load_compiled() -> ModuleType | None:
-    """The compiled reader; None if it was installed without a C compiler, or if its source has changed since."""
-    try:
-        compiled = importlib.import_module("mssts.ytvis._compiled")
-    except ImportError:
-        return None
-    source, built = Path(__file__).with_name("_compiled.c"), Path(str(compiled.__file__))
-    changed = source.exists() and source.stat().st_mtime > built.stat().st_mtime
-    return None if changed else compiled
-
-
-_compiled = _load_compiled()
+_compiled = load_compiled("mssts.ytvis._compiled")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from torchvision.ops import FrozenBatchNorm2d
 from mssts.config import resolve
 from mssts.models import build_model, layers
 from mssts.models.faster import faster
-from mssts.ops import attention
 from tests.models.small_model import clips, everything, filled, small_model
 
 
@@ -40,7 +39,6 @@ def test_inference_in_pieces_that_fit_the_cache_computes_the_same(monkeypatch):
     with torch.no_grad():
         whole = model(frames)
     monkeypatch.setattr(layers, "CACHED", 64 * 7)  # rows of two linear layers
-    monkeypatch.setattr(attention, "MANY", 1)  # samples that are gathered
     with torch.no_grad():
         pieces = model(frames)
     for ours, theirs in zip(everything(pieces), everything(whole), strict=True):

@@ -133,7 +133,7 @@ def test_the_attention_module_equals_itself_with_grid_sampling(monkeypatch, padd
         return output, torch.autograd.grad(output.square().sum(), [*inputs, *module.parameters()])
 
     expected, expected_gradients = run()
-    monkeypatch.setattr(attention, "sampling_path", lambda setting, device, samples: TRITON)
+    monkeypatch.setattr(attention, "sampling_path", lambda setting, device, width: TRITON)
     output, gradients = run()
     assert (layout.padding_BS is not None) == padded and not torch.equal(output, expected)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)

@@ -30,9 +30,9 @@ SHAPES = ((60, 96), (30, 48), (15, 24), (8, 12))  # of frames of 480 x 768
 
 
 def test_only_cuda_samples_with_the_kernel_and_only_if_the_setting_allows_it():
-    assert sampling_path(AUTO, torch.device("cuda")) == TRITON
-    assert sampling_path(GRID_SAMPLE, torch.device("cuda")) == GRID_SAMPLE
-    assert {sampling_path(AUTO, torch.device(name)) for name in ("cpu", "meta", "mps")} == {GRID_SAMPLE}
+    assert sampling_path(AUTO, torch.device("cuda"), 32) == TRITON
+    assert sampling_path(GRID_SAMPLE, torch.device("cuda"), 32) == GRID_SAMPLE
+    assert {sampling_path(AUTO, torch.device(name), 32) for name in ("meta", "mps")} == {GRID_SAMPLE}
 
 
 @pytest.mark.parametrize(

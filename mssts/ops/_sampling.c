@@ -1,0 +1,265 @@
+/* Deformable sampling on a CPU. PyTorch's grid sampling, one level after the other, takes several times as long.
+ *
+ * The installation compiles this if there is GCC or Clang. It is written from the definition in mssts/ops/attention.py;
+ * the letters of shapes are those of compiled_sampling.py.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+
+#if !defined(__GNUC__)
+#error "Vectors of GCC and Clang are needed. Without them PyTorch samples grids."
+#endif
+
+#define INLINED static inline __attribute__((always_inline))
+
+#define LANES 8
+#define MAX_VECTORS 32
+typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+typedef struct {
+    int64_t first, height, width;
+} Level;
+
+typedef struct {
+    Py_ssize_t N, S, Q, M, L, P, V; /* V vectors of channels in a head */
+    const Level *levels;
+} Sizes;
+
+/* The four cells around a location, two of them in a row: where the upper left one begins, and their shares. */
+typedef struct {
+    int64_t upper_left;
+    float left, right, above, below;
+    int first_column, last_column, first_row, last_row; /* 0 or 1: those inside of the map */
+} Cells;
+
+/* 0 if all four cells are outside of the map. */
+INLINED int find_cells(Cells *cells, const Level *level, const float *location, int64_t stride)
+{
+    int width = (int)level->width, height = (int)level->height;
+    float x = location[0] * (float)width - 0.5f, y = location[1] * (float)height - 0.5f;
+    if (!(x > -1 && x < (float)width && y > -1 && y < (float)height)) /* nor for what is not a number */
+        return 0;
+    int column = (int)x - (x < 0), row = (int)y - (y < 0);
+    cells->right = x - (float)column;
+    cells->below = y - (float)row;
+    cells->left = 1 - cells->right;
+    cells->above = 1 - cells->below;
+    cells->first_column = column < 0;
+    cells->last_column = column < width - 1;
+    cells->first_row = row < 0;
+    cells->last_row = row < height - 1;
+    cells->upper_left = (level->first + (int64_t)row * width + column) * stride;
+    return 1;
+}
+
+/* Output of one head of one frame. V is a constant where this is inlined. */
+INLINED void forward_of_head(const Sizes *sizes, const Py_ssize_t V, const float *values, const float *locations,
+                             const float *weights, float *output)
+{
+    int64_t stride = sizes->M * V * LANES, samples = sizes->L * sizes->P;
+    for (Py_ssize_t q = 0; q < sizes->Q; q++) {
+        const float *location = locations + q * sizes->M * samples * 2, *weight = weights + q * sizes->M * samples;
+        Lanes total[V];
+        for (Py_ssize_t v = 0; v < V; v++)
+            total[v] = (Lanes){0};
+        for (Py_ssize_t l = 0; l < sizes->L; l++) {
+            const Level *level = &sizes->levels[l];
+            for (Py_ssize_t p = 0; p < sizes->P; p++, location += 2, weight++) {
+                Cells cells;
+                if (!find_cells(&cells, level, location, stride))
+                    continue;
+                const float *upper = values + cells.upper_left, *lower = upper + level->width * stride;
+                float above = cells.above * *weight, below = cells.below * *weight;
+                if (cells.first_column | cells.first_row | !cells.last_column | !cells.last_row) {
+                    for (int row = cells.first_row; row <= cells.last_row; row++)
+                        for (int column = cells.first_column; column <= cells.last_column; column++) {
+                            const Lanes *value = (const Lanes *)((row ? lower : upper) + column * stride);
+                            float share = (row ? below : above) * (column ? cells.right : cells.left);
+                            for (Py_ssize_t v = 0; v < V; v++)
+                                total[v] += share * value[v];
+                        }
+                    continue;
+                }
+                float shares[4] = {above * cells.left, above * cells.right, below * cells.left, below * cells.right};
+                const float *corners[4] = {upper, upper + stride, lower, lower + stride};
+                for (int corner = 0; corner < 4; corner++)
+                    for (Py_ssize_t v = 0; v < V; v++)
+                        total[v] += shares[corner] * ((const Lanes *)corners[corner])[v];
+            }
+        }
+        Lanes *row = (Lanes *)(output + q * stride);
+        for (Py_ssize_t v = 0; v < V; v++)
+            row[v] = total[v];
+    }
+}
+
+INLINED float sum_of(Lanes lanes)
+{
+    float sum = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        sum += lanes[lane];
+    return sum;
+}
+
+/* Gradients of one head of one frame; to_values has to be zero before. */
+INLINED void backward_of_head(const Sizes *sizes, const Py_ssize_t V, const float *upstream, const float *values,
+                              const float *locations, const float *weights, float *to_values, float *to_locations,
+                              float *to_weights)
+{
+    int64_t stride = sizes->M * V * LANES, samples = sizes->L * sizes->P;
+    for (Py_ssize_t q = 0; q < sizes->Q; q++) {
+        const Lanes *gradient = (const Lanes *)(upstream + q * stride);
+        int64_t sample = q * sizes->M * samples;
+        for (Py_ssize_t l = 0; l < sizes->L; l++) {
+            const Level *level = &sizes->levels[l];
+            for (Py_ssize_t p = 0; p < sizes->P; p++, sample++) {
+                Cells cells;
+                float products[2][2] = {{0}};
+                to_weights[sample] = to_locations[2 * sample] = to_locations[2 * sample + 1] = 0;
+                if (!find_cells(&cells, level, locations + 2 * sample, stride))
+                    continue;
+                for (int row = cells.first_row; row <= cells.last_row; row++)
+                    for (int column = cells.first_column; column <= cells.last_column; column++) {
+                        int64_t cell = cells.upper_left + (row * level->width + column) * stride;
+                        const Lanes *value = (const Lanes *)(values + cell);
+                        Lanes *to_value = (Lanes *)(to_values + cell);
+                        float share = (row ? cells.below : cells.above) * (column ? cells.right : cells.left);
+                        Lanes product = {0};
+                        for (Py_ssize_t v = 0; v < V; v++) {
+                            product += gradient[v] * value[v];
+                            to_value[v] += share * weights[sample] * gradient[v];
+                        }
+                        products[row][column] = sum_of(product);
+                    }
+                float upper = cells.left * products[0][0] + cells.right * products[0][1];
+                float lower = cells.left * products[1][0] + cells.right * products[1][1];
+                float of_x = cells.above * (products[0][1] - products[0][0]) + cells.below * (products[1][1] - products[1][0]);
+                to_weights[sample] = cells.above * upper + cells.below * lower;
+                to_locations[2 * sample] = of_x * weights[sample] * (float)level->width;
+                to_locations[2 * sample + 1] = (lower - upper) * weights[sample] * (float)level->height;
+            }
+        }
+    }
+}
+
+typedef struct {
+    const float *values, *locations, *weights, *upstream;
+    float *output, *to_values, *to_locations, *to_weights;
+} Arrays;
+
+/* One of both passes for some of the N*M heads of all frames. */
+INLINED void run_inlined(const Sizes *sizes, const Arrays *arrays, Py_ssize_t first, Py_ssize_t last, int backward)
+{
+    Py_ssize_t samples = sizes->L * sizes->P, channels = sizes->V * LANES;
+    for (Py_ssize_t map = first; map < last; map++) {
+        Py_ssize_t frame = map / sizes->M, head = map % sizes->M;
+        Py_ssize_t of_values = (frame * sizes->S * sizes->M + head) * channels;
+        Py_ssize_t query = frame * sizes->Q * sizes->M + head;
+        const float *values = arrays->values + of_values, *locations = arrays->locations + query * samples * 2;
+        const float *weights = arrays->weights + query * samples;
+#define FORWARD(V) forward_of_head(sizes, V, values, locations, weights, arrays->output + query * channels)
+#define BACKWARD(V)                                                                                                    \
+    backward_of_head(sizes, V, arrays->upstream + query * channels, values, locations, weights,                        \
+                     arrays->to_values + of_values, arrays->to_locations + query * samples * 2,                        \
+                     arrays->to_weights + query * samples)
+        if (sizes->V == 4) /* constants, for which the loops over channels become straight code */
+            backward ? BACKWARD(4) : FORWARD(4);
+        else if (sizes->V == 2)
+            backward ? BACKWARD(2) : FORWARD(2);
+        else
+            backward ? BACKWARD(sizes->V) : FORWARD(sizes->V);
+    }
+}
+
+static void run_anywhere(const Sizes *sizes, const Arrays *arrays, Py_ssize_t first, Py_ssize_t last, int backward)
+{
+    run_inlined(sizes, arrays, first, last, backward);
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2,fma"))) static void run_with_avx2(const Sizes *sizes, const Arrays *arrays,
+                                                              Py_ssize_t first, Py_ssize_t last, int backward)
+{
+    run_inlined(sizes, arrays, first, last, backward);
+}
+
+static int has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+#else
+#define run_with_avx2 run_anywhere
+#define has_avx2() 0
+#endif
+
+#define BUFFERS 8
+
+static PyObject *run_checked(Py_buffer *buffers, Sizes *sizes, Py_ssize_t channels, Py_ssize_t first, Py_ssize_t last,
+                             int backward)
+{
+    Py_ssize_t cells = 0, queries = sizes->N * sizes->Q * sizes->M, samples = queries * sizes->L * sizes->P;
+    Py_ssize_t of_values = sizes->N * sizes->S * sizes->M * channels;
+    Py_ssize_t expected[] = {of_values, 2 * samples, samples, queries * channels, of_values, 2 * samples, samples};
+    int fits = channels % LANES == 0 && channels <= MAX_VECTORS * LANES && 0 <= first && last <= sizes->N * sizes->M;
+    fits = fits && buffers[7].len == sizes->L * (Py_ssize_t)sizeof(Level);
+    for (int i = 0; i < (backward ? 7 : 4); i++)
+        fits = fits && buffers[i].len == expected[i] * (Py_ssize_t)sizeof(float);
+    sizes->levels = buffers[7].buf;
+    for (Py_ssize_t l = 0; fits && l < sizes->L; l++) {
+        fits = sizes->levels[l].first == cells;
+        cells += sizes->levels[l].height * sizes->levels[l].width;
+    }
+    if (!fits || cells != sizes->S) {
+        PyErr_SetString(PyExc_ValueError, "the arrays do not fit each other");
+        return NULL;
+    }
+    sizes->V = channels / LANES;
+    Arrays arrays = {buffers[0].buf, buffers[1].buf, buffers[2].buf, buffers[3].buf,
+                     buffers[3].buf, buffers[4].buf, buffers[5].buf, buffers[6].buf};
+    Py_BEGIN_ALLOW_THREADS
+    (has_avx2() ? run_with_avx2 : run_anywhere)(sizes, &arrays, first, last, backward);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *forward(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    Py_buffer b[BUFFERS] = {0};
+    Sizes s;
+    Py_ssize_t channels, first, last;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*w*y*(nnnnnnn)nn", &b[0], &b[1], &b[2], &b[3], &b[7], &s.N, &s.S, &s.Q, &s.M,
+                          &s.L, &s.P, &channels, &first, &last))
+        return NULL;
+    PyObject *result = run_checked(b, &s, channels, first, last, 0);
+    for (int i = 0; i < BUFFERS; i++)
+        PyBuffer_Release(&b[i]);
+    return result;
+}
+
+static PyObject *backward(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    Py_buffer b[BUFFERS] = {0};
+    Sizes s;
+    Py_ssize_t channels, first, last;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*w*w*w*y*(nnnnnnn)nn", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6],
+                          &b[7], &s.N, &s.S, &s.Q, &s.M, &s.L, &s.P, &channels, &first, &last))
+        return NULL;
+    PyObject *result = run_checked(b, &s, channels, first, last, 1);
+    for (int i = 0; i < BUFFERS; i++)
+        PyBuffer_Release(&b[i]);
+    return result;
+}
+
+static PyMethodDef methods[] = {
+    {"forward", forward, METH_VARARGS, "forward(values, locations, weights, output, levels, sizes, first, last)"},
+    {"backward", backward, METH_VARARGS,
+     "backward(values, locations, weights, upstream, to_values, to_locations, to_weights, levels, sizes, first, last)"},
+    {NULL, NULL, 0, NULL}};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_sampling", NULL, 0, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__sampling(void)
+{
+    return PyModuleDef_Init(&definition);
+}
