@@ -37,7 +37,9 @@ typedef struct {
 INLINED int find_cells(Cells *cells, const Level *level, const float *location, int64_t stride)
 {
     int width = (int)level->width, height = (int)level->height;
-    float x = location[0] * (float)width - 0.5f, y = location[1] * (float)height - 0.5f;
+    /* In the order of grid sampling, from -1 to 1: the gradient of a location jumps where it changes its cell. */
+    float x = (2 * location[0] - 1 + 1) * (0.5f * (float)width) - 0.5f;
+    float y = (2 * location[1] - 1 + 1) * (0.5f * (float)height) - 0.5f;
     if (!(x > -1 && x < (float)width && y > -1 && y < (float)height)) /* nor for what is not a number */
         return 0;
     int column = (int)x - (x < 0), row = (int)y - (y < 0);
@@ -178,15 +180,16 @@ static void run_anywhere(const Sizes *sizes, const Arrays *arrays, Py_ssize_t fi
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) static void run_with_avx2(const Sizes *sizes, const Arrays *arrays,
-                                                              Py_ssize_t first, Py_ssize_t last, int backward)
+/* Without fused multiply-add: its rounding would be another one than elsewhere. */
+__attribute__((target("avx2"))) static void run_with_avx2(const Sizes *sizes, const Arrays *arrays, Py_ssize_t first,
+                                                          Py_ssize_t last, int backward)
 {
     run_inlined(sizes, arrays, first, last, backward);
 }
 
 static int has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return __builtin_cpu_supports("avx2");
 }
 #else
 #define run_with_avx2 run_anywhere
