@@ -67,7 +67,8 @@ def on_nodes(config: Config) -> dict[str, int | str]:
 def of_inference(config: Config, backbone: str, longest: int) -> Resources:
     """Resources of a prediction, and of the attention maps: both compute on one device, and read videos themselves.
 
-    A video is computed in one piece. Without a GPU that takes memory of the machine in proportion to its frames.
+    The attention maps take a video in one piece, and so does a prediction up to `predict.window` frames. Without a GPU
+    that takes memory of the machine in proportion to its frames.
 
     Args:
         config: Of the inference.

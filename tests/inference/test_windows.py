@@ -188,6 +188,12 @@ def test_windows_that_are_impossible_are_refused(values, message):
         validated(PredictSection, section().model_dump() | values, "predict")
 
 
+@pytest.mark.long
+def test_36_frames_of_720p_take_less_than_4_gb():
+    command = [sys.executable, "benchmarks/windows.py", "one", "--backbone", "resnet50", "--frames", "36"]
+    assert int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) < 4000
+
+
 PEAK = """
 import sys
 from pathlib import Path
