@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from mssts.report.figures.challenges import figure as challenges_figure
 from mssts.report.figures.dots import draw_differences
 from mssts.report.figures.training_curves import read_logs, training_figure
 from mssts.report.registry import files_of_step
-from mssts.report.style import empty_figure, paper_style, save
+from mssts.report.style import TEXT_WIDTH, empty_figure, paper_style, save
 from mssts.report.tables import write_tables
 from mssts.study.attention_measure import measure_auroc
 from mssts.study.attention_panels import compare_attention
@@ -275,6 +277,20 @@ def test_a_dot_is_filled_only_if_the_interval_excludes_zero() -> None:
     assert [text.get_text() for text in axis.texts] == ["not run", "only 3 videos"]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["A", "B", "C", "C"]
     plt.close("all")
+
+
+def test_no_text_of_a_figure_is_smaller_than_six_points_on_the_page(reported: Path) -> None:
+    figures = sorted(reported.rglob("*.pdf"))
+    assert len(figures) >= 10
+    for figure in figures:
+        content = figure.read_bytes()
+        width = float(re.search(rb"/MediaBox \[ *0 0 ([\d.]+)", content)[1])
+        streams = (
+            zlib.decompress(found[1])
+            for found in re.finditer(rb"/FlateDecode.*?stream\n(.*?)\nendstream", content, re.S)
+        )
+        sizes = [float(size) for stream in streams for size in re.findall(rb"/F\d+ ([\d.]+) Tf", stream)]
+        assert min(sizes) * TEXT_WIDTH * 72 / width >= 6, figure.name
 
 
 def test_every_seed_is_a_dot(reported: Path) -> None:
