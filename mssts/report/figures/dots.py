@@ -23,7 +23,7 @@ _SEED: dict[str, Any] = {
 
 
 def draw_values(axis: Axes, values: Mapping[str, Sequence[float | None]]) -> None:
-    """A row for each name: a small dot for each seed, and a bar at their mean; "not run" where there is none."""
+    """A row for each name: a dot for each seed, and a bar at their mean, written beside; "not run" where none is."""
     for row, of_seeds in enumerate(values.values()):
         known = [round(value, 6) for value in of_seeds if value is not None]
         if not known:
@@ -32,12 +32,9 @@ def draw_values(axis: Axes, values: Mapping[str, Sequence[float | None]]) -> Non
         mean = sum(known) / len(known)
         axis.plot([mean, mean], [row - 0.28, row + 0.28], color=PALETTE[0], linewidth=1.8, zorder=2)
         axis.plot(known, [row] * len(known), "o", zorder=3, **_SEED)
-        axis.annotate(
-            f"{mean:.1f}", (mean, row), (4, 0), textcoords="offset points", va="center", fontsize=7, color=PALETTE[0]
-        )
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        axis.annotate(f"{mean:.1f}", (1, row), (3, 0), **place, va="center", fontsize=7, color=PALETTE[0])
     _rows(axis, list(values))
-    low, high = axis.get_xlim()
-    axis.set_xlim(low, high + 0.2 * (high - low))  # room for the numbers
 
 
 def draw_differences(axis: Axes, family: Sequence[Difference | None]) -> Axes:

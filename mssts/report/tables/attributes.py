@@ -38,4 +38,4 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
 
 def parts(runs: StudyRuns) -> list[Table]:
     """The same table."""
-    return [Table(frame(runs), NOTE)]
+    return [Table(frame(runs), NOTE, size=7.4)]
