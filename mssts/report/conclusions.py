@@ -12,6 +12,7 @@ from mssts.evaluation.statistics import MIN_SEEDS, MIN_VIDEOS, least_p
 from mssts.report.formats import interval_text, plural, signed
 from mssts.study.contrasts import FACTORS, KINDS, Kind, factorial
 from mssts.study.differences import Difference, Measure
+from mssts.study.matrix import pretrain_seeds
 from mssts.study.runs import ALL_INSTANCES, Benchmark, StudyRuns
 
 CONTROL_SPLIT = "control"
@@ -52,7 +53,7 @@ def answer(runs: StudyRuns, found: list[Difference]) -> list[str]:
     if benchmark is None or not measured:
         return conclusions(runs, found)[:1]
     judged = [one for one in found if one.intervals and one.contrast.kind == "difference"]
-    return [_finding(runs, benchmark, in_ap), _basis(measured), _limits(runs, judged)]
+    return [_finding(runs, benchmark, in_ap), _basis(runs, measured), _limits(runs, judged)]
 
 
 def _finding(runs: StudyRuns, benchmark: Benchmark, in_ap: list[Difference]) -> str:
@@ -73,13 +74,15 @@ def _finding(runs: StudyRuns, benchmark: Benchmark, in_ap: list[Difference]) -> 
     return f"{_where(runs, benchmark)}, AP in percentage points: {'; '.join(parts)}."
 
 
-def _basis(measured: list[Difference]) -> str:
+def _basis(runs: StudyRuns, measured: list[Difference]) -> str:
     size, seeds = measured[0].size, sorted({one.seeds for one in measured})
     count = plural(seeds[-1], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     text = (
         f"This rests on {plural(size.videos, 'video')} with {plural(size.instances, 'instance')}, and on {count} of "
         "each variant"
     )
+    if starts := len(pretrain_seeds(runs.study, measured[0].benchmark.backbone)):
+        text += f", trained from {plural(starts, 'pre-training')}"
     if seeds[-1] == 1:
         return f"{text}: it compares these trained models, and tells nothing about other trainings of the variants."
     same = [one for one in measured if one.mean and all(value * one.mean > 0 for value in one.by_seed)]
@@ -238,7 +241,7 @@ def _meaning(judged: list[Difference]) -> str:
             counts.append(f"{outside} of {len(own)} intervals of {_FAMILIES[kind]} exclude zero.")
     return (
         f"{' '.join(counts)} Intervals of one kind on a dataset, split and backbone are simultaneous: if no variant "
-        "had an effect, none of them would exclude zero with a probability of about 95 %. "
+        "had an effect, the probability that any of them excludes zero would be about 5 %. "
         "An interval describes how the trained models would compare on other videos of the same kind; it says nothing "
         "about other trainings, other data or the official benchmark."
     )

@@ -83,7 +83,7 @@ def test_a_finished_study_never_prints_not_run(users_study: Path, init: str) -> 
     found = runs_of("users")
     data = report_data(found)
     assert data["warnings"] == []
-    assert set(provenance.frame(found)["start"]) == ({"-", "pretrain 1"} if init == "pretrain" else {"aa" * 6})
+    assert set(provenance.frame(found)["start"]) == ({"none", "pretrain 1"} if init == "pretrain" else {"aa" * 6})
     assert not attributes.frame(found).empty
     parts = [part for section in data["sections"] for part in section["parts"] if part["kind"] != "picture"]
     assert "not run" not in json.dumps([data["facts"], parts])

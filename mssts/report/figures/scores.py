@@ -29,7 +29,7 @@ def caption(runs: StudyRuns) -> str:
         "Precision over recall, averaged over categories, at two IoU thresholds; and how often detections are right "
         "(matched at an IoU of 0.5 in their category) against their score, in tenths of the scores with at least "
         f"{FEWEST} detections. Thin lines: seeds. Thick lines: means, on the right over all detections. Dashed: scores "
-        f"that are true probabilities; below it, scores are too high. {_calibration_errors(runs)}"
+        f"that are true probabilities; below it scores are too high, above it too low. {_calibration_errors(runs)}"
     )
 
 

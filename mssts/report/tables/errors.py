@@ -14,7 +14,7 @@ from mssts.study.runs import StudyRuns
 NOTE = (
     "AP gained over the ten IoU thresholds, in percentage points, if only the errors of one kind were corrected: "
     "right masks under the wrong category; too little overlap; an identity switch; false positives and duplicates; "
-    "missed instances. The gains do not add up."
+    "missed instances. The gains are not additive."
 )
 
 

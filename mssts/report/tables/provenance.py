@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mssts.config import PRETRAIN
-from mssts.core.csv_files import NO_VALUE, NOT_RUN
+from mssts.backbones import BACKBONES
+from mssts.config import NO_START, PRETRAIN, RANDOM
+from mssts.core.csv_files import NOT_RUN
 from mssts.report.parts import Table
 from mssts.study.matrix import Run
 from mssts.study.resolve import ResolvedStudy
@@ -40,7 +42,8 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
 def _start(study: ResolvedStudy, run: Run, record: dict[str, Any]) -> str:
     """What the run started from, in one or two words."""
     if run.variant == PRETRAIN:
-        return NO_VALUE
+        weights = study.baseline.pretrain.backbone_weights
+        return Path(weights).name if BACKBONES[run.backbone].has_weights and weights != RANDOM else NO_START
     start = study.configs[run.variant].train.start(run.backbone)
     if start == PRETRAIN:
         return f"{PRETRAIN} {record['pretrain_seed']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, zip_longest
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,8 @@ from mssts.core.csv_files import NO_VALUE
 from mssts.report.parts import Table
 from mssts.study.runs import StudyRuns
 
-NOTE = "Configuration of the baseline at the scale of this study. Tags of sources stand in ablations/baseline.yaml."
+NOTE = "Configuration of the baseline at the scale of this study. ablations/baseline.yaml names the source of each."
+PARTS = ("", " (2)", " (3)")
 CHANGES_NOTE = "What each variant changes in the baseline."
 
 
@@ -24,11 +26,12 @@ def frame(runs: StudyRuns) -> pd.DataFrame:
 
 
 def parts(runs: StudyRuns) -> list[Table]:
-    """The keys in two columns, and the changes."""
+    """The changes, and the keys in three columns."""
     rows = frame(runs).values.tolist()
-    half = -(-len(rows) // 2)
-    sides = [[*left, *right] for left, right in zip(rows[:half], [*rows[half:], ["", ""]], strict=False)]
-    shown = pd.DataFrame(sides, columns=["Key", "Value", "Key (continued)", "Value (continued)"])
+    third = -(-len(rows) // 3)
+    columns = [rows[start : start + third] for start in range(0, 3 * third, third)]
+    beside = [[*chain(*cells)] for cells in zip_longest(*columns, fillvalue=["", ""])]
+    shown = pd.DataFrame(beside, columns=[f"{name}{part}" for part in PARTS for name in ("Key", "Value")])
     changes = [
         [variant.title, "; ".join(f"{key} = {_text(value)}" for key, value in variant.changes.items()) or NO_VALUE]
         for variant in runs.study.variants.values()
@@ -42,7 +45,7 @@ def parts(runs: StudyRuns) -> list[Table]:
             text_columns=2,
             size=7.4,
         ),
-        Table(shown, NOTE, by=(), heading=str, text_columns=4, size=7.0),
+        Table(shown, NOTE, by=(), heading=str, text_columns=len(shown.columns), size=6.5),
     ]
 
 

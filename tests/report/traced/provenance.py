@@ -23,7 +23,7 @@ SECTIONS = {
     "train": ("data", "model", "loss", "pretrain", "train", "runtime"),
 }
 """Sections of a configuration that decide the weights of a stage."""
-SETTINGS = ("Key", "Value", "Key (continued)", "Value (continued)")
+SETTINGS = ("Key", "Value", "Key (2)", "Value (2)", "Key (3)", "Value (3)")
 """Columns of the table of settings."""
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -77,7 +77,7 @@ def _runs() -> Rows:
             record_of(run)["commit"],
             config_digest(run),
             data_fingerprint(),
-            "-" if run.parts[-2] == "pretrain" else "pretrain 1",
+            "none" if run.parts[-2] == "pretrain" else "pretrain 1",
             sha256(run / "checkpoint.pt")[:12],
         ]
         for run in run_folders()
@@ -149,7 +149,7 @@ def _server_scores() -> dict[tuple[str, ...], Rows]:
 
 def wrong_settings(table: Table) -> list[object]:
     """The settings in a table that are not those of the configuration, and those that it lacks."""
-    cells = [pair for row in table.rows for pair in (row[:2], row[2:])]
+    cells = [row[start : start + 2] for row in table.rows for start in (0, 2, 4)]
     found = {key: value for key, value in cells if key}
     tree = _merged(yaml.safe_load((REPOSITORY / "ablations/baseline.yaml").read_text()), SCALE)
     expected = {key: value for key, value in leaves_of(tree) if not key.startswith("execution.")}

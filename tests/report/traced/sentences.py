@@ -62,7 +62,10 @@ class Sentences:
         families, valid = self._recomputed.families, SPLITS[0]
         sizes, estimates = families[valid]["difference"]
         videos, instances = sizes["AP"]
-        yield r"This rests on (\d+) videos with (\d+) instances, and on (\d+) seeds", (videos, instances, len(SEEDS))
+        yield (
+            r"This rests on (\d+) videos with (\d+) instances, and on (\d+) seeds of each variant, trained from (\d+) ",
+            (videos, instances, len(SEEDS), 1),
+        )
         in_ap = {title: one for (measure, title), one in estimates.items() if measure == "AP"}
         same = [title for title, one in in_ap.items() if len(set(np.sign(one.by_seed))) == 1]
         yield r"same sign in every seed for: (.*)\.", (_quoted(same) or "no variant",)
