@@ -20,7 +20,8 @@ ALL = "ms_sts_temporal_fgbg"
 
 def run_of(scale, backbone, variant, **execution) -> TrainingRun:
     config = resolve(scale, variant)
-    config = config.model_copy(update={"execution": config.execution.model_copy(update=execution)})
+    model = config.model.model_copy(update={"deformable_sampling": "grid_sample"})  # as on the meta device
+    config = config.model_copy(update={"execution": config.execution.model_copy(update=execution), "model": model})
     return TrainingRun(TRAIN, scale, "synthvis", backbone, variant, 1, 1, config)
 
 
