@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from mssts.ops.compiled_sampling import LANES, compiled_sampling, is_compiled
+from mssts.ops.compiled_sampling import WIDTHS, compiled_sampling, is_compiled
 from mssts.ops.precision import in_full_precision, no_autocast
 
 try:
@@ -85,7 +85,7 @@ def sampling_path(setting: str, device: torch.device, width: int) -> str:
         TRITON, the kernel of `mssts.ops.deformable_triton`; COMPILED, `mssts.ops.compiled_sampling`; or GRID_SAMPLE,
         PyTorch's operation.
     """
-    if setting == AUTO and device.type == "cpu" and is_compiled() and width % LANES == 0:
+    if setting == AUTO and device.type == "cpu" and is_compiled() and width in WIDTHS:
         return COMPILED
     wanted = setting == AUTO and device.type == "cuda" and HAS_TRITON
     # Fake tensors may be on CUDA where there is none.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mssts.core.compiled import load_compiled
 
-LANES = 8  # channels of a head come in vectors of so many
+WIDTHS = range(8, 257, 8)  # channels of a head: up to 32 vectors of 8, as in _sampling.c
 MANY = 2**18  # values read by a thread, below which another thread costs more than it saves
 
 _compiled = load_compiled("mssts.ops._sampling")
