@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mssts.core.compiled import load_compiled
+from mssts.ops.sampling_operator import level_table, register_gradients
 
 WIDTHS = range(8, 257, 8)  # channels of a head: up to 32 vectors of 8, as in _sampling.c
 MANY = 2**18  # values read by a thread, below which another thread costs more than it saves
@@ -68,29 +67,18 @@ def _gradients(
     return to_values, to_locations, to_weights
 
 
-def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.sizes = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _gradients_of_inputs(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-    return (*compiled_sampling_backward(upstream, *ctx.saved_tensors, ctx.sizes), None)
-
-
-compiled_sampling.register_autograd(_gradients_of_inputs, setup_context=_keep_inputs)
+register_gradients(compiled_sampling, compiled_sampling_backward)
 
 
 def _run(function: str, inputs: list[Tensor], outputs: list[Tensor], sizes: list[int]) -> None:
     """Fill the outputs; each of PyTorch's threads takes some of the N*M heads, and sums in the same order."""
     arrays = [tensor.detach().contiguous().numpy() for tensor in inputs] + [tensor.numpy() for tensor in outputs]
     (N, S, C), (Q, M, L, P) = inputs[0].shape, inputs[2].shape[1:]
-    levels = np.array(sizes, np.int64).reshape(L, 2)
-    ends = levels.prod(1).cumsum()
-    table = np.column_stack([ends - levels.prod(1), levels])
+    levels = level_table(tuple(sizes), torch.int64, inputs[0].device).numpy()
     call: Callable[..., None] = getattr(_compiled, function)
 
     def run(first: int, last: int) -> None:
-        call(*arrays, table, (N, S, Q, M, L, P, C // M), first, last)
+        call(*arrays, levels, (N, S, Q, M, L, P, C // M), first, last)
 
     threads = min(torch.get_num_threads(), N * M, 1 + N * Q * L * P * C // MANY)
     if threads == 1:

@@ -7,13 +7,14 @@ Shape letters: N frames, S tokens of a frame over L levels, M heads, D channels 
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from mssts.ops.sampling_operator import level_table, register_gradients
 
 BLOCK_Q = 32  # queries of one program
 
@@ -129,7 +130,7 @@ def deformable_sampling(values: Tensor, locations: Tensor, weights: Tensor, size
     """
     values, locations, weights = values.contiguous(), locations.contiguous(), weights.contiguous()
     output = _output(values, locations, weights, sizes)
-    _launch(_forward, [values, locations, weights, _levels(tuple(sizes), values.device), output], values, weights)
+    _launch(_forward, [values, locations, weights, _levels(sizes, values), output], values, weights)
     return output
 
 
@@ -148,7 +149,7 @@ def deformable_sampling_backward(
     """
     inputs = [x.contiguous() for x in (upstream, values, locations, weights)]
     gradients = [torch.zeros_like(inputs[1], dtype=weights.dtype), *map(torch.empty_like, inputs[2:])]
-    _launch(_backward, [*inputs, _levels(tuple(sizes), values.device), *gradients], values, weights)
+    _launch(_backward, [*inputs, _levels(sizes, values), *gradients], values, weights)
     return gradients[0].to(values.dtype), gradients[1], gradients[2]
 
 
@@ -159,16 +160,7 @@ def _gradients(
     return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (values, locations, weights))
 
 
-def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.sizes = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _gradients_of_inputs(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-    return (*deformable_sampling_backward(upstream, *ctx.saved_tensors, ctx.sizes), None)
-
-
-deformable_sampling.register_autograd(_gradients_of_inputs, setup_context=_keep_inputs)
+register_gradients(deformable_sampling, deformable_sampling_backward)
 
 
 def _launch(kernel: Any, arguments: list[Tensor], values: Tensor, weights: Tensor) -> None:
@@ -180,11 +172,5 @@ def _launch(kernel: Any, arguments: list[Tensor], values: Tensor, weights: Tenso
         )
 
 
-@functools.lru_cache(maxsize=1024)
-def _levels(sizes: tuple[int, ...], device: torch.device) -> Tensor:
-    """First token, height and width of each level, (L, 3) int32: kept, because a copy to a GPU waits."""
-    rows, first = [], 0
-    for height, width in zip(sizes[::2], sizes[1::2], strict=True):
-        rows.append((first, height, width))
-        first += height * width
-    return torch.tensor(rows, dtype=torch.int32, device=device)
+def _levels(sizes: list[int], values: Tensor) -> Tensor:
+    return level_table(tuple(sizes), torch.int32, values.device)
