@@ -26,7 +26,7 @@ help:  ## Show this list
 
 setup: $(STAMP)  ## Create .venv from requirements.lock
 
-$(STAMP): requirements.lock pyproject.toml workflow/setup.sh mssts/ytvis/_compiled.c mssts/ops/_sampling.c
+$(STAMP): requirements.lock pyproject.toml workflow/setup.sh $(wildcard mssts/*/_*.c)
 	@workflow/setup.sh
 	@touch $@
 

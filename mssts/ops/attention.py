@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
+from mssts.ops.compiled_attention import compiled_attention, is_fast_for
 from mssts.ops.compiled_sampling import WIDTHS, compiled_sampling, is_compiled
 from mssts.ops.precision import in_full_precision, no_autocast
 
@@ -26,7 +26,6 @@ AUTO = "auto"
 TRITON = "triton"
 COMPILED = "compiled"
 GRID_SAMPLE = "grid_sample"
-SHORT = 18  # queries times keys up to which a CPU computes attention faster without the fused kernel
 
 
 class ScaledDotProduct(nn.Module):
@@ -53,24 +52,9 @@ class ScaledDotProduct(nn.Module):
             (..., Q, d).
         """
         dropout = self.dropout if self.training else 0.0
-        short = queries.shape[-2] * keys.shape[-2] <= SHORT and queries.device.type == "cpu"
-        if short and mask is None and not dropout:
-            return _short_attention(queries, keys, values)
+        if mask is None and not dropout and is_fast_for(queries, keys, values):
+            return compiled_attention(queries, keys, values)[0]
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
-
-
-def _short_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention over a few tokens, many times: the other dimensions come last, so that each operation runs along them.
-
-    The fused kernel of a CPU multiplies tiny matrices one by one, which takes more than twice as long.
-    """
-    batch = queries.shape[:-2]
-    queries, keys, values = (
-        in_full_precision(x).movedim((-2, -1), (0, 1)).flatten(2).contiguous() for x in (queries, keys, values)
-    )
-    scores_QKF = (queries[:, None] * keys).sum(2) / math.sqrt(queries.shape[1])
-    weighted = scores_QKF.softmax(1)[:, :, None] * values
-    return weighted.sum(1).permute(2, 0, 1).unflatten(0, batch)
 
 
 def sampling_path(setting: str, device: torch.device, width: int) -> str:

@@ -6,13 +6,13 @@ Shape letters: N frames, S tokens of a frame over L levels, M heads, D channels 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 from mssts.core.compiled import load_compiled
 from mssts.ops.sampling_operator import level_table, register_gradients
+from mssts.ops.threads import in_threads
 
 WIDTHS = range(8, 257, 8)  # channels of a head: up to 32 vectors of 8, as in _sampling.c
 MANY = 2**18  # values read by a thread, below which another thread costs more than it saves
@@ -80,10 +80,4 @@ def _run(function: str, inputs: list[Tensor], outputs: list[Tensor], sizes: list
     def run(first: int, last: int) -> None:
         call(*arrays, levels, (N, S, Q, M, L, P, C // M), first, last)
 
-    threads = min(torch.get_num_threads(), N * M, 1 + N * Q * L * P * C // MANY)
-    if threads == 1:
-        run(0, N * M)
-        return
-    bounds = [N * M * thread // threads for thread in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, bounds[:-1], bounds[1:]))
+    in_threads(run, N * M, N * Q * L * P * C // MANY)
