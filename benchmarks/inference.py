@@ -7,7 +7,8 @@ version of this repository. The weights of ResNet-50 are random and equal. A cli
 
 Measured are the network alone, and the whole way from frames to run-length masks at 720p of the ten best. Printed are
 also the largest difference of the logits and the number of different pixels. `--growth` instead measures time and
-memory against the number of frames, the size of the frames and the number of queries, in one round.
+memory against the number of frames, the size of the frames, the number of queries, and the length of a video that is
+predicted in windows, in one round.
 """
 
 from __future__ import annotations
@@ -27,14 +28,17 @@ CASES = ((5, "network"), (5, "masks"), (10, "masks"))  # number of frames, and w
 GROWTH_FRAMES, PUBLIC_FRAMES = (1, 2, 5, 10, 36), 5  # the public code gets no more frames, to save time
 GROWTH_SIZES = ((180, 320), (360, 640), (720, 1280))  # of clips of two frames
 GROWTH_QUERIES = (100, 300, 900)  # of clips of two frames
+GROWTH_LENGTHS, LENGTH_SIZE, WINDOW, OVERLAP = (10, 50, 100, 200), (96, 160), 10, 2  # of videos in windows
 Functions = dict[str, Callable[[Any], Any]]
 
 
-def clip(frames: int, height: int, width: int) -> Any:
-    """A random clip, (T, 3, H, W)."""
+def clip(frames: int, height: int, width: int, still: bool = False) -> Any:
+    """A random clip, (T, 3, H, W), of which a still one repeats a frame without more memory."""
     import torch
 
-    return torch.randn(frames, 3, height, width, generator=torch.Generator().manual_seed(frames))
+    generator = torch.Generator().manual_seed(frames)
+    drawn = torch.randn(1 if still else frames, 3, height, width, generator=generator)
+    return drawn.expand(frames, -1, -1, -1)
 
 
 def public_functions(directory: Path, weights: Path) -> Functions:
@@ -79,7 +83,13 @@ def own_functions(checkpoint: Path) -> Functions:
     def masks(frames: Any) -> Any:
         return [entry["segmentations"] for entry in predict_video(model, frames, 1, VIDEO_SIZE, categories, section)[0]]
 
-    return {"network": lambda frames: model(frames[None]).logits[0], "masks": masks}
+    def windows(frames: Any) -> Any:
+        """Of a video whose frames are all the first of these, each made when it is read."""
+        in_windows = section.model_copy(update={"window": WINDOW, "overlap": OVERLAP})
+        video, size = (frames[0].clone() for _ in frames), tuple(frames.shape[2:])
+        return predict_video(model, video, 1, size, categories, in_windows)[0]
+
+    return {"network": lambda frames: model(frames[None]).logits[0], "masks": masks, "windows": windows}
 
 
 def serve(weights: str, folder: str, public: str | None = None) -> rounds.Answers:
@@ -92,7 +102,7 @@ def serve(weights: str, folder: str, public: str | None = None) -> rounds.Answer
     meter = rounds.Meter()
 
     def answer(frames: int, what: str, height: int = HEIGHT, width: int = WIDTH) -> dict[str, Any]:
-        found, measured = meter(functions[what], clip(frames, height, width))
+        found, measured = meter(functions[what], clip(frames, height, width, still=what == "windows"))
         if not (result := Path(folder) / f"{frames}-{what}.pt").exists():
             torch.save(found, result)
         return measured
@@ -168,10 +178,10 @@ def measure_cases(options: argparse.Namespace) -> Iterator[rounds.Row]:
 
 
 def measure_growth(options: argparse.Namespace) -> Iterator[rounds.Row]:
-    """Rows of the way to masks against frames, size and queries."""
+    """Rows of the way to masks against frames, size, queries, and the length of a video in windows."""
 
-    def row(benchmark: str, case: str, **question: Any) -> list[rounds.Row]:
-        return rounds.compare(benchmark, case, started, 1, what="masks", **question)[0]
+    def row(benchmark: str, case: str, what: str = "masks", **question: Any) -> list[rounds.Row]:
+        return rounds.compare(benchmark, case, started, 1, what=what, **question)[0]
 
     with (
         TemporaryDirectory() as name,
@@ -183,6 +193,9 @@ def measure_growth(options: argparse.Namespace) -> Iterator[rounds.Row]:
         started = all_
         for height, width in GROWTH_SIZES:
             yield from row("size", f"{height}x{width}", frames=2, height=height, width=width)
+        started = {"this": all_["this"]}  # the public code has no windows, and neither has an earlier version
+        for frames in GROWTH_LENGTHS:
+            yield from row("length", f"{frames}", "windows", frames=frames, height=LENGTH_SIZE[0], width=LENGTH_SIZE[1])
     own = argparse.Namespace(public=None, other=options.other)  # the public code has 300 queries
     for queries in GROWTH_QUERIES:
         with (
@@ -199,5 +212,5 @@ def measure(options: argparse.Namespace) -> Iterator[rounds.Row]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--growth", action="store_true", help="measure against frames, size and queries")
+    parser.add_argument("--growth", action="store_true", help="measure against frames, size, queries and length")
     rounds.run(parser, measure, serve)

@@ -18,7 +18,12 @@ from mssts.report.style import PALETTE, TEXT_WIDTH, paper_style
 
 ROOT = Path(__file__).resolve().parents[1]
 CSV, FOLDER = ROOT / "benchmarks/results.csv", ROOT / "docs/performance"
-GROWTH = {"frames": "frames of 360x640", "size": "megapixels, two frames", "queries": "queries, two frames"}
+GROWTH = {
+    "frames": "frames of 360x640",
+    "size": "megapixels, two frames",
+    "queries": "queries, two frames",
+    "length": "frames, in windows of 10",
+}
 COLUMNS = ("time", "time / this", "memory", "memory / this")
 UNITS = {"time": "s", "memory": "MB"}
 

@@ -9,14 +9,12 @@ and identity switches: in how many frames the track that covers an object (IoU o
 is another one than when the object was last covered. `covered` is the number of frames that count.
 
 `memory` prints the peak memory of a process that predicts a video of random frames with random weights, from its start.
-Its allocator gives every large block back that is freed; else the peak varies by a tenth for a small model.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import os
 import subprocess
 import sys
 import time
@@ -129,9 +127,7 @@ def memory(options: argparse.Namespace) -> list[dict[str, Any]]:
         words += ["--backbone", options.backbone, "--scale", options.scale, "--variant", options.variant]
         words += ["--windows", *map(str, options.windows), "--size", *map(str, options.size)]
         start = time.monotonic()
-        environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
-        command = [sys.executable, __file__, *words]
-        run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+        run = subprocess.run([sys.executable, __file__, *words], check=True, stdout=subprocess.PIPE, text=True)
         names = {name: getattr(options, name) for name in ("backbone", "variant")}
         names |= {"window": options.windows[0], "frames": length}
         rows.append(names | {"peak_MB": int(run.stdout), "seconds": round(time.monotonic() - start)})

@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from mssts.config import Config, PredictSection, config_of_checkpoint
+from mssts.core.allocator import return_freed_memory
 from mssts.core.checkpoint import RECORD, load_checkpoint, misfits
 from mssts.core.distributed import start_fabric
 from mssts.core.errors import InputError
@@ -189,6 +190,8 @@ def tracks_of_windows(
     """
     tracks = Tracks(config.top_k)
     for start, frames_T3HW in windows(frames, config.window, config.overlap):
+        if start:
+            return_freed_memory()  # of the window before; else the peak grows with the number of windows
         parts = _window_parts(model, start, frames_T3HW, video_id, size, categories, config)
         tracks.join(parts, start + len(frames_T3HW))
         yield tracks
