@@ -98,8 +98,10 @@ class RunningStatistics:
         self._sums = [torch.zeros_like(buffer) for buffer in self._buffers]
         new_counts = [count + 1 for count in self._counts]
         yield
-        for buffer, total in zip(self._buffers, self._sums, strict=True):
-            buffer.copy_(all_reduce_sum(self._fabric, total) / self._total)
+        if self._buffers:
+            total = all_reduce_sum(self._fabric, torch.cat(self._sums)) / self._total
+            for buffer, mean in zip(self._buffers, total.split([len(buffer) for buffer in self._buffers]), strict=True):
+                buffer.copy_(mean)
         for count, after in zip(self._counts, new_counts, strict=True):
             count.copy_(after)
 
