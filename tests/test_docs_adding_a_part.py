@@ -15,6 +15,8 @@ import pytest
 
 from mssts.core.checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.long
+
 PAGE = Path(__file__).resolve().parent.parent / "docs/adding-a-part.md"
 FILE = re.compile(r"`([\w/]+\.(?:py|yaml))`[^`\n]*:\n\n```\w+\n(.*?)^```$", re.M | re.S)
 RUN = """
@@ -99,7 +101,6 @@ def test_the_log_shows_the_term_of_the_variant_that_has_it(plan, clone):
     assert record["parameters"] == json.loads((clone / "pretrain/run.json").read_text())["parameters"]
 
 
-@pytest.mark.long
 def test_the_report_of_the_study_says_that_the_branch_has_nothing_to_show(clone, snakemake):
     run = snakemake(clone, "--cores", "2", "--config", "study=own_parts", "mlflow=off", "--", "reports/table.pdf")
     assert run.returncode == 0, run.stdout[-3000:]

@@ -84,6 +84,7 @@ def test_frames_of_another_form_are_refused(checkpoint, case):
         mssts.load_model(checkpoint).predict(WRONG[case])
 
 
+@pytest.mark.long
 def test_a_video_that_does_not_fit_into_memory_is_refused_before_it_is_computed(checkpoint):
     frames = torch.zeros(1, 1, 1, 3, dtype=torch.uint8).expand(2_000_000, 64, 96, 3)  # without its memory
     predictor = Predictor(checkpoint, settings={"window": 2_000_000})

@@ -19,6 +19,8 @@ from mssts.ops.masks import pixel_centres
 from tests.losses.stand_in import random_batch
 
 CLASSES, COUNTS, FRAMES, SIZES, PADDED = 40, (2, 3), 5, ((480, 768), (360, 640)), (480, 768)
+pytestmark = pytest.mark.long
+
 LONGER = pytest.param("resnet101", marks=pytest.mark.long)  # as ResNet-50, with more blocks
 MODELS = pytest.mark.parametrize("backbone", ["resnet50", LONGER, "swin_l"])
 VARIANTS = pytest.mark.parametrize("variant", ["baseline", "ms_sts_temporal_fgbg"])

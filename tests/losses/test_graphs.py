@@ -12,6 +12,8 @@ from mssts.losses import Criterion, ForegroundBackgroundAdversary
 from mssts.models import build_model
 from tests.losses.stand_in import random_batch
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def case():
@@ -45,7 +47,6 @@ def test_the_network_is_one_graph(case, padded):
 
 
 @pytest.mark.parametrize("backbone", ["resnet50", "swin_l"])
-@pytest.mark.long
 def test_the_full_size_networks_are_one_graph(backbone):
     model = build_model(resolve("paper-2019", "ms_sts_temporal_fgbg").model, backbone, 40).train()
     padding = torch.zeros(1, 2, 64, 96, dtype=torch.bool)

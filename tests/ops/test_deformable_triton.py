@@ -54,6 +54,7 @@ def test_a_device_on_which_the_kernel_fails_gets_grid_sampling_and_a_warning(sam
     assert warning.startswith("warning: deformable attention uses grid sampling on cpu") and reason in warning
 
 
+@pytest.mark.long
 def test_kernels_equal_grid_sampling_in_the_interpreter():
     """In a process of its own: Triton reads the variable when it is imported."""
     cases = Path(__file__).with_name("interpreted_deformable.py")

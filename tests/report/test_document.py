@@ -64,6 +64,7 @@ def reported(written: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return written / "reports/fake"
 
 
+@pytest.mark.long
 def test_figures_and_pdf_repeat_byte_for_byte(reported: Path, tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in (reported / "figures").iterdir()}
     write_figures(runs_of())
@@ -146,6 +147,7 @@ def is_text(path: Path, text: str) -> bool:
     return path.read_bytes() == path.with_name("expected.pdf").read_bytes()
 
 
+@pytest.mark.long
 def test_a_figure_that_cannot_be_drawn_says_why_and_the_others_are_drawn(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +199,7 @@ def test_attention_maps_that_could_not_be_drawn_say_why_in_the_report(
     assert part["sentences"][0].startswith("not drawn: reports/fake/attention/cases.json: ")
 
 
+@pytest.mark.long
 def test_missing_tables_are_named(fake_study: Path) -> None:
     write_figures(runs_of())
     path = runs_of().folder / "figures/ablation.pdf"
@@ -308,6 +311,7 @@ def test_every_seed_is_a_dot(reported: Path) -> None:
     plt.close("all")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("variants", "runs"),
     [

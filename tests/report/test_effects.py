@@ -140,6 +140,7 @@ def test_the_report_says_which_variants_a_full_design_would_need(tmp_path, monke
     assert "nothing can be concluded" in conclusion.sentences[0]
 
 
+@pytest.mark.long
 def test_the_document_shows_effects_only_of_a_design(factorial_study: Path) -> None:
     write_tables(runs_of())
     write_complexity(load_study("fake"), runs_of().folder / COMPLEXITY)

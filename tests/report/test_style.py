@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import matplotlib.pyplot as plt
+import pytest
 
 from mssts.report.figures.dots import draw_values
 from mssts.report.style import paper_style
@@ -27,6 +28,7 @@ with paper_style():
 """
 
 
+@pytest.mark.long
 def test_a_laid_out_figure_has_the_same_bytes_in_every_process(tmp_path, root):
     for name in "abc":
         subprocess.run([sys.executable, "-c", DRAW, str(tmp_path / name)], check=True, cwd=root)

@@ -71,6 +71,7 @@ def test_pairs_are_those_that_an_effect_is_the_mean_of(root: Path) -> None:
     )
 
 
+@pytest.mark.long
 @given(st.tuples(*[st.floats(-50, 50)] * 4))
 def test_an_additive_model_has_its_terms_as_main_effects_and_exactly_no_interaction(terms: tuple[float, ...]) -> None:
     base, *gains = terms

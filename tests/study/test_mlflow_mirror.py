@@ -155,6 +155,7 @@ def test_initialising_twice_keeps_the_experiment_and_its_saved_view(store, study
     assert {"tags.`variant`", "metrics.`valid/AP`", "metrics.`control/AP`"} <= set(state["selectedColumns"])
 
 
+@pytest.mark.long
 def test_the_search_of_the_documentation_lists_the_trainings(store, finished, root):
     mirror.deliver_report(finished, Path("table.pdf"))
     (code,) = re.findall(r"```python\n(import mlflow\n.*?)```", (root / "docs/mlflow.md").read_text(), re.DOTALL)

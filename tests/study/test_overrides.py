@@ -149,6 +149,7 @@ def test_values_of_a_section_lose_its_name_and_others_are_refused():
         values_of_section("predict", {"train.steps": 5})
 
 
+@pytest.mark.long
 def test_a_plan_names_the_overrides(ablations):
     text = plan(load_study("smoke", overrides=STEPS), resolve("smoke"))
     assert "In place of the scale's values: train.steps=4" in text
@@ -169,6 +170,7 @@ def test_one_run_needs_no_study(ablations):
 TRAIN = ("train", "--dataset=synthvis", "--backbone=tiny", "--variant=ms_sts")
 
 
+@pytest.mark.long
 def test_a_training_without_a_study_finds_its_places(ablations, smoke_data):
     directory = ablations.parent
     (directory / "data/smoke").mkdir(parents=True)

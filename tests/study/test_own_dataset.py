@@ -74,6 +74,7 @@ def test_a_pretraining_draws_every_frame_of_the_training_videos_as_a_still(ponds
     assert {clip.frame_indices[0] for clip in drawn} == {0}  # the second frame of each video shows no object
 
 
+@pytest.mark.long
 def test_the_plan_of_the_study_counts_its_categories(ponds):
     text = plan(load_study("mine"), load_baseline())
     assert "ponds" in text and COCO not in text.split("Assumptions")[0].lower()

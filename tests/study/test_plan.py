@@ -27,6 +27,7 @@ def text():
     return planning.plan(load_study("smoke"), load_baseline())
 
 
+@pytest.mark.long
 def test_parameters_are_those_of_the_model(text):
     parameters = count_parameters(build_model(resolve("smoke", "ms_sts_temporal_fgbg").model, "tiny", 5))
     assert re.search(rf"tiny +ms_sts_temporal_fgbg +1 +3 +{parameters / 1e6:.2f} ", text)
@@ -65,6 +66,7 @@ def test_the_settings_of_every_size_of_card_are_printed(text):
     assert "\n  tiny      24, 32, 40, 80 GB: as configured\n" in text and "assumed, not" in text
 
 
+@pytest.mark.long
 def test_the_settings_of_a_card_keep_the_other_values_of_the_backbone(tmp_path, monkeypatch, root):
     scale = shutil.copytree(root / "ablations", tmp_path / "ablations") / "scales/smoke.yaml"
     own = "{tiny: {workers: 1, checkpoint_encoder: true}}"
@@ -82,6 +84,7 @@ def test_the_coco_stage_has_cocos_categories_and_image_sizes():
     assert per_class == (80 - 40) * 257 * 6  # a class head with 256 weights and a bias in each of six layers
 
 
+@pytest.mark.long
 def test_a_users_dataset_of_unknown_size_has_unknown_hours(tmp_path, monkeypatch, root):
     study = shutil.copytree(root / "ablations", tmp_path / "ablations") / "studies/smoke.yaml"
     monkeypatch.chdir(tmp_path)

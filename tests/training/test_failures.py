@@ -84,6 +84,7 @@ def test_a_gradient_that_is_not_finite_is_named_with_its_step(train):
         train("run", PoisonGradient())
 
 
+@pytest.mark.long
 def test_the_command_exits_with_the_code_of_the_failure(command, environment, pretrained, workplace):
     content = load_checkpoint(pretrained)  # finite weights whose products are not
     content["model"] = {k: torch.full_like(v, 1e30) if v.ndim > 1 else v for k, v in content["model"].items()}

@@ -42,6 +42,7 @@ def test_a_training_stopped_by_a_signal_goes_on_to_the_same_bytes(train, whole, 
     assert "warning" not in continued and "| 0/12" not in continued
 
 
+@pytest.mark.long
 def test_a_training_killed_outright_goes_on_to_the_same_bytes(train, whole, start, workplace):
     process = start("killed")
     wait_for_lines(process, workplace / "killed/log.jsonl", 2)
@@ -76,6 +77,7 @@ def measured(run, data) -> list[bytes]:
     return [path.read_bytes() for path in (predictions, metrics)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_training_saves_itself_when_its_workers_are_signalled_as_well(train, whole, start, workplace, number):
     set_scale(workplace, "{checkpoint_every: 500, workers: 2}")
@@ -106,6 +108,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(train, whol
     assert "run/resume.pt: damaged" in said
 
 
+@pytest.mark.long
 def test_a_training_whose_checkpoints_are_all_damaged_starts_anew(train, whole, workplace, capsys):
     interrupted(train, workplace, "run", 2)
     for path in (workplace / "run").glob("resume*.pt"):
@@ -114,6 +117,7 @@ def test_a_training_whose_checkpoints_are_all_damaged_starts_anew(train, whole, 
     assert capsys.readouterr().err.count(": damaged:") == 2
 
 
+@pytest.mark.long
 def test_a_checkpoint_of_another_configuration_is_not_used(train, workplace, capsys):
     interrupted(train, workplace, "run", 2)
     scale = workplace / "ablations/scales/smoke.yaml"

@@ -149,6 +149,7 @@ def test_the_lock_is_given_back_after_an_error(tmp_path):
     assert not (tmp_path / "run.lock").exists()
 
 
+@pytest.mark.long
 def test_a_training_refuses_a_directory_that_another_one_owns(train, start, workplace):
     from tests.training.conftest import wait_for_lines
 

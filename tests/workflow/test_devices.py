@@ -6,6 +6,8 @@ import json
 from itertools import combinations
 from uuid import uuid4
 
+import pytest
+
 from tests.workflow.conftest import STAGES_THAT_ONLY_WRITE
 
 # Each stage claims what the real one does, and takes long enough to meet another.
@@ -27,6 +29,7 @@ if wanted:
 """
 
 
+@pytest.mark.long
 def test_jobs_share_the_gpus_of_a_machine_and_never_use_one_twice(copy_sources, snakemake, tmp_path, monkeypatch):
     directory, gpus = copy_sources(tmp_path / "clone"), [f"GPU-{uuid4()}" for _ in range(2)]
     (directory / "mssts/__main__.py").write_text(CLAIMS + STAGES_THAT_ONLY_WRITE)

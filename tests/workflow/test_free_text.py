@@ -120,6 +120,7 @@ def make(root, tmp_path):
     return run
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize("target", ["report", "after-crash"])
 def test_make_passes_the_name_of_a_study_on_as_it_is(make, tmp_path, target):

@@ -18,6 +18,8 @@ from tests.data.test_training import write_coco
 from tests.pipeline.local_slurm import local_slurm, missing
 from tests.snakemake_process import run_snakemake
 
+pytestmark = pytest.mark.long
+
 SMALL = """
 data: {protocol: local, joint: true, short_sides: [64], max_long_side: 96, crop: false, pad_multiple: 32}
 model:
@@ -140,7 +142,6 @@ def test_a_local_split_is_refused_under_the_official_protocol(snakemake, sources
     assert run.returncode != 0 and "are part of the training videos of data.protocol: official" in run.stdout
 
 
-@pytest.mark.long
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_the_paper_study_runs_on_slurm_to_its_report_with_the_sizes_shrunk_by_config_alone(sources):
     bring(sources, "ytvis2019")

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 STAGE_THAT_SAVES_ITSELF = """
 import signal, sys, time
 from pathlib import Path
