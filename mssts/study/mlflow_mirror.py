@@ -302,7 +302,8 @@ def _log_model(client: MlflowClient, run_id: str, content: Content) -> None:
         description=_card(content),
         model_id=logged.model_id,
     )
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, max(step for _, step in content.metrics))])
+    last = max((step for _, step in content.metrics), default=0)  # none in a training shorter than a line of its log
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, last)])
 
 
 def _milliseconds(seconds: float) -> int:

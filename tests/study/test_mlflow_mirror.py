@@ -134,6 +134,14 @@ def test_a_run_carries_tags_parameters_curves_and_artifacts(store, tmp_path):
     assert artifacts(store, found) == {"run.json", "log.jsonl", "cost.json"}
 
 
+def test_a_training_shorter_than_a_line_of_its_log_has_its_model_once(store, tmp_path):
+    training = Training(tmp_path / "run")
+    (training.directory / "checkpoint.pt").write_bytes(b"weights")
+    training.run([])
+    (found,) = runs(store)
+    assert found.info.status == "FINISHED" and len(found.outputs.model_outputs) == 1
+
+
 @pytest.mark.parametrize(("error", "status"), [(KeyError(), "FAILED"), (Preempted(), "KILLED")])
 def test_a_run_that_ends_early_is_marked_as_failed_or_killed_with_its_curve(store, tmp_path, error, status):
     with pytest.raises(type(error)):
