@@ -1,8 +1,9 @@
-"""The precision of float32 operations on CUDA, and the record of the versions and the device that computed a run."""
+"""The precision of float32 operations on CUDA, and records of a run: versions, device, memory."""
 
 from __future__ import annotations
 
 import platform
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,18 @@ def environment(device: torch.device, deformable_sampling: str) -> dict[str, Any
             "deformable_sampling": deformable_sampling,
         }
     return record | {"deterministic_algorithms": torch.are_deterministic_algorithms_enabled()}
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """The most memory that this process has held at a time, in MB, for cost.json; on CUDA that of its tensors as well.
+
+    Args:
+        device: Where it computes.
+    """
+    peaks = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    if device.type == "cuda":
+        peaks["gpu_peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return peaks
 
 
 def _processor() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -20,7 +19,7 @@ from mssts.backbones import BACKBONES
 from mssts.config import IMAGENET, NO_START, PRETRAIN
 from mssts.core.checkpoint import load_checkpoint, misfits, save_checkpoint
 from mssts.core.distributed import on_first_device, start_fabric
-from mssts.core.environment import environment
+from mssts.core.environment import environment, peak_memory
 from mssts.core.errors import InputError
 from mssts.core.files import check_outputs, sha256_file, write_record
 from mssts.data.clips import ClipLoader
@@ -159,8 +158,7 @@ def _train(
             trainer.fit(iter(batches), start, log, callbacks, save, stop)
             if writes:
                 _write_results(run, model, clips.categories, record, output)
-                peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-                write_record(output / "cost.json", {"seconds": seconds(), "peak_memory_mb": peak_mb})
+                write_record(output / "cost.json", {"seconds": seconds()} | peak_memory(fabric.device))
                 resume_files.clear()
 
 
