@@ -40,7 +40,8 @@ class Length:
         if self.clips is None:
             return f"{self.epochs} epochs; the hours are unknown until the data is there: prepare it first"
         known = "assumed: published, the data is not prepared" if self.clips.assumed else "counted in the data"
-        return f"{self.epochs} epochs of {self.clips.number:,} clips ({known})"
+        steps = math.ceil(self.drawn / self.batch_clips)
+        return f"{self.epochs} epochs of {self.clips.number:,} clips ({known}), {steps:,} steps"
 
 
 def planned_length(study: ResolvedStudy, dataset: str, variant: str) -> Length:

@@ -11,6 +11,7 @@ import yaml
 
 from mssts.config import PRETRAIN, BackboneExecutionSection, Config
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+from mssts.data.counts import COCO_IMAGES
 from mssts.study import memory
 from mssts.study.complexity import forward_flops, frame_size, parameters
 from mssts.study.complexity_file import COUNTED
@@ -22,6 +23,7 @@ from mssts.training.record import TrainingRun
 
 REFERENCE_SECONDS = 0.70  # V100 seconds a clip of 5 frames, ResNet-50: 8 GPUs x 1.5 h for about 61,800 clips [code]
 REPORTED_COCO_HOURS = {"resnet50": 2 * 24 * 8, "swin_l": 6 * 24 * 8}  # 2 and about 6 days on 8 V100 [code]
+REPORTED_COCO_CLIPS = 50 * COCO_IMAGES  # in these hours [code]
 REFERENCE = ("resnet50", "ytvis2019", 5)  # backbone of the baseline, dataset, frames
 _COSTS = {
     "M parameters": "{:.2f}",
@@ -61,7 +63,7 @@ def plan(study: ResolvedStudy, paper_config: Config) -> str:
     formats = {name: number.format for name, number in _COSTS.items()}
     table = costs.to_string(index=False, formatters=formats, na_rep="unknown")
     about = "more than" if costs["GPU h"].isna().any() else "about"
-    total = f"Total: {about} {costs['GPU h'].sum():,.0f} GPU hours of training.{_coco_hours(costs)}"
+    total = f"Total: {about} {costs['GPU h'].sum():,.0f} GPU hours of training.{_coco_hours(study, costs)}"
     question = f"Study {study.name}: {study.spec.question}"
     if study.overrides:
         question += f"\nIn place of the scale's values: {', '.join(as_words(study.overrides))}"
@@ -104,8 +106,10 @@ def _kinds(study: ResolvedStudy) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys(kinds))
 
 
-def _coco_hours(costs: pd.DataFrame) -> str:
-    """The hours of the COCO stages beside what the maintainers report; nothing is fitted to them."""
+def _coco_hours(study: ResolvedStudy, costs: pd.DataFrame) -> str:
+    """The hours of COCO stages of full length beside what the maintainers report; nothing is fitted to them."""
+    if planned_length(study, COCO_DIRECTORY, PRETRAIN).drawn < REPORTED_COCO_CLIPS:
+        return ""
     stages = costs[(costs["dataset"] == COCO_DIRECTORY) & costs["backbone"].isin(list(REPORTED_COCO_HOURS))]
     return "".join(
         f"\nCOCO stage of {backbone}: {hours:,.0f} GPU hours here, {REPORTED_COCO_HOURS[backbone]:,} reported by the "

@@ -41,6 +41,7 @@ def test_hours_follow_the_stated_epochs_and_say_what_is_assumed():
     study = load_study("paper-2019")
     coco, videos = planned_length(study, "coco", "pretrain"), planned_length(study, "ytvis2019", "baseline")
     assert coco.drawn == 50 * 117_266 and "117,266 clips (assumed" in str(coco)
+    assert str(coco).endswith(f"{study.baseline.pretrain.steps_of(117_266):,} steps")
     assert videos.drawn == 12 * (round(61_800 * 1936 / 2238) + 117_266)
     assert planned_length(load_study("smoke"), "synthvis", "baseline").drawn == 8 * 2
 
@@ -95,6 +96,16 @@ def test_a_users_dataset_of_unknown_size_has_unknown_hours(tmp_path, monkeypatch
     assert "Length of ovis, train: 2 epochs; the hours are unknown until the data is there: prepare it first" in text
     assert re.search(r"ovis +tiny +baseline .* unknown +unknown\n", text) and "Total: more than" in text
     assert re.search(r"coco +tiny +pretrain .*[\d.]+\n", text)
+
+
+def test_the_hours_of_a_short_coco_stage_are_not_compared_with_reported_ones(tmp_path, monkeypatch, root):
+    study = shutil.copytree(root / "ablations", tmp_path / "ablations") / "studies/paper-2019.yaml"
+    study.write_text(study.read_text().replace("[resnet50, resnet101, swin_l]", "[resnet50]"))
+    monkeypatch.chdir(tmp_path)
+    short = load_study("paper-2019", overrides={"pretrain.steps": 100, "pretrain.epochs": None})
+    monkeypatch.setattr(planning.memory, "training_bytes", lambda run: 10**9)
+    text = planning.plan(short, load_baseline())
+    assert "Length of coco, pretrain: 100 steps of 16 clips" in text and "reported by the" not in text
 
 
 def test_frame_sizes_are_those_of_the_dataset():
