@@ -128,10 +128,14 @@ def prepare(
     """Check your own dataset (or coco), and write its fingerprint and, for videos, the local split."""
     from mssts.data import prepare as stage
     from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
+    from mssts.data.datasets import STILLS
     from mssts.ytvis.splits import VIDEOS_PER_SIDE
 
     if dataset == COCO_DIRECTORY:
-        print(f"{data}: fingerprint {stage.prepare_coco(data, decode)['fingerprint']}.")
+        coco = stage.prepare_coco(data, decode)
+        images = coco["splits"][STILLS]
+        found = f"{images['videos']:,} images, {images['images_with_objects'][COCO_DIRECTORY]:,} of them with an object"
+        print(f"{data}: {found} (fingerprint {coco['fingerprint']}).")
         return
     record = stage.prepare(dataset, data, decode)
     videos = f"{len(record['train'])} training and {len(record['valid'])} held-out videos"

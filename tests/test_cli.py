@@ -13,6 +13,7 @@ import pytest
 
 from mssts import cli
 from mssts.core.errors import InputError
+from tests.data.test_training import write_coco
 
 HEAVY = ("torch", "mlflow", "transformers", "timm", "pandas", "matplotlib", "scipy")
 
@@ -139,3 +140,9 @@ def test_an_interrupt_is_reported_in_one_line(root, tmp_path):
     assert process.returncode == 130, text
     assert text.strip().splitlines()[-1] == "interrupted"
     assert "Traceback" not in text
+
+
+def test_preparing_coco_says_how_many_images_it_found(root, tmp_path):
+    run = mssts(root, "prepare", "--dataset", "coco", "--data", str(write_coco(tmp_path) / "coco"))
+    assert run.returncode == 0, run.stderr
+    assert ": 25 images, 24 of them with an object (fingerprint " in run.stdout
