@@ -16,6 +16,7 @@
 #define LANES 8
 #define MAX_VECTORS 32
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float Half __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
 
 typedef struct {
     int64_t first, height, width;
@@ -26,11 +27,12 @@ typedef struct {
     const Level *levels;
 } Sizes;
 
-/* The four cells around a location, two of them in a row: where the upper left one begins, and their shares. */
+/* The four cells around a location, the upper two first, and their shares. Outside of the map, a share is zero and the
+ * cell is one inside: without branches, which a processor cannot predict here. */
 typedef struct {
-    int64_t upper_left;
+    int64_t first[4]; /* value of each cell */
     float left, right, above, below;
-    int first_column, last_column, first_row, last_row; /* 0 or 1: those inside of the map */
+    float in_left, in_right, in_above, in_below; /* 0 or 1 */
 } Cells;
 
 /* 0 if all four cells are outside of the map. */
@@ -43,15 +45,21 @@ INLINED int find_cells(Cells *cells, const Level *level, const float *location, 
     if (!(x > -1 && x < (float)width && y > -1 && y < (float)height)) /* nor for what is not a number */
         return 0;
     int column = (int)x - (x < 0), row = (int)y - (y < 0);
-    cells->right = x - (float)column;
-    cells->below = y - (float)row;
-    cells->left = 1 - cells->right;
-    cells->above = 1 - cells->below;
-    cells->first_column = column < 0;
-    cells->last_column = column < width - 1;
-    cells->first_row = row < 0;
-    cells->last_row = row < height - 1;
-    cells->upper_left = (level->first + (int64_t)row * width + column) * stride;
+    int in_left = column >= 0, in_right = column < width - 1, in_above = row >= 0, in_below = row < height - 1;
+    float right = x - (float)column, below = y - (float)row;
+    cells->in_left = (float)in_left;
+    cells->in_right = (float)in_right;
+    cells->in_above = (float)in_above;
+    cells->in_below = (float)in_below;
+    cells->left = (1 - right) * cells->in_left;
+    cells->right = right * cells->in_right;
+    cells->above = (1 - below) * cells->in_above;
+    cells->below = below * cells->in_below;
+    int64_t to_the_right = stride * (in_left & in_right), downwards = stride * (width * (in_above & in_below));
+    cells->first[0] = (level->first + (int64_t)(row + !in_above) * width + column + !in_left) * stride;
+    cells->first[1] = cells->first[0] + to_the_right;
+    cells->first[2] = cells->first[0] + downwards;
+    cells->first[3] = cells->first[2] + to_the_right;
     return 1;
 }
 
@@ -66,28 +74,15 @@ INLINED void forward_of_head(const Sizes *sizes, const Py_ssize_t V, const float
         for (Py_ssize_t v = 0; v < V; v++)
             total[v] = (Lanes){0};
         for (Py_ssize_t l = 0; l < sizes->L; l++) {
-            const Level *level = &sizes->levels[l];
             for (Py_ssize_t p = 0; p < sizes->P; p++, location += 2, weight++) {
                 Cells cells;
-                if (!find_cells(&cells, level, location, stride))
+                if (!find_cells(&cells, &sizes->levels[l], location, stride))
                     continue;
-                const float *upper = values + cells.upper_left, *lower = upper + level->width * stride;
                 float above = cells.above * *weight, below = cells.below * *weight;
-                if (cells.first_column | cells.first_row | !cells.last_column | !cells.last_row) {
-                    for (int row = cells.first_row; row <= cells.last_row; row++)
-                        for (int column = cells.first_column; column <= cells.last_column; column++) {
-                            const Lanes *value = (const Lanes *)((row ? lower : upper) + column * stride);
-                            float share = (row ? below : above) * (column ? cells.right : cells.left);
-                            for (Py_ssize_t v = 0; v < V; v++)
-                                total[v] += share * value[v];
-                        }
-                    continue;
-                }
                 float shares[4] = {above * cells.left, above * cells.right, below * cells.left, below * cells.right};
-                const float *corners[4] = {upper, upper + stride, lower, lower + stride};
-                for (int corner = 0; corner < 4; corner++)
+                for (int cell = 0; cell < 4; cell++)
                     for (Py_ssize_t v = 0; v < V; v++)
-                        total[v] += shares[corner] * ((const Lanes *)corners[corner])[v];
+                        total[v] += shares[cell] * ((const Lanes *)(values + cells.first[cell]))[v];
             }
         }
         Lanes *row = (Lanes *)(output + q * stride);
@@ -98,10 +93,9 @@ INLINED void forward_of_head(const Sizes *sizes, const Py_ssize_t V, const float
 
 INLINED float sum_of(Lanes lanes)
 {
-    float sum = 0;
-    for (int lane = 0; lane < LANES; lane++)
-        sum += lanes[lane];
-    return sum;
+    const Half *halves = (const Half *)&lanes;
+    Half half = halves[0] + halves[1];
+    return (half[0] + half[1]) + (half[2] + half[3]);
 }
 
 /* Gradients of one head of one frame; to_values has to be zero before. */
@@ -117,29 +111,28 @@ INLINED void backward_of_head(const Sizes *sizes, const Py_ssize_t V, const floa
             const Level *level = &sizes->levels[l];
             for (Py_ssize_t p = 0; p < sizes->P; p++, sample++) {
                 Cells cells;
-                float products[2][2] = {{0}};
                 to_weights[sample] = to_locations[2 * sample] = to_locations[2 * sample + 1] = 0;
                 if (!find_cells(&cells, level, locations + 2 * sample, stride))
                     continue;
-                for (int row = cells.first_row; row <= cells.last_row; row++)
-                    for (int column = cells.first_column; column <= cells.last_column; column++) {
-                        int64_t cell = cells.upper_left + (row * level->width + column) * stride;
-                        const Lanes *value = (const Lanes *)(values + cell);
-                        Lanes *to_value = (Lanes *)(to_values + cell);
-                        float share = (row ? cells.below : cells.above) * (column ? cells.right : cells.left);
-                        Lanes product = {0};
-                        for (Py_ssize_t v = 0; v < V; v++) {
-                            product += gradient[v] * value[v];
-                            to_value[v] += share * weights[sample] * gradient[v];
-                        }
-                        products[row][column] = sum_of(product);
+                float above = cells.above * weights[sample], below = cells.below * weights[sample], products[4];
+                float shares[4] = {above * cells.left, above * cells.right, below * cells.left, below * cells.right};
+                for (int cell = 0; cell < 4; cell++) {
+                    const Lanes *value = (const Lanes *)(values + cells.first[cell]);
+                    Lanes *to_value = (Lanes *)(to_values + cells.first[cell]), product = {0};
+                    for (Py_ssize_t v = 0; v < V; v++) {
+                        product += gradient[v] * value[v];
+                        to_value[v] += shares[cell] * gradient[v];
                     }
-                float upper = cells.left * products[0][0] + cells.right * products[0][1];
-                float lower = cells.left * products[1][0] + cells.right * products[1][1];
-                float of_x = cells.above * (products[0][1] - products[0][0]) + cells.below * (products[1][1] - products[1][0]);
+                    products[cell] = sum_of(product);
+                }
+                float upper = cells.left * products[0] + cells.right * products[1];
+                float lower = cells.left * products[2] + cells.right * products[3];
+                float of_x = cells.above * (cells.in_right * products[1] - cells.in_left * products[0]) +
+                             cells.below * (cells.in_right * products[3] - cells.in_left * products[2]);
+                float of_y = cells.in_below * lower - cells.in_above * upper;
                 to_weights[sample] = cells.above * upper + cells.below * lower;
                 to_locations[2 * sample] = of_x * weights[sample] * (float)level->width;
-                to_locations[2 * sample + 1] = (lower - upper) * weights[sample] * (float)level->height;
+                to_locations[2 * sample + 1] = of_y * weights[sample] * (float)level->height;
             }
         }
     }
