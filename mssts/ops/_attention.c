@@ -72,7 +72,8 @@ static void forward_of_head(const Sizes *sizes, const Rows *arrays, float *weigh
     for (Py_ssize_t q = 0; q < sizes->Q; q++) {
         float *of_query = weights + q * sizes->K, most = -INFINITY, sum = 0;
         for (Py_ssize_t k = 0; k < sizes->K; k++) {
-            of_query[k] = sizes->scale * dot(queries.first + q * queries.stride, keys.first + k * keys.stride, sizes->D);
+            float product = dot(queries.first + q * queries.stride, keys.first + k * keys.stride, sizes->D);
+            of_query[k] = sizes->scale * product;
             most = of_query[k] > most ? of_query[k] : most;
         }
         for (Py_ssize_t k = 0; k < sizes->K; k++)
