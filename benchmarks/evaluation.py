@@ -6,8 +6,9 @@
 there, with pycocotools of this environment and the numpy names that have since been removed. The data has as many masks
 as a YouTube-VIS validation set: 720p, 27 frames, 10 detections per video, 40 categories, rough outlines.
 
-Measured are matching and metrics, without reading (the reference computes the twelve COCO metrics, mssts these and the
-twelve class-agnostic ones), and the whole command (mssts also breaks down AP by challenge and by kind of error).
+Measured are the time of matching and metrics, without reading (the reference computes the twelve COCO metrics, mssts
+these and the twelve class-agnostic ones), and time and memory of the whole command (mssts also breaks down AP by
+challenge and by kind of error).
 """
 
 from __future__ import annotations
@@ -204,7 +205,8 @@ def measure(options: argparse.Namespace) -> Iterator[rounds.Row]:
             if options.reference:
                 settings["reference"]["reference"] = str(options.reference)
             with rounds.contenders(__file__, settings, options.other) as started:
-                rows, last = rounds.compare("evaluator", f"{options.videos} videos, {case}", started, options.rounds)
+                named = f"{options.videos} videos, {case}"
+                rows, last = rounds.compare("evaluator", named, started, options.rounds, memory=whole)
             yield from rows
             if not whole:
                 print(", ".join(f"AP of {contender} {answer['AP']:.12f}" for contender, answer in last.items()))
