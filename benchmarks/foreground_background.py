@@ -1,7 +1,7 @@
 """Measure what the discriminator of the foreground-background loss learns from different games.
 
     python benchmarks/foreground_background.py CHECKPOINT --data data/embedded/synthvis
-        [--arms hard "hard + foreign"] [--steps 600] [--trainings 1 2 3 [--warmup-steps 100]]
+        [--arms hard "hard + foreign"] [--seeds 0] [--steps 600] [--trainings 1 2 3 [--warmup-steps 100]]
 
 Each game trains a new discriminator with the frozen model of CHECKPOINT, on training clips. Its probability that a mask
 is the foreground, averaged over the patches of a frame, is then compared on validation clips between true masks, true

@@ -1,6 +1,7 @@
 """Measure how much the predictions of a trained model in one frame depend on another frame.
 
-    python benchmarks/frame_dependence.py CHECKPOINT [CHECKPOINT ...] [--dataset synthvis] [--split valid]
+    python benchmarks/frame_dependence.py CHECKPOINT [CHECKPOINT ...]
+        [--scale embedded] [--dataset synthvis] [--split valid]
 
 In every video, the middle frame is replaced by that of the next video of the same size. In the other frames, and for
 the queries that found an instance (video IoU of their mask at least 0.5), it prints median and 95th percentile of

@@ -1,7 +1,7 @@
 """Simulate how often the 95 % bootstrap interval covers the true difference in AP.
 
     python benchmarks/statistics_coverage.py [--categories 5] [--objects 4] [--videos 300] [--sets 1000]
-        [--replicates 1000] [--family]
+        [--replicates 1000] [--seed 1] [--family]
 
 Every simulated data set holds the match records of two methods on the same videos. Each video and each object has a
 difficulty that both methods share, so the methods are correlated as real ones are. The second method is better by a

@@ -1,6 +1,7 @@
 """Time and memory of a training step on one CPU thread: of this checkout, of another one, and of the public SeqFormer.
 
-    python benchmarks/training_step.py [--public DIRECTORY] [--other DIRECTORY] [--sizes paper embedded] [--rounds 5]
+    python benchmarks/training_step.py [--public DIRECTORY] [--other DIRECTORY] [--sizes paper embedded] [--steps 20]
+        [--rounds 5]
 
 --public is a checkout of the public SeqFormer, whose attention runs in its pure PyTorch form; --other is another
 version of this repository, for example of `git archive COMMIT | tar x -C OTHER`.

@@ -1,7 +1,9 @@
 """What windows cost in AP and identities, and what memory they take.
 
-    python benchmarks/windows.py ap CHECKPOINT [CHECKPOINT ...] [--length 24] [--windows 12 3] [--csv FILE]
-    python benchmarks/windows.py memory [--backbone resnet50] [--frames 100 1000] [--windows 100 10] [--csv FILE]
+    python benchmarks/windows.py ap CHECKPOINT [CHECKPOINT ...] [--length 24] [--videos 240] [--windows 12 3]
+        [--csv FILE]
+    python benchmarks/windows.py memory [--scale paper] [--backbone resnet50] [--variant baseline]
+        [--frames 100 1000] [--windows 100 10] [--size 720 1280] [--csv FILE]
 
 `ap` generates SynthVIS videos of --length frames that no training has seen, and predicts each as a whole and in
 windows. For each checkpoint it prints both APs, the difference with its 95 % interval over videos (paired bootstrap),

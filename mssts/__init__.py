@@ -29,7 +29,7 @@ def load_model(
     Args:
         checkpoint: checkpoint.pt of a run, a file that `mssts import-weights` has written, or a model that MLflow has:
             "runs:/RUN/model" or "models:/NAME/VERSION".
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or "cuda:1".
         settings: Values of the section `predict` in place of those in the checkpoint, such as {"window": 36}.
 
     Raises:

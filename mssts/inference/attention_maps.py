@@ -170,6 +170,9 @@ def splat(locations_N2: Tensor, weights_N: Tensor, size: tuple[int, int]) -> Ten
             falls outside is lost, as in the sampling of the model.
         weights_N: Weight of each location.
         size: (H, W) of the result.
+
+    Returns:
+        (H, W), summing to the weights of the locations inside.
     """
     height, width = size
     x, y = (locations_N2 * locations_N2.new_tensor([width, height]) - 0.5).unbind(-1)
@@ -222,10 +225,16 @@ def token_indices(shapes: Sequence[tuple[int, int]], point: tuple[float, float])
     """For each level the index, among the S tokens of a frame, of the cell that contains a point (x, y in 0..1)."""
     indices, start = [], 0
     for height, width in shapes:
-        column, row = (min(int(value * size), size - 1) for value, size in zip(point, (width, height), strict=True))
+        row, column = _cell((height, width), point)
         indices.append(start + row * width + column)
         start += height * width
     return indices
+
+
+def _cell(shape: tuple[int, int], point: tuple[float, float]) -> tuple[int, int]:
+    """Row and column of the cell of a grid that contains a point (x, y in 0..1)."""
+    (height, width), (x, y) = shape, point
+    return min(int(y * height), height - 1), min(int(x * width), width - 1)
 
 
 def temporal_maps(record: AttentionRecord, size: tuple[int, int]) -> dict[str, Tensor]:
@@ -253,8 +262,7 @@ def temporal_maps(record: AttentionRecord, size: tuple[int, int]) -> dict[str, T
 
 def cell_footprint(shape: tuple[int, int], point: tuple[float, float], size: tuple[int, int]) -> Tensor:
     """The cell of a grid that contains a point, drawn evenly on a map of (H, W), summing to 1."""
-    (height, width), (rows, columns) = shape, size
-    column, row = (min(int(value * count), count - 1) for value, count in zip(point, (width, height), strict=True))
+    (height, width), (rows, columns), (row, column) = shape, size, _cell(shape, point)
     footprint = torch.zeros(size)
     bottom = max(-(-(row + 1) * rows // height), row * rows // height + 1)
     right = max(-(-(column + 1) * columns // width), column * columns // width + 1)

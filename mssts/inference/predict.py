@@ -60,7 +60,8 @@ def load_run_model(checkpoint: Path) -> tuple[MsStsVis, Config, list[tuple[int, 
         model.load_state_dict(content["model"])
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{checkpoint}: does not fit this version of mssts ({reason}). Train the run again.") from None
+        advice = "Train the run again, or import the public weights again."
+        raise InputError(f"{checkpoint}: does not fit this version of mssts ({reason}). {advice}") from None
     return model.eval(), config, categories
 
 
@@ -69,7 +70,7 @@ def predict(config: Config, checkpoint: Path, data: Path, dataset: str, split: s
 
     Args:
         config: Configuration of the inference. The model is built from the configuration in the checkpoint.
-        checkpoint: checkpoint.pt of a run.
+        checkpoint: checkpoint.pt of a run, or an imported one.
         data: Directory of the dataset.
         dataset: Name of the dataset.
         split: Name of the split.

@@ -28,17 +28,16 @@ def write_attention(
         aurocs: What was measured.
         output_dir: Directory of the report.
     """
-    folder = Path(output_dir)
     with paper_style():
         for module, stem in ((attention, "attention/attention"), (queries, "attention/queries")):
             reason = comparison
             if not isinstance(comparison, NotDrawn):
-                reason = attempt(stem, partial(_write_figure, module, comparison, folder, stem))
+                reason = attempt(stem, partial(_write_figure, module, comparison, output_dir, stem))
             if isinstance(reason, NotDrawn):
-                save(empty_figure(str(reason)), folder / stem)
-                write_record(folder / module.CASES, {"caption": f"{module.TITLE}: {NOT_DRAWN}.", "cases": []})
+                save(empty_figure(str(reason)), output_dir / stem)
+                write_record(output_dir / module.CASES, {"caption": f"{module.TITLE}: {NOT_DRAWN}.", "cases": []})
     table = pd.DataFrame({NOT_DRAWN: [aurocs.why]}) if isinstance(aurocs, NotDrawn) else to_frame(aurocs)
-    write_csv(folder / FILE, table)
+    write_csv(output_dir / FILE, table)
 
 
 def _write_figure(module: ModuleType, comparison: AttentionComparison | None, folder: Path, stem: str) -> None:

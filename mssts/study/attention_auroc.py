@@ -30,8 +30,8 @@ from mssts.ytvis.annotations import Annotations
 from mssts.ytvis.tracks import Track
 
 FILE = "attention/auroc.csv"
-_KEYS = ["dataset", "split", "backbone", "variant", "seeds", "subset", "videos", "instances"]
 FRAMES_AT_ONCE = 8  # decoded at the size of the video, of all its objects: 60 MB at 720p, and 7 MB for each object
+_KEYS = ["dataset", "split", "backbone", "variant", "seeds", "subset", "videos", "instances"]
 _NUMBERS = ["auroc", "low", "high", "difference", "difference_low", "difference_high"]
 
 

@@ -28,7 +28,7 @@ class Challenges:
     """The challenges of the instances of a split.
 
     Attributes:
-        names: Every challenge that the data set knows, those of the poster first.
+        names: Every challenge that the dataset knows, those of the poster first.
         flags: {annotation id: {challenge: whether it shows it}}.
         measures: {annotation id: {challenge: how strongly}}; a challenge that is only recorded has no measure.
         covers: {annotation id: what fog and occluders cover}; empty for a user's dataset.

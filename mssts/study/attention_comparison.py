@@ -88,7 +88,7 @@ class AttentionComparison:
     Attributes:
         result: The result of the variant.
         title: Title of the variant.
-        challenges: Every challenge that the data set knows.
+        challenges: Every challenge that the dataset knows.
         encoder: Cases among all instances.
         queries: Cases among the instances that both models found.
         nothing_to_show: Labels of encoder branches and decoder blocks that expose no attention.

@@ -104,6 +104,7 @@ def _create_database(path: Path) -> None:
 
 
 def warn(experiment: str, error: Exception) -> None:
+    """Print why the store of an experiment does not answer, that the study continues, and what to do."""
     print(
         f"warning: MLflow at {failure(error)} The study continues. Repair the store or set MLFLOW_TRACKING_URI to "
         f"another; it gets what is missing when it works, at the latest by `mssts mlflow sync --study {experiment}`. "

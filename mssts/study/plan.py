@@ -95,7 +95,7 @@ def _lengths(study: ResolvedStudy) -> dict[str, Length]:
 
 
 def _kinds(study: ResolvedStudy) -> list[tuple[str, str, str]]:
-    """(dataset, backbone, variant) of each kind of training; pre-trainings on COCO are shared by a user's datasets."""
+    """(dataset, backbone, variant) of each kind of training; published datasets share the pre-trainings on COCO."""
     kinds = [
         (pretrain_dataset(dataset) if variant == PRETRAIN else dataset, backbone, variant)
         for dataset, backbone, variant in product(

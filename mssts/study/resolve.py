@@ -304,7 +304,7 @@ def _check_starts(config: Config, backbones: Sequence[str], key: str) -> None:
 
 
 def _check_variant(study: ResolvedStudy, variant: str, path: Path) -> None:
-    """Check the configuration of a variant against the data sets and the checkpoint that its training starts from."""
+    """Check the configuration of a variant against the datasets and the checkpoint that its training starts from."""
     spec, config = study.spec, study.configs[variant]
     where = f"{path}: variant {variant}"
     _check_starts(config, spec.backbones, f"{where}: train.init")

@@ -9,7 +9,7 @@ import numpy as np
 
 from mssts.evaluation.matching import MatchRecords
 
-MAX_DETECTIONS = 10  # of each category and video, as in AR10
+DETECTIONS = 10  # that count of each category and video, as in AR10
 RULES = ("gain", "loss", "best", "median", "worst")
 """In this order; no video is shown twice."""
 
@@ -40,7 +40,7 @@ def shares_of(records: MatchRecords) -> dict[int, float | None]:
     view = records.views.index("all")
     found_V = np.zeros(len(records.video_ids))
     for group in records.categories:
-        hits_N = group.matched_ATN[view].mean(0) * (group.rank_N < MAX_DETECTIONS)
+        hits_N = group.matched_ATN[view].mean(0) * (group.rank_N < DETECTIONS)
         found_V += np.bincount(group.video_N, hits_N, len(found_V))
     instances_V = sum((group.positives_AV[view] for group in records.categories), np.zeros(len(found_V), dtype=int))
     counted = zip(records.video_ids, found_V.tolist(), instances_V.tolist(), strict=True)

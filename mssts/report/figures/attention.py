@@ -6,10 +6,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mssts.core.csv_files import NO_VALUE
+from mssts.core.csv_files import NO_VALUE, NOT_RUN
 from mssts.report.figures import attention_drawing as drawing
 from mssts.report.figures.attention_drawing import Canvas, Cell
-from mssts.report.formats import NOT_RUN
 from mssts.report.style import TEXT_WIDTH, empty_figure
 from mssts.study.attention_cases import FRAMES_SHOWN
 from mssts.study.attention_comparison import AttentionComparison, EncoderPanel
@@ -38,7 +37,7 @@ def figure(comparison: AttentionComparison | None) -> Figure:
     others = len(bands) * (_HEADING + _ROWS * _TITLE) + _LEGEND
     pictures = [[panel.picture for panel in band] for band in bands]
     heights = drawing.cell_heights(pictures, [_ROWS] * len(bands), _WIDTH, others)
-    canvas, top = drawing.Canvas(_ROWS * sum(heights) + others), 0.0
+    canvas, top = Canvas(_ROWS * sum(heights) + others), 0.0
     for band, height in zip(bands, heights, strict=True):
         for position, panel in enumerate(band):
             left = position * (TEXT_WIDTH + _BETWEEN) / _BESIDE

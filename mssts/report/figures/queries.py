@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mssts.core.csv_files import NOT_RUN
 from mssts.report.figures import attention_drawing as drawing
 from mssts.report.figures.attention_drawing import Canvas, Cell
-from mssts.report.formats import NOT_RUN
 from mssts.report.style import TEXT_WIDTH, empty_figure
 from mssts.study.attention_cases import FRAMES_SHOWN
 from mssts.study.attention_comparison import AttentionComparison, Picture, QueryPanel

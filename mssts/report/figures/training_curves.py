@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mssts.core.errors import InputError
 from mssts.core.files import verify_digest
-from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure, legend_above
+from mssts.report.style import TEXT_WIDTH, colour_and_dash, empty_figure, legend_above, legend_height
 from mssts.study.runs import StudyRuns
 
 SMOOTHING = 0.1
@@ -90,8 +90,8 @@ def training_figure(runs: StudyRuns, logs: pd.DataFrame) -> Figure:
     if not losses:
         return empty_figure()
     columns = 4 if len(losses) > 6 else 3
-    rows, legend_rows = -(-len(losses) // columns), -(-len(runs.study.variants) // 4)
-    size = (TEXT_WIDTH, 1.6 * rows + 0.2 * legend_rows + 0.2)
+    rows = -(-len(losses) // columns)
+    size = (TEXT_WIDTH, 1.6 * rows + legend_height(len(runs.study.variants)) + 0.2)
     figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, squeeze=False, layout="constrained")
     for axis, loss in zip(axes.flat, losses, strict=False):
         draw_loss(axis, logs, loss, runs)

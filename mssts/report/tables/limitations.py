@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mssts.config import PRETRAIN, pretrain_seed
 from mssts.data.datasets import is_generated
 from mssts.evaluation.statistics import MIN_SEEDS
 from mssts.report.formats import plural
 from mssts.report.parts import Sentences
+from mssts.study.matrix import pretrain_seeds
 from mssts.study.resolve import BASELINE
 from mssts.study.runs import StudyRuns
 
@@ -24,8 +24,7 @@ def parts(runs: StudyRuns) -> list[Sentences]:
             f"{plural(seeds, 'seed')} of each variant: fewer than the {MIN_SEEDS} from which on a test over seeds can "
             "reach 5 %."
         )
-    if PRETRAIN in {baseline.train.start(backbone) for backbone in spec.backbones}:
-        starts = len({pretrain_seed(baseline, seed) for seed in spec.seeds})
+    if starts := max(len(pretrain_seeds(runs.study, backbone)) for backbone in spec.backbones):
         said.append(
             f"All trainings start from {plural(starts, 'pre-training')} of each backbone, whose luck they share."
         )
