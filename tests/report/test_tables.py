@@ -28,7 +28,7 @@ from mssts.report.conclusions import Verdict, answer, conclusions, verdict
 from mssts.report.formats import escape_latex, markdown, mean_and_deviation, plural, signed
 from mssts.report.parts import Table
 from mssts.report.registry import files_of_step
-from mssts.report.tables import ablation, provenance, results, write_tables
+from mssts.report.tables import ablation, limitations, provenance, results, write_tables
 from mssts.report.tables.published import PUBLISHED, read_published
 from mssts.study.contrasts import Contrast
 from mssts.study.differences import Difference, Measure, Size, differences, restrict_to_subset
@@ -133,6 +133,19 @@ def test_the_p_over_seeds_is_not_corrected_and_beside_its_least_value(tmp_path, 
     [_, table, _] = ablation.parts(runs)
     assert cell(table.frame, "p (least)", Variant="MS-STS", Measure="AP", Split="valid") == "0.031 (0.031)"
     assert cell(table.frame, "p (least)", Variant="temporal", Measure="AP", Split="valid") == "0.062 (0.031)"
+
+
+def test_first_page_and_limitations_count_the_pretrainings_of_all_variants(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake_runs.write_ablations(tmp_path, (1, 2, 3))
+    with Path("ablations/variants/ms_sts.yaml").open("a") as file:
+        file.write("  train.seeds_per_pretraining: 1\n")  # the baseline has 3
+    for variant, seed in product(("baseline", "ms_sts"), (1, 2, 3)):
+        fake_runs.write_run(variant, seed, {"valid": seed})
+    runs = runs_of()
+    assert "trained from 3 pre-trainings" in answer(runs, differences(runs))[1]
+    [part] = limitations.parts(runs)
+    assert "All trainings start from 3 pre-trainings of each backbone, whose luck they share." in part.sentences
 
 
 def test_few_seeds_are_said_to_be_too_few(fake_study: Path) -> None:
