@@ -71,7 +71,7 @@ def size_of(case: str) -> float:
 
 
 def draw_growth(axis: Axes, rows: pd.DataFrame, quantity: str) -> None:
-    """One quantity against frames, size or queries: a line for each contender."""
+    """One quantity against frames, size, queries or length: a line for each contender."""
     for position, (contender, group) in enumerate(rows[rows.quantity == quantity].groupby("contender", sort=False)):
         axis.plot(
             group.case.map(size_of), group["median"], "o-", markersize=3, color=PALETTE[position], label=contender

@@ -26,6 +26,7 @@ COLOURS = (  # Okabe and Ito's, which people with any kind of colour vision can 
     (204, 121, 167),
 )
 OPACITY = 0.5
+MOST_OBJECTS = 255  # of a PNG with a palette, whose pixels are 0 where no object is
 SHEET_FRAMES = 12
 SHEET_COLUMNS = 4
 SHEET_WIDTH = 1600  # pixels
@@ -110,7 +111,8 @@ def write_png(path: Path, pixels_HW3: np.ndarray) -> None:
 def write_labels(path: Path, shown: Sequence[Layer], frame: int, size: tuple[int, int]) -> None:
     """Write the masks of a frame as a PNG with a palette: the value of a pixel is the number of its object, from 1.
 
-    Where objects overlap, the first one is on top. `mssts convert --from palette` reads these files.
+    There may be up to `MOST_OBJECTS`. Where they overlap, the first one is on top. `mssts convert --from palette` reads
+    these files.
     """
     labels_HW = np.zeros(size, np.uint8)
     for number, layer in reversed(list(enumerate(shown, 1))):

@@ -11,7 +11,7 @@ import numpy as np
 from mssts.core.files import atomic_write, require_empty
 from mssts.data.frames import evenly_spaced
 from mssts.data.video_files import VideoSource, write_video
-from mssts.inference.overlay import SHEET_FRAMES, draw, layers, sheet, write_labels, write_png
+from mssts.inference.overlay import MOST_OBJECTS, SHEET_FRAMES, draw, layers, sheet, write_labels, write_png
 from mssts.inference.predictor import PredictedTrack, Predictor
 
 RESULTS, VIDEO, SHEET, MASKS = "results.json", "overlay.mp4", "sheet.png", "masks"
@@ -30,7 +30,8 @@ def predict_file(
         sources: A video file, a folder of images, a pattern, or images; see `VideoSource`.
         output: Folder to write to.
         every: Keep every n-th frame.
-        min_score: Tracks of a lower score are in results.json, and are not drawn.
+        min_score: Tracks of a lower score are in results.json, and are not drawn; of more than `MOST_OBJECTS` others, the
+            best are drawn.
 
     Returns:
         The tracks that were drawn.
@@ -48,7 +49,7 @@ def predict_file(
     ]
     with atomic_write(output / RESULTS) as file:
         json.dump(entries, file, separators=(",", ":"))
-    drawn = [track for track in tracks if track.score >= min_score]
+    drawn = [track for track in tracks if track.score >= min_score][:MOST_OBJECTS]
     shown = layers(drawn, [f"{track.category} {track.score:.2f}" for track in drawn])
     on_sheet = []
     chosen = evenly_spaced(len(tracks[0].segmentations), SHEET_FRAMES)

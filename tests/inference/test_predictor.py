@@ -19,7 +19,7 @@ from mssts.data.video_files import read_video_frames, write_video
 from mssts.inference import overlay
 from mssts.inference.predict import predict
 from mssts.inference.predict_file import predict_file
-from mssts.inference.predictor import Predictor
+from mssts.inference.predictor import PredictedTrack, Predictor
 from mssts.models import build_model
 
 
@@ -168,6 +168,22 @@ def test_a_video_file_gives_results_pictures_and_numbered_masks(checkpoint, vide
             assert (labels[own & ~covered] == number).all()
             covered |= own
         assert (labels[~covered] == 0).all()
+
+
+def test_no_more_objects_are_drawn_than_the_masks_can_number(video, tmp_path):
+    size = video.shape[1:3]
+    mask = coco_mask.encode(np.ones(size, np.uint8, order="F"))
+    mask["counts"] = mask["counts"].decode()
+    tracks = [PredictedTrack(number, 1, "thing", 0.5, [mask], np.zeros((1, 4)), size) for number in range(300)]
+
+    class Many:
+        def predict(self, frames):
+            return tracks
+
+    Image.fromarray(video[0]).save(tmp_path / "frame.png")
+    assert predict_file(Many(), [tmp_path / "frame.png"], tmp_path / "found") == tracks[: overlay.MOST_OBJECTS]
+    assert len(json.loads((tmp_path / "found/results.json").read_text())) == 300
+    assert (np.asarray(Image.open(tmp_path / "found/masks/00000.png")) == 1).all()
 
 
 def test_a_sheet_shows_the_first_and_the_last_frame_of_at_most_twelve():

@@ -32,6 +32,7 @@ _TITLES = {
     "median": "Median",
     "worst": "Worst",
 }
+_MODELS = (("B", "baseline"), ("V", "variant"))
 _LABEL, _GUTTER, _HEADING = 0.12, 0.12, 0.2  # inches: beside a row, between the halves, above a video
 _HALF = (TEXT_WIDTH - _GUTTER) / 2
 _WIDTH = (_HALF - _LABEL) / FRAMES - GAP
@@ -88,9 +89,6 @@ def figure(runs: StudyRuns) -> Figure:
                         _label(canvas, x, y, height, layers)
         top += _HEADING + 3 * (height + GAP)
     return canvas.figure
-
-
-_MODELS = (("B", "baseline"), ("V", "variant"))
 
 
 def read_shown(result: Result, split: VideoSplit) -> show.Result:

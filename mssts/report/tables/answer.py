@@ -1,4 +1,4 @@
-"""The study's question, answered in three sentences on the first page."""
+"""The study's question, answered in three points on the first page."""
 
 from __future__ import annotations
 
