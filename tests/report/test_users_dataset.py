@@ -11,7 +11,7 @@ import yaml
 from mssts import config as configuration
 from mssts.core.errors import InputError
 from mssts.report.document import report_data, write_document
-from mssts.report.tables import attributes, provenance, published, results, write_tables
+from mssts.report.tables import attributes, limitations, provenance, published, results, write_tables
 from mssts.study.complexity import write_complexity
 from mssts.study.complexity_file import FILE
 from mssts.study.resolve import load_study
@@ -55,6 +55,14 @@ def test_a_report_quotes_the_poster_on_its_own_dataset_in_tables_apart(users_stu
         assert "MS-STS VIS" in names and names.isdisjoint(results.parts(runs_of("users"))[0].frame["Variant"])
         assert {row[0]["mark"] for row in quoted if isinstance(row[0], dict)} == {m for m, _ in poster["footnotes"]}
         assert set(published.frame(runs_of("users"))["dataset"]) == {f"YouTube-VIS {dataset[-4:]}"}
+
+
+@pytest.mark.parametrize("split", ["local_valid", "valid"])
+def test_only_a_split_that_was_held_out_is_called_a_part_of_the_training_videos(users_study: Path, split: str) -> None:
+    study = users_study / "ablations/studies/users.yaml"
+    study.write_text(study.read_text().replace("local_valid", split))
+    [part] = limitations.parts(runs_of("users"))
+    assert ("part of the training videos" in " ".join(part.sentences)) == (split == "local_valid")
 
 
 def test_the_coco_stage_is_a_run_and_no_result(users_study: Path) -> None:

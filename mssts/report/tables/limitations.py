@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mssts.data.datasets import is_generated
+from mssts.data.datasets import LOCAL, is_generated
 from mssts.evaluation.statistics import MIN_SEEDS
 from mssts.report.formats import plural
 from mssts.report.parts import Sentences
@@ -30,7 +30,7 @@ def parts(runs: StudyRuns) -> list[Sentences]:
         )
     if any(map(is_generated, spec.datasets)):
         said.append("The videos are generated: simple shapes, known challenges. Nothing follows for real videos.")
-    else:
+    if any(split.startswith(LOCAL) for split in spec.splits):
         said.append("The local split is a part of the training videos, not an official validation set.")
     said.append(
         f"The scale {spec.scale} trains for {baseline.train.steps or f'{baseline.train.epochs} epochs'}"
