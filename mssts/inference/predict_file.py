@@ -30,8 +30,8 @@ def predict_file(
         sources: A video file, a folder of images, a pattern, or images; see `VideoSource`.
         output: Folder to write to.
         every: Keep every n-th frame.
-        min_score: Tracks of a lower score are in results.json, and are not drawn; of more than `MOST_OBJECTS` others, the
-            best are drawn.
+        min_score: Tracks of a lower score are in results.json, and are not drawn; nor are those after the best
+            `MOST_OBJECTS`.
 
     Returns:
         The tracks that were drawn.
