@@ -191,8 +191,9 @@ static int has_avx2(void)
 
 #define BUFFERS 8
 
-static PyObject *run_checked(Py_buffer *buffers, Sizes *sizes, Py_ssize_t channels, Py_ssize_t first, Py_ssize_t last,
-                             int backward)
+/* Runs one pass if the arrays fit each other, and releases them. */
+static PyObject *run_and_release(Py_buffer *buffers, Sizes *sizes, Py_ssize_t channels, Py_ssize_t first,
+                                 Py_ssize_t last, int backward)
 {
     Py_ssize_t cells = 0, queries = sizes->N * sizes->Q * sizes->M, samples = queries * sizes->L * sizes->P;
     Py_ssize_t of_values = sizes->N * sizes->S * sizes->M * channels;
@@ -206,16 +207,21 @@ static PyObject *run_checked(Py_buffer *buffers, Sizes *sizes, Py_ssize_t channe
         fits = sizes->levels[l].first == cells;
         cells += sizes->levels[l].height * sizes->levels[l].width;
     }
-    if (!fits || cells != sizes->S) {
+    fits = fits && cells == sizes->S;
+    if (fits) {
+        sizes->V = channels / LANES;
+        Arrays arrays = {buffers[0].buf, buffers[1].buf, buffers[2].buf, buffers[3].buf,
+                         buffers[3].buf, buffers[4].buf, buffers[5].buf, buffers[6].buf};
+        Py_BEGIN_ALLOW_THREADS
+        (has_avx2() ? run_with_avx2 : run_anywhere)(sizes, &arrays, first, last, backward);
+        Py_END_ALLOW_THREADS
+    }
+    for (int i = 0; i < BUFFERS; i++)
+        PyBuffer_Release(&buffers[i]);
+    if (!fits) {
         PyErr_SetString(PyExc_ValueError, "the arrays do not fit each other");
         return NULL;
     }
-    sizes->V = channels / LANES;
-    Arrays arrays = {buffers[0].buf, buffers[1].buf, buffers[2].buf, buffers[3].buf,
-                     buffers[3].buf, buffers[4].buf, buffers[5].buf, buffers[6].buf};
-    Py_BEGIN_ALLOW_THREADS
-    (has_avx2() ? run_with_avx2 : run_anywhere)(sizes, &arrays, first, last, backward);
-    Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 
@@ -227,10 +233,7 @@ static PyObject *forward(PyObject *Py_UNUSED(module), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "y*y*y*w*y*(nnnnnnn)nn", &b[0], &b[1], &b[2], &b[3], &b[7], &s.N, &s.S, &s.Q, &s.M,
                           &s.L, &s.P, &channels, &first, &last))
         return NULL;
-    PyObject *result = run_checked(b, &s, channels, first, last, 0);
-    for (int i = 0; i < BUFFERS; i++)
-        PyBuffer_Release(&b[i]);
-    return result;
+    return run_and_release(b, &s, channels, first, last, 0);
 }
 
 static PyObject *backward(PyObject *Py_UNUSED(module), PyObject *arguments)
@@ -241,10 +244,7 @@ static PyObject *backward(PyObject *Py_UNUSED(module), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "y*y*y*y*w*w*w*y*(nnnnnnn)nn", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6],
                           &b[7], &s.N, &s.S, &s.Q, &s.M, &s.L, &s.P, &channels, &first, &last))
         return NULL;
-    PyObject *result = run_checked(b, &s, channels, first, last, 1);
-    for (int i = 0; i < BUFFERS; i++)
-        PyBuffer_Release(&b[i]);
-    return result;
+    return run_and_release(b, &s, channels, first, last, 1);
 }
 
 static PyMethodDef methods[] = {
