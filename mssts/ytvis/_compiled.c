@@ -24,7 +24,7 @@ typedef struct {
     int64_t height, width;
 } Frame;
 
-/* Intervals of all frames in ascending order, the columns that they touch, the number not first in a column. */
+/* Intervals of all frames in ascending order, the columns that they touch, and how many follow another in a column. */
 typedef struct {
     Interval *items;
     Py_ssize_t count, capacity, left, right, others;
@@ -118,7 +118,7 @@ static int64_t read_mask(Intervals *list, const Py_buffer *text, int plain, int3
     return area;
 }
 
-/* The first interval of each column to tops and bottoms of the columns from left on, all others to further. */
+/* The first interval of each column to tops and bottoms of the columns from left on, all others to extra. */
 #define SPREAD(TYPE)                                                                                                   \
     do {                                                                                                               \
         TYPE *tops = (TYPE *)rows, *bottoms = tops + frames * columns;                                                 \
@@ -129,10 +129,10 @@ static int64_t read_mask(Intervals *list, const Py_buffer *text, int plain, int3
                 bottoms[place] = (TYPE)one->bottom;                                                                    \
                 continue;                                                                                              \
             }                                                                                                          \
-            further[0 * others + next] = one->frame;                                                                   \
-            further[1 * others + next] = one->column;                                                                  \
-            further[2 * others + next] = one->top;                                                                     \
-            further[3 * others + next++] = one->bottom;                                                                \
+            extra[0 * others + next] = one->frame;                                                                     \
+            extra[1 * others + next] = one->column;                                                                    \
+            extra[2 * others + next] = one->top;                                                                       \
+            extra[3 * others + next++] = one->bottom;                                                                  \
         }                                                                                                              \
     } while (0)
 
@@ -143,19 +143,19 @@ static PyObject *as_arrays(const Intervals *list, PyObject *areas, PyObject *pre
     const Py_ssize_t bytes = 2 * frames * columns * row_bytes;
     Py_ssize_t next = 0;
     PyObject *rows_object = PyBytes_FromStringAndSize(NULL, bytes);
-    PyObject *further_object = PyBytes_FromStringAndSize(NULL, 4 * others * sizeof(int32_t));
-    if (!rows_object || !further_object) {
+    PyObject *extra_object = PyBytes_FromStringAndSize(NULL, 4 * others * sizeof(int32_t));
+    if (!rows_object || !extra_object) {
         Py_XDECREF(rows_object);
-        Py_XDECREF(further_object);
+        Py_XDECREF(extra_object);
         return NULL;
     }
     char *rows = memset(PyBytes_AS_STRING(rows_object), 0, bytes);
-    int32_t *further = (int32_t *)PyBytes_AS_STRING(further_object);
+    int32_t *extra = (int32_t *)PyBytes_AS_STRING(extra_object);
     if (row_bytes == sizeof(int16_t))
         SPREAD(int16_t);
     else
         SPREAD(int32_t);
-    return Py_BuildValue("(OOnNN)", areas, present, list->left, rows_object, further_object);
+    return Py_BuildValue("(OOnNN)", areas, present, list->left, rows_object, extra_object);
 }
 
 /* Whether a mask is an object of this size with counts as text, which the view then holds; sets no exception. */
@@ -184,7 +184,7 @@ static int text_of(PyObject *mask, Frame size, Py_buffer *text, int *plain)
 
 PyDoc_STRVAR(read_track_doc,
              "read_track(frames, height, width, row_bytes)\n--\n\n"
-             "Read the masks of one object: areas_T, present_T, left, (top_TX, bottom_TX) and further_4N of\n"
+             "Read the masks of one object: areas_T, present_T, left, (top_TX, bottom_TX) and extra_4N of\n"
              "`masks.TrackMasks`, arrays as bytes.\n\n"
              "frames: sequence with a run-length mask or None for each frame. row_bytes: 2 or 4, the size of a row.\n"
              "Returns None if there is a mask that is not of height x width pixels, or whose plain runs are not text.");

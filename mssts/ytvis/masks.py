@@ -14,7 +14,6 @@ from mssts.ytvis import run_length
 
 RunLengthMasks = tuple[dict[str, Any] | None, ...]
 
-
 _compiled = load_compiled("mssts.ytvis._compiled")
 
 

@@ -49,11 +49,6 @@ class TrackList:
         return packer.packed()
 
     @property
-    def id_N(self) -> np.ndarray:
-        """Ids, int64."""
-        return self.integers_N6[:, 0]
-
-    @property
     def video_id_N(self) -> np.ndarray:
         """Ids of the videos, int64."""
         return self.integers_N6[:, 1]
@@ -101,11 +96,11 @@ class TrackList:
             return self.irregular[count]
         if kind == _POLYGONS:
             return Polygons([read(length, np.float64) for length in read(count).tolist()], (height, width))
-        left, columns, further = read(3).tolist()
-        areas_T, further_4N = read(count, np.float64), read(4 * further, np.int32).reshape(4, further)
+        left, columns, extra = read(3).tolist()
+        areas_T, extra_4N = read(count, np.float64), read(4 * extra, np.int32).reshape(4, extra)
         top_TX, bottom_TX = read(2 * count * columns, row_type(height)).reshape(2, count, columns)
         present_T = read(count, np.bool_)
-        return TrackMasks(areas_T, present_T, (height, width), left, top_TX, bottom_TX, further_4N)
+        return TrackMasks(areas_T, present_T, (height, width), left, top_TX, bottom_TX, extra_4N)
 
 
 class TrackPacker:

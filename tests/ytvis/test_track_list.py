@@ -60,7 +60,7 @@ def test_packed_tracks_are_the_tracks(drawn):
     assert len(packed) == len(drawn)
     for found, expected in zip(packed, drawn, strict=True):
         assert_same(found, expected)
-    assert packed.id_N.tolist() == [track.id for track in drawn]
+    assert [track.id for track in packed] == [track.id for track in drawn]
     assert packed.crowd_N.tolist() == [track.crowd for track in drawn]
 
 
