@@ -342,6 +342,11 @@ WRONG = {
     "labelme_json": ("labelme", lambda path: (path / "a/00000.json").write_text("{"), "not valid JSON"),
     "xml": ("cvat", lambda path: (path / "a.xml").write_text("<annotations>"), "a.xml: not valid XML"),
     "entity": ("cvat", lambda path: (path / "a.xml").write_text('<!DOCTYPE a [<!ENTITY x "y">]><a/>'), "document type"),
+    "images": (
+        "cvat",
+        lambda path: (path / "a.xml").write_text('<annotations><meta><task/></meta><image id="0"/></annotations>'),
+        "a.xml: found an export as `CVAT for images`",
+    ),
     "frame": ("cvat", changed_text("a.xml", 'frame="2"', 'frame="7"'), "frame: found 7; expected 0 to 2"),
     "rle": ("cvat", changed_text("a.xml", 'rle="0, 16"', 'rle="0, 15"'), "expected runs of 16 pixels"),
     "not_png": ("palette", lambda path: (path / "a/00000.png").write_text("text"), "00000.png: unreadable PNG"),

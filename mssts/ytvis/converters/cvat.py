@@ -69,10 +69,6 @@ def _video(name: str, path: Path, images: Path | None, converted: Converted) -> 
                 found.segmentations[frame] = union(found.segmentations[frame], mask)
                 occluded |= shape.get("occluded") == "1"
         found.attributes = {OCCLUSION: occluded}
-    for image in root.iterfind("image"):
-        raise InputError(
-            f"{path}: image {image.get('id')}: found `CVAT for images`; export the task as `CVAT for video 1.1`"
-        )
     return video
 
 
@@ -87,6 +83,8 @@ def _parse(path: Path) -> ElementTree.Element:
             f"{path}: not valid XML ({error}); expected an export in format `CVAT for video 1.1`"
         ) from None
     require(root.tag == "annotations", str(path), root.tag, "an element `annotations`, as CVAT exports it")
+    if root.find("image") is not None:
+        raise InputError(f"{path}: found an export as `CVAT for images`; export the task as `CVAT for video 1.1`")
     return root
 
 
