@@ -249,7 +249,8 @@ class ModelSection(Section):
     encoder: EncoderSection
     decoder: DecoderSection
     deformable_sampling: Literal["auto", "grid_sample"] = Field(
-        default="auto", description="auto: a Triton kernel on CUDA; grid_sample: PyTorch's operation everywhere"
+        default="auto",
+        description="auto: a Triton kernel on CUDA, C on a CPU; grid_sample: PyTorch's operation everywhere",
     )
 
     @model_validator(mode="after")
@@ -352,7 +353,7 @@ class PretrainSection(OptimisationSection):
 
 
 class TrainSection(OptimisationSection):
-    """Training of a variant from the pre-trained checkpoint."""
+    """Training of a variant, by default from the pre-trained checkpoint."""
 
     joint_drop_fractions: Fractions = Field(default=[], description="drop_fractions of a training with data.joint")
     seeds_per_pretraining: Positive = Field(description="seed k starts from pre-training seed (k-1)//this + 1")

@@ -25,7 +25,7 @@ def environment(device: torch.device, deformable_sampling: str) -> dict[str, Any
 
     Args:
         device: That device.
-        deformable_sampling: How deformable attention samples there; recorded on CUDA, where there is a choice.
+        deformable_sampling: How deformable attention samples there; recorded on CUDA only.
     """
     versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
     record: dict[str, Any] = versions | {"device": _processor()}

@@ -29,7 +29,7 @@ GRID_SAMPLE = "grid_sample"
 
 
 class ScaledDotProduct(nn.Module):
-    """softmax(Q K^T / sqrt(d)) V.
+    """softmax(Q K^T / sqrt(d)) V: over few tokens on a CPU in C, see `mssts.ops.compiled_attention`.
 
     Args:
         dropout: Probability of dropping an attention weight in training.

@@ -12,9 +12,10 @@ def in_threads(run: Callable[[int, int], None], count: int, most: int) -> None:
     """Call `run(first, last)` for consecutive parts of `range(count)`.
 
     Args:
-        run: Releases the GIL, and does the same for each index in whatever part it is.
+        run: Releases the GIL, and does the same for an index in whatever part it is.
         count: Number of indices.
-        most: Threads that are worth their start, besides those that PyTorch allows.
+        most: Largest number of further threads that are worth their start; there are never more threads than PyTorch
+            has.
     """
     threads = min(torch.get_num_threads(), count, 1 + most)
     if threads == 1:
