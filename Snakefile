@@ -20,10 +20,10 @@ rule all:
         study_files.targets(STUDY),
 
 
-# Once, before any job: concurrent first use of a new MLflow store would race. No file depends on it.
 onstart:
     if MISSING:
         atexit.unregister(print)
         raise WorkflowError(MISSING)
+    # Once, before any job: concurrent first use of a new MLflow store would race. No file depends on it.
     if MLFLOW:
         shell("python -m mssts mlflow init --study $MSSTS_STUDY")

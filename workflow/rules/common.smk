@@ -50,7 +50,6 @@ REPORT_CONTENT = study_files.report_content(STUDY)
 LOGS = "logs/{folder}/{dataset}/{backbone}"
 
 # Threads come from the config, never from --cores: the same study gives the same bytes on any machine.
-# The python is the one that runs snakemake, also where its environment is not activated.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": THREADS,
     "MKL_NUM_THREADS": THREADS,
@@ -60,13 +59,14 @@ ENVIRONMENT = {
     "MSSTS_SET": " ".join(as_words(STUDY.given)),
     "MSSTS_MLFLOW": "on" if MLFLOW else "off",
 }
-# A scheduler that stops a job signals every process of it, and kills the rest when the first of them is gone: this
-# snakemake, the shell and tee wait for the training, which saves itself. Here and not in the rules, because a changed
-# command runs finished trainings again.
+# A scheduler that stops a job signals all its processes, and kills the rest when the first of them is gone. So this
+# snakemake, the shell and tee wait for the training, which saves itself. This is here and not in the rules, because a
+# changed command runs finished trainings again. Snakemake makes one brace of two.
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 WAIT_FOR_THE_STAGE = "trap : TERM; tee() {{ trap '' TERM; exec tee \"$@\"; }}; "
-# A training that was asked to stop and has saved itself ends with code 75. Then this command, which the profile or the
-# scheduler's lines may set, puts the job back into the queue. Slurm: not if somebody has cancelled it.
+# A training that was asked to stop and has saved itself ends with code 75. Then the command in MSSTS_RESUBMIT, which
+# the profile or the scheduler's lines may set, puts the job back into the queue. On Slurm it does not if somebody has
+# cancelled the job.
 if workflow.remote_exec and "SLURM_JOB_ID" in os.environ:
     os.environ.setdefault(
         "MSSTS_RESUBMIT",
@@ -74,6 +74,7 @@ if workflow.remote_exec and "SLURM_JOB_ID" in os.environ:
         "scontrol requeue $SLURM_JOB_ID;; esac",
     )
 SUBMIT_AGAIN = "trap 'if [ $? = 75 ]; then eval \"${{MSSTS_RESUBMIT-}}\"; fi' EXIT; "
+# The python of the jobs is the one that runs snakemake, also where its environment is not activated.
 shell.prefix(
     f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH "
     + " ".join(f"{name}={shlex.quote(str(value))}" for name, value in ENVIRONMENT.items())
@@ -128,7 +129,8 @@ def of_inference(name):
 def inference(dataset, backbone):
     """Resources of inference on all videos of a dataset."""
     directory, on_cpu = STUDY.data_dir(dataset), BASELINE.runtime.device == "cpu"
-    # Reads the annotations, at each start of snakemake: not for a GPU, whose memory is not asked for.
+    # The longest video is read from the annotations at each start of snakemake, but not for a GPU: its memory cannot be
+    # asked for.
     return resources.of_inference(BASELINE, backbone, study_files.longest_video(directory, dataset) if on_cpu else 0)
 
 

@@ -42,9 +42,6 @@ rule prepare_coco:
         "python -m mssts prepare --dataset coco --data {params.directory:q} 2> >(tee {log:q} >&2)"
 
 
-ruleorder: prepare_coco > prepare
-
-
 rule generate:
     output:
         fingerprint=GENERATED_DIR / "fingerprint.json",

@@ -50,8 +50,7 @@ rule evaluate:
     shell:
         "python -m mssts evaluate --study $MSSTS_STUDY --annotations {input.annotations:q} "
         "--predictions {input.predictions:q} --run {input.run:q} --dataset {wildcards.dataset:q} "
-        "--split {wildcards.split:q} "
-        "--output {output.metrics:q} > /dev/null 2> >(tee {log:q} >&2)"
+        "--split {wildcards.split:q} --output {output.metrics:q} > /dev/null 2> >(tee {log:q} >&2)"
 
 
 rule evaluate_external:
