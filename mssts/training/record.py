@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mssts import config as configuration
-from mssts.config import PRETRAIN, TRAIN, Config, OptimisationSection
+from mssts.config import PRETRAIN, RECORDED, TRAIN, Config, OptimisationSection, canonical, digest
 from mssts.core.files import sha256_file
 from mssts.core.provenance import commit
 from mssts.data.coco import DIRECTORY as COCO_DIRECTORY
@@ -78,8 +77,8 @@ def run_record(run: TrainingRun, data: Path, init: Path | None) -> dict[str, Any
         init: Checkpoint that the run starts from.
     """
     record = {key: value for key, value in vars(run).items() if key not in ("stage", "config", "clips")} | {
-        "config": json.loads(configuration.canonical(run.config, configuration.RECORDED)),
-        "config_digest": configuration.digest(run.config, run.stage),
+        "config": json.loads(canonical(run.config, RECORDED)),
+        "config_digest": digest(run.config, run.stage),
         "commit": commit(),
         "data_fingerprint": read_fingerprint(data),
         "start": run.start,

@@ -24,9 +24,10 @@ import torch
 
 from mssts.core.errors import InputError
 from mssts.core.files import atomic_write
+from mssts.training.finished import CHECKPOINT, COST, RECORD
 
 NEWEST, PREVIOUS, INCOMING = "resume.pt", "resume-previous.pt", "resume-incoming.pt"
-FILES = (NEWEST, PREVIOUS, INCOMING, "checkpoint.pt", "run.json", "cost.json")
+FILES = (INCOMING, NEWEST, PREVIOUS)  # the newest first
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -41,7 +42,7 @@ class ResumeFiles:
     def __init__(self, output: Path, identity: dict[str, Any]) -> None:
         self._output = output
         self._identity = json.dumps(identity, sort_keys=True)
-        for name in FILES:  # temporary files of a process that was killed while writing
+        for name in (*FILES, CHECKPOINT, RECORD, COST):  # temporary files of a process that was killed while writing
             for path in output.glob(f".{name}.*"):
                 path.unlink(missing_ok=True)
 
@@ -59,7 +60,7 @@ class ResumeFiles:
 
     def load(self) -> dict[str, Any] | None:
         """Return the newest sound state of this run, or None; damaged files are reported and removed."""
-        for name in (INCOMING, NEWEST, PREVIOUS):
+        for name in FILES:
             path = self._output / name
             if not path.exists():
                 continue
@@ -77,7 +78,7 @@ class ResumeFiles:
 
     def clear(self) -> None:
         """Remove the resume checkpoints of a complete run."""
-        for name in (INCOMING, NEWEST, PREVIOUS):
+        for name in FILES:
             (self._output / name).unlink(missing_ok=True)
 
 

@@ -14,9 +14,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from mssts import config as configuration
 from mssts.backbones import BACKBONES
-from mssts.config import IMAGENET, NO_START, PRETRAIN
+from mssts.config import IMAGENET, NO_START, PRETRAIN, RECORDED, canonical
 from mssts.core.checkpoint import load_checkpoint, misfits, save_checkpoint
 from mssts.core.distributed import on_first_device, start_fabric
 from mssts.core.environment import environment, peak_memory
@@ -28,7 +27,16 @@ from mssts.models import MsStsVis, build_model, count_parameters
 from mssts.ops.attention import sampling_path
 from mssts.training.callbacks import Callback, StartedRun, observed
 from mssts.training.failures import TrainingProgress, reraise_with_advice
-from mssts.training.finished import FILES, is_finished, remove_finished, require_no_checkpoint
+from mssts.training.finished import (
+    CHECKPOINT,
+    COST,
+    FILES,
+    LOG,
+    RECORD,
+    is_finished,
+    remove_finished,
+    require_no_checkpoint,
+)
 from mssts.training.log import TrainingLog
 from mssts.training.record import TrainingRun, identity, resumed_commit, resumed_environments, run_record
 from mssts.training.resume import ResumeFiles, stop_requests
@@ -128,7 +136,7 @@ def _train(
             record["commit"] = resumed_commit(state["commit"], record["commit"])
             record["environments"] = resumed_environments(state.get("environments", []), record["environments"])
             progress.saved = start
-        log = TrainingLog(output / "log.jsonl" if writes else None, optimisation.log_every, state["log"])
+        log = TrainingLog(output / LOG if writes else None, optimisation.log_every, state["log"])
         batches = ClipLoader(
             clips,
             optimisation.batch_clips,
@@ -158,7 +166,7 @@ def _train(
             trainer.fit(iter(batches), start, log, callbacks, save, stop)
             if writes:
                 _write_results(run, model, clips.categories, record, output)
-                write_record(output / "cost.json", {"seconds": seconds()} | peak_memory(fabric.device))
+                write_record(output / COST, {"seconds": seconds()} | peak_memory(fabric.device))
                 resume_files.clear()
 
 
@@ -207,11 +215,8 @@ def _write_results(
         "model": {key: value.cpu().clone() for key, value in model.state_dict().items()},
         "backbone": run.backbone,
         "categories": list(categories),
-        "config": configuration.canonical(run.config, configuration.RECORDED),
+        "config": canonical(run.config, RECORDED),
     }
-    save_checkpoint(output / "checkpoint.pt", content)
-    digests = {
-        f"{name}_sha256": sha256_file(output / file)
-        for name, file in (("checkpoint", "checkpoint.pt"), ("log", "log.jsonl"))
-    }
-    write_record(output / "run.json", record | digests)
+    save_checkpoint(output / CHECKPOINT, content)
+    digests = {"checkpoint_sha256": sha256_file(output / CHECKPOINT), "log_sha256": sha256_file(output / LOG)}
+    write_record(output / RECORD, record | digests)

@@ -26,7 +26,9 @@ def initial_checkpoint(run: TrainingRun, named: Path | None) -> Path | None:
     start = run.start
     if start is None or start in WITHOUT_CHECKPOINT:
         if named:
-            raise InputError(f"--init: found {named}, but {run} starts from no checkpoint (train.init: {start}).")
+            raise InputError(
+                f"--init: found {named}, but {run} starts from no checkpoint (train.init: {start}). Leave it out."
+            )
         return None
     if named is None and start == PRETRAIN:
         raise InputError(f"--init: missing; {run} starts from the checkpoint of its pre-training. Name that file.")
