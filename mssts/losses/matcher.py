@@ -57,7 +57,7 @@ class Matcher:
         config: Section `loss`.
     """
 
-    def __init__(self, config: LossSection):
+    def __init__(self, config: LossSection) -> None:
         self.config = config
 
     def __call__(self, output: Output, batch: Batch) -> Matches:

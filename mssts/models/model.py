@@ -1,7 +1,7 @@
 """The whole network: frames in, classes, boxes and mask parameters of each query out.
 
 Shape letters: B clips, T frames, S tokens of a frame over L levels, C channels, N queries, K classes, P mask
-parameters.
+parameters, n chosen instances.
 """
 
 from __future__ import annotations
@@ -87,24 +87,23 @@ class Output:
         features_1TCHW = self.mask_features_BTCHW[clip, None]
         return _mask_logits(features_1TCHW, centres_nT2[None], parameters_nP[None], (len(queries),))
 
-    def matched_mask_logits(self, queries_LP: Tensor, clips_P: Tensor, counts: Sequence[int]) -> Tensor:
+    def matched_mask_logits(self, queries_Ln: Tensor, clips_n: Tensor, counts: Sequence[int]) -> Tensor:
         """Mask logits of chosen instances of all clips in all L decoder layers.
 
         Args:
-            queries_LP: Indices of the queries in their clips.
-            clips_P: Index of the clip of each, ascending.
-            counts: How many belong to each clip.
+            queries_Ln: int64, indices of the queries in their clips.
+            clips_n: int64, index of the clip of each, ascending.
+            counts: How many belong to each clip; they sum to n.
 
         Returns:
-            (L*P, T, 2*H_8, 2*W_8), layer by layer, see `mask_logits`.
+            (L*n, T, 2*H_8, 2*W_8), layer by layer, see `mask_logits`.
         """
-        layers_L1 = torch.arange(len(self.layers), device=clips_P.device)[:, None]
+        layers_L1 = torch.arange(len(self.layers), device=clips_n.device)[:, None]
         references_LBNT2 = torch.stack([layer.references_BTN2 for layer in self.layers]).transpose(2, 3)
-        centres_LPT2 = references_LBNT2[layers_L1, clips_P, queries_LP] * self.sizes_B2[clips_P, None]
+        centres_LnT2 = references_LBNT2[layers_L1, clips_n, queries_Ln] * self.sizes_B2[clips_n, None]
         parameters_LBNP = torch.stack([layer.mask_parameters_BNP for layer in self.layers])
-        return _mask_logits(
-            self.mask_features_BTCHW, centres_LPT2, parameters_LBNP[layers_L1, clips_P, queries_LP], counts
-        )
+        parameters_LnP = parameters_LBNP[layers_L1, clips_n, queries_Ln]
+        return _mask_logits(self.mask_features_BTCHW, centres_LnT2, parameters_LnP, counts)
 
 
 def _mask_logits(features: Tensor, centres: Tensor, parameters: Tensor, counts: Sequence[int]) -> Tensor:

@@ -10,6 +10,8 @@ from transformers import SwinBackbone, SwinConfig
 from mssts.config import IMAGENET
 from mssts.models.backbones.weights import require_none
 
+DROP_PATH_RATE = 0.3  # [code]
+
 
 class SwinFeatures(nn.Module):
     """Swin of transformers, which pads before it rolls as the public one does, with a norm on each output."""
@@ -35,14 +37,14 @@ def build(weights: str | None, public: str, **sizes: Any) -> SwinFeatures:
     Raises:
         ValueError: The weights are those of another Swin.
     """
-    config = SwinConfig(**sizes, drop_path_rate=0.3)
+    config = SwinConfig(**sizes, drop_path_rate=DROP_PATH_RATE)
     config.out_indices = [2, 3, 4]
     if not weights:
         return SwinFeatures(SwinBackbone(config))
     loaded: Any = SwinBackbone.from_pretrained(
         public if weights == IMAGENET else weights,
         out_indices=config.out_indices,
-        drop_path_rate=0.3,
+        drop_path_rate=DROP_PATH_RATE,
         output_loading_info=True,
     )
     model, info = loaded
