@@ -1,1 +1,1 @@
-"""Datasets: the registry, the generated SynthVIS, annotation readers, clips, stills and whole videos."""
+"""Datasets: the registry, the generated SynthVIS, preparation, clips, stills and whole videos."""

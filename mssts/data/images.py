@@ -189,7 +189,7 @@ def _orientation(image: ImageFile) -> int:
 def _turn(image: ImageFile, orientation: int, height: int, width: int) -> int:
     """The orientation from which the pixels are turned upright, so that they have the expected size."""
     stored = (image.height, image.width)
-    upright = stored[::-1] if orientation >= 5 else stored
+    upright = stored[::-1] if orientation in SIDEWAYS else stored
     if upright == (height, width):
         return orientation
     if stored == (height, width):

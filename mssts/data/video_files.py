@@ -71,16 +71,14 @@ def _images(sources: Sequence[Path]) -> list[Path] | None:
         return [Path(name) for name in natural_order(map(str, sources))]
     source = sources[0]
     if source.is_dir():
-        found = [path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+        folder, found = source, [path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
     elif source.exists():
         return [source] if source.suffix.lower() in IMAGE_SUFFIXES else None
     elif "*" in source.name:
-        found = list(source.parent.glob(source.name))
+        folder, found = source.parent, list(source.parent.glob(source.name))
     else:
         raise InputError(f"{source}: no such file or folder; expected a video file, or a folder of images")
-    return [
-        source.parent / name if not source.is_dir() else source / name for name in natural_order(p.name for p in found)
-    ]
+    return [folder / name for name in natural_order(path.name for path in found)]
 
 
 def _image(path: Path) -> np.ndarray:

@@ -59,7 +59,7 @@ def convert(
         write_as: Format to write, `YOUTUBE_VIS` or one of `WRITERS`.
         images: Folder of the frames, where the source does not name them.
         predictions: Submission whose objects are written in place of those of the source, as MOTS, best score first.
-        min_score: Score of the predictions that are written.
+        min_score: Lowest score of the predictions that are written.
 
     Raises:
         InputError: If the source is not of that format, or holds what YouTube-VIS does not allow.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mssts.core.errors import InputError, shown
 from mssts.ytvis.converters.document import Converted, ConvertedVideo, frame_files, natural_order, of_array, require
@@ -60,7 +60,7 @@ def _labels(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             require(image.mode in ("P", "L"), str(path), f"mode {image.mode}", "a PNG with a palette or grey values")
             return np.array(image)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: unreadable PNG ({error})") from None
 
 
