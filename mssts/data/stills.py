@@ -1,4 +1,4 @@
-"""Pseudo-clips of still images for pre-training: the image and warped copies of it in random order [code].
+"""Pseudo-clips of still images: the image and warped copies of it in random order [code].
 
 The images are those of a split of stills, or the frames of videos [ours].
 """
@@ -72,8 +72,9 @@ class StillClipDataset(ClipDataset):
 
     def _warp(self, image_13HW: torch.Tensor, masks_N1HW: torch.Tensor, rng: np.random.Generator) -> View:
         """One warped copy; the area from outside of the image has the mean colour and no mask."""
-        # Differs: the public SeqFormer code adds up to 40 of 255 instead of a factor, blurs a quarter of the copies by
-        # 9 or 11 px, fills with black, and removes from a mask what another one covers.
+        # Differs: the public SeqFormer code adds up to 40 of 255 instead of a factor, changes the hue less and the
+        # saturation too, blurs a quarter of the copies by 9 or 11 px, draws the perspective from a normal distribution,
+        # fills with black, and removes from a mask what another one covers.
         height, width = image_13HW.shape[-2:]
         homography = homography_of_corners(*warp_corners(height, width, rng))
         image_13HW = F.adjust_brightness(tv_tensors.Image(image_13HW), rng.uniform(*BRIGHTNESS))
@@ -86,9 +87,9 @@ class StillClipDataset(ClipDataset):
 
 
 def warp_corners(height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a warp: rotation (+-20 degrees), shift (10 %) and perspective (0.08) as one homography [code].
+    """Draw a warp of the sizes in the public code: perspective (0.08), rotation (+-20 degrees), shift (10 %) [code].
 
-    One homography resamples the image only once.
+    It is one homography, which resamples the image only once [ours].
 
     Args:
         height: Height of the image in pixels.
