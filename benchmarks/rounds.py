@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import ctypes
+import gc
 import json
 import os
 import platform
@@ -142,6 +143,7 @@ class Meter:
     def __init__(self) -> None:
         self.quantity = "time"
         self._c = ctypes.CDLL(None)
+        gc.collect()  # else what was needed to load is freed later, and the peak lies below
         self._c.malloc_trim(0)
         self._before = resident("VmRSS")
 
