@@ -66,13 +66,14 @@ def serve(frames: int, height: int, width: int, backward: bool, public: str | No
     import torch
 
     torch.set_num_threads(1)
-    torch.set_grad_enabled(backward)
+    torch.set_grad_enabled(False)  # else the graph of the network would be held until the first answer
     clip = torch.randn(frames, 3, height, width, generator=torch.Generator().manual_seed(0))
     operator, arguments, keywords = public_operator(Path(public), clip) if public else own_operator(clip)
     inputs = [
         value.detach().requires_grad_(backward) if torch.is_tensor(value) and value.is_floating_point() else value
         for value in arguments
     ]
+    torch.set_grad_enabled(backward)
 
     def call() -> None:
         output = operator(*inputs, **keywords)

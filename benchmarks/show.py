@@ -40,7 +40,7 @@ def table(rows: pd.DataFrame) -> str:
     others = " to ".join(f"{number:.2g}" for number in sorted({rows.others.min(), rows.others.max()}))
     lines = [
         f"Measured on {first.processor} with Python {first.python} and PyTorch {first.torch}, at commit "
-        f"{first.commit}, rounds: {rows.rounds.max()}. Other programs kept {others} processors busy meanwhile.",
+        f"{', '.join(rows.commit.unique())}, rounds: {rows.rounds.max()}. Other programs kept {others} processors busy meanwhile.",
         "",
         "| benchmark | case | contender | time in s | time / this | memory in MB | memory / this |",
         "|---|---|---|---|---|---|---|",
