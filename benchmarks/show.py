@@ -38,9 +38,10 @@ def table(rows: pd.DataFrame) -> str:
     """A Markdown table with a row for each contender of each case, below a line on the machine."""
     first = rows.iloc[0]
     others = " to ".join(f"{number:.2g}" for number in sorted({rows.others.min(), rows.others.max()}))
+    commits = ", ".join(rows.commit.unique())
     lines = [
-        f"Measured on {first.processor} with Python {first.python} and PyTorch {first.torch}, at commit "
-        f"{', '.join(rows.commit.unique())}, rounds: {rows.rounds.max()}. Other programs kept {others} processors busy meanwhile.",
+        f"Measured on {first.processor} with Python {first.python} and PyTorch {first.torch}, at commit {commits}, "
+        f"rounds: {rows.rounds.max()}. Other programs kept {others} processors busy meanwhile.",
         "",
         "| benchmark | case | contender | time in s | time / this | memory in MB | memory / this |",
         "|---|---|---|---|---|---|---|",
