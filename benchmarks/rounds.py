@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(HERE))  # this checkout, whatever is installed
 UNITS = {"time": "s", "memory": "MB"}
 """Quantities of an answer. Lower is better."""
 M_MMAP_THRESHOLD = -3  # of mallopt

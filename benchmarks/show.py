@@ -30,8 +30,11 @@ UNITS = {"time": "s", "memory": "MB"}
 
 def cell(row: pd.Series) -> str:
     """Median, and the range where there was more than one round."""
-    spread = f" ({row.low:.3g} to {row.high:.3g})" if row.rounds > 1 else ""
-    return f"{row['median']:.3g}{spread}"
+
+    def text(value: float) -> str:
+        return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+    return text(row["median"]) + (f" ({text(row.low)} to {text(row.high)})" if row.rounds > 1 else "")
 
 
 def table(rows: pd.DataFrame) -> str:
@@ -40,7 +43,7 @@ def table(rows: pd.DataFrame) -> str:
     others = " to ".join(f"{number:.2g}" for number in sorted({rows.others.min(), rows.others.max()}))
     commits = ", ".join(rows.commit.unique())
     lines = [
-        f"Measured on {first.processor} with Python {first.python} and PyTorch {first.torch}, at commit {commits}, "
+        f"Measured on {first.processor} with Python {first.python} and PyTorch {first.torch}, at {commits}, "
         f"rounds: {rows.rounds.max()}. Other programs kept {others} processors busy meanwhile.",
         "",
         "| benchmark | case | contender | time in s | time / this | memory in MB | memory / this |",
@@ -77,7 +80,7 @@ def draw_growth(axis: Axes, rows: pd.DataFrame, quantity: str) -> None:
         axis.plot(
             group.case.map(size_of), group["median"], "o-", markersize=3, color=PALETTE[position], label=contender
         )
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.1 * rows[rows.quantity == quantity]["median"].max())
     axis.set_ylabel(f"{quantity} in {UNITS[quantity]}")
 
 
