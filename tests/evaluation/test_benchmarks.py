@@ -1,5 +1,6 @@
 """The benchmarks run, at a size too small to measure anything."""
 
+import importlib
 import importlib.util
 import json
 from argparse import Namespace
@@ -57,3 +58,16 @@ def test_the_family_of_the_benchmark_has_every_measure_that_is_not_too_small(cap
     options = {"categories": 2, "objects": 4, "videos": [120], "sets": 1, "replicates": 19, "seed": 0}
     load("statistics_coverage").family(Namespace(**options))
     assert "families of 36" in capsys.readouterr().out  # four methods, three metrics and six challenges
+
+
+def test_another_version_is_measured_by_its_own_code(tmp_path):
+    (tmp_path / "mssts").mkdir()
+    (tmp_path / "mssts/__init__.py").write_text("")
+    script = tmp_path / "ask.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import argparse, rounds, mssts\n"
+        "serve = lambda: (argparse.Namespace(), lambda: {'file': mssts.__file__})\n"
+        "rounds.run(argparse.ArgumentParser(), None, serve)\n"
+    )
+    with importlib.import_module("rounds").contenders(str(script), {"other": {}}, tmp_path) as started:
+        assert Path(started["other"].ask(quantity="time")["file"]) == tmp_path / "mssts/__init__.py"
