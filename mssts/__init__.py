@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mssts.inference.predictor import Predictor
 
 __all__ = ["evaluate", "load_model", "train"]
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 
 def load_model(

@@ -177,6 +177,7 @@ DATASETS: dict[str, DatasetEntry] = {
     "synthvis": _synthvis_entry("SynthVIS", 100),
     "synthvis-fresh": _synthvis_entry("SynthVIS, fresh seeds", 900),
     "synthvis-final": _synthvis_entry("SynthVIS, final seeds", 2600),
+    "synthvis-confirm": _synthvis_entry("SynthVIS, seeds of the confirmation", 4700),
     "ytvis2019": _youtube_vis_entry("YouTube-VIS 2019", "ytvis2019", _YOUTUBE_VOS.format(2019), 302 / 2238, 61_800),
     "ytvis2021": _youtube_vis_entry(
         "YouTube-VIS 2021", "ytvis2021_and_2022", _YOUTUBE_VOS.format(2021), 421 / 2985, 90_200

@@ -59,7 +59,7 @@ def test_a_video_does_not_depend_on_how_many_there_are(tmp_path, synthvis_dir, v
 
 def test_splits_and_datasets_share_no_seed():
     seeds = [seed for entry in DATASETS.values() if entry.seeds for seed in entry.seeds.values()]
-    assert len(seeds) == 12 == len(set(seeds))
+    assert len(seeds) == 16 == len(set(seeds))
 
 
 def test_every_challenge_is_on_fifteen_percent_of_the_validation_instances(objects):
