@@ -13,7 +13,7 @@ from mssts.study.differences import Measure
 from mssts.study.differences_file import read_differences
 from mssts.study.runs import ALL_INSTANCES, StudyRuns
 
-_ROW = 0.24  # inches for a line of dots
+_ROW = 0.2  # inches for a line of dots
 _AXES = 0.55  # inches for the labels of an axis
 
 
