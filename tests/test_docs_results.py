@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import re
+from contextlib import chdir
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from mssts.core.csv_files import NO_VALUE, NOT_RUN
-from mssts.evaluation.statistics import Interval
+from mssts.report.conclusions import CONTROL_SPLIT
 from mssts.report.formats import interval_text, signed
-from mssts.study.contrasts import contrasts
+from mssts.study.differences_file import read_differences
 from mssts.study.resolve import load_study
+from mssts.study.runs import StudyRuns
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "docs/reports"
 PAGES = [ROOT / "README.md", ROOT / "docs/results.md"]
-COLUMNS = {
-    "AP": ("valid", "all", "AP"),
-    "class-agnostic AP": ("valid", "all", "AP_agnostic"),
-    "box AP": ("valid", "all", "AP_box"),
-    "AP, occlusion": ("valid", "occlusion", "AP"),
-    "AP, fog": ("valid", "fog", "AP"),
-    "AP, control split": ("control", "all", "AP"),
-    "class-agnostic AP, control split": ("control", "all", "AP_agnostic"),
-}
 TABLE = re.compile(r"^\| (effect|difference) in `(\w+)` \|(.*)\|\n\|[-|]+\|\n((?:\|.*\|\n?)+)", re.MULTILINE)
 
 
+@cache
 def expected_cells(study: str) -> dict[tuple[str, str, str], str]:
     """{(kind, title, column): cell} of a study's attached `ablation.csv`; bold where the interval excludes zero."""
-    titles = {(one.kind, one.name): one.title for one in contrasts(load_study(study, ROOT / "ablations"))}
-    columns = {measure: column for column, measure in COLUMNS.items()}
     cells = {}
-    for row in pd.read_csv(REPORTS / study / "ablation.csv", na_values=[NO_VALUE, NOT_RUN]).itertuples(index=False):
-        interval = Interval(float(row.low), float(row.high))
-        text = f"{signed(float(row.difference))} {interval_text(interval)}"
-        if column := columns.get((row.split, row.subset, row.metric)):
-            cells[row.kind, titles[row.kind, row.contrast], column] = f"**{text}**" if interval.excludes_zero else text
+    with chdir(ROOT / "docs"):
+        found = read_differences(StudyRuns(load_study(study, ROOT / "ablations"), (), ()))
+    for one in found:
+        if one.mean is not None and one.intervals:
+            text = f"{signed(one.mean)} {interval_text(one.intervals.simultaneous)}"
+            column = one.measure.title + (", control split" if one.benchmark.split == CONTROL_SPLIT else "")
+            cells[one.contrast.kind, one.contrast.title, column] = f"**{text}**" if one.excludes_zero else text
     return cells
 
 
