@@ -17,6 +17,7 @@ from mssts.study.runs import ALL_INSTANCES, Benchmark, StudyRuns
 
 CONTROL_SPLIT = "control"
 _MOST_MEASURES = 4  # that a sentence names with their variants
+_MOST_NAMED = 5  # variants that a sentence on the first page names where it does not have to
 _FAMILIES: dict[Kind, str] = {"effect": "effects of contributions", "difference": "differences to the baseline"}
 _SIDES: dict[Kind, tuple[str, str]] = {
     "effect": ("above zero", "below zero"),
@@ -34,6 +35,9 @@ class Verdict(Enum):
     BELOW = "below"
 
 
+DECIDED = (Verdict.ABOVE, Verdict.BELOW)
+
+
 def verdict(one: Difference) -> Verdict:
     """The rule: only a simultaneous interval decides, by the side of zero on which it lies."""
     if one.mean is None:
@@ -45,33 +49,46 @@ def verdict(one: Difference) -> Verdict:
 
 
 def answer(runs: StudyRuns, found: list[Difference]) -> list[str]:
-    """Three lines for the first page: what AP says on the first benchmark, on how much that rests, and its limits."""
+    """Lines for the first page: what AP says on the first benchmark, effects first, on how much that rests, limits."""
     benchmark = runs.benchmarks()[0] if runs.study.spec.splits else None
-    own = [one for one in found if one.benchmark == benchmark and one.contrast.kind == "difference"]
-    in_ap = [one for one in own if one.measure == Measure(ALL_INSTANCES, "AP")]
+    own = [one for one in found if one.benchmark == benchmark and one.measure == Measure(ALL_INSTANCES, "AP")]
+    effects, in_ap = ([one for one in own if one.contrast.kind == kind] for kind in KINDS)
     measured = [one for one in in_ap if one.mean is not None]
     if benchmark is None or not measured:
         return conclusions(runs, found)[:1]
-    judged = [one for one in found if one.intervals and one.contrast.kind == "difference"]
-    return [_finding(runs, benchmark, in_ap), _basis(runs, measured), _limits(runs, judged)]
+    where = _where(runs, benchmark)
+    lines = [f"{where}, differences in AP to the baseline, in percentage points: {_found(in_ap, _MOST_NAMED)}."]
+    if main := [one for one in effects if one.contrast.name in FACTORS]:
+        interactions = [one for one in effects if one not in main]
+        text = f"{where}, main effects on AP in percentage points: {_found(main, len(main))}."
+        lines.insert(0, f"{text} Interactions: {_found(interactions, 0)}.")
+    return [*lines, _basis(runs, measured), _limits([one for one in found if one.intervals])]
 
 
-def _finding(runs: StudyRuns, benchmark: Benchmark, in_ap: list[Difference]) -> str:
-    said: dict[Verdict, list[str]] = {}
-    for one in in_ap:
+def _found(family: list[Difference], most_named: int) -> str:
+    """What the intervals of one measure say; undecided ones are named if they are few, else counted."""
+    named: dict[Verdict, list[str]] = {}
+    for one in family:
         text = f"“{one.contrast.title}”"
         if one.mean is not None:
             text += f" {signed(one.mean)}" + (f" {interval_text(one.intervals.simultaneous)}" if one.intervals else "")
-        said.setdefault(verdict(one), []).append(text)
+        named.setdefault(verdict(one), []).append(text)
+    above, below = _SIDES[family[0].contrast.kind]
     openings = {
-        Verdict.ABOVE: "above the baseline",
-        Verdict.BELOW: "below the baseline",
+        Verdict.ABOVE: above,
+        Verdict.BELOW: below,
         Verdict.UNDECIDED: "undecided, as the interval includes zero",
         Verdict.TOO_FEW_VIDEOS: f"no verdict, as fewer than {MIN_VIDEOS} videos are too few",
         Verdict.NOT_RUN: "not run",
     }
-    parts = [f"{opening}: {', '.join(said[key])}" for key, opening in openings.items() if key in said]
-    return f"{_where(runs, benchmark)}, AP in percentage points: {'; '.join(parts)}."
+    total = str(len(family))
+    shown = {key: _few(named[key], len(family) if key in DECIDED else most_named, total) for key in named}
+    return "; ".join(f"{openings[key]}: {shown[key]}" for key in openings if key in shown)
+
+
+def _few(names: list[str], most: int, total: str) -> str:
+    """The names, or how many of the total they are if a sentence cannot hold them."""
+    return ", ".join(names) if len(names) <= most else f"{len(names)} of {total}"
 
 
 def _basis(runs: StudyRuns, measured: list[Difference]) -> str:
@@ -86,17 +103,18 @@ def _basis(runs: StudyRuns, measured: list[Difference]) -> str:
     if seeds[-1] == 1:
         return f"{text}: it compares these trained models, and tells nothing about other trainings of the variants."
     same = [one for one in measured if one.mean and all(value * one.mean > 0 for value in one.by_seed)]
-    agree = ", ".join(f"“{one.contrast.title}”" for one in same) or "no variant"
-    return f"{text}. The difference has the same sign in every seed for: {agree}."
+    names = [f"“{one.contrast.title}”" for one in same] or ["no variant"]
+    agree = _few(names, _MOST_NAMED, plural(len(measured), "variant"))
+    return f"{text}. The difference to the baseline has the same sign in every seed for: {agree}."
 
 
-def _limits(runs: StudyRuns, judged: list[Difference]) -> str:
+def _limits(judged: list[Difference]) -> str:
     texts = []
-    if judged:
-        outside = sum(one.excludes_zero for one in judged)
-        texts.append(
-            f"Over all splits, measures and challenges {_share(outside, len(judged))} exclude zero{_which(judged)}."
-        )
+    for kind in KINDS:
+        if own := [one for one in judged if one.contrast.kind == kind]:
+            outside = sum(one.excludes_zero for one in own)
+            where = f"Over all splits, measures and challenges {_share(outside, len(own))}"
+            texts.append(f"{where} of {_FAMILIES[kind]} exclude zero{_which(own)}.")
     control = [one for one in judged if one.benchmark.split == CONTROL_SPLIT]
     if control:
         outside = sum(one.excludes_zero for one in control)
@@ -192,7 +210,7 @@ def _verdicts(runs: StudyRuns, benchmark: Benchmark, kind: Kind, own: list[Diffe
         found = {verdict(one) for one in family}
         if Verdict.TOO_FEW_VIDEOS in found:
             small.append(title)
-        elif found & {Verdict.ABOVE, Verdict.BELOW}:
+        elif found & set(DECIDED):
             sentences.append(f"{where}, {title}: {_decided(kind, family)}.")
         else:
             undecided.append(title)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 
 from mssts.core.errors import InputError
-from mssts.report.conclusions import conclusions, design
+from mssts.evaluation.statistics import Interval, Intervals
+from mssts.report.conclusions import answer, conclusions, design
 from mssts.report.document import report_data, write_document
 from mssts.report.figures import write_figures
+from mssts.report.figures.answer import caption as answer_caption
+from mssts.report.figures.answer import figure as answer_figure
 from mssts.report.figures.effects import caption, figure
 from mssts.report.tables import ablation, write_tables
 from mssts.study.complexity import write_complexity
@@ -77,6 +81,25 @@ def test_a_design_does_not_change_the_intervals_of_single_differences(factorial_
     assert {key: one.intervals for key, one in after.items()} == {
         key: one.intervals for key, one in before.items() if key[0] == "difference"
     }
+
+
+def test_effects_come_first_on_the_first_page(factorial_study: Path) -> None:
+    write_tables(runs_of())
+    found = read_differences(runs_of())
+    effects, finding, _, limits = answer(runs_of(), found)
+    main, interactions = effects.split(" Interactions: ")
+    assert main.startswith("On synthvis, valid split, main effects on AP in percentage points: above zero: “MS-STS” +")
+    assert "“temporal” +" in main and interactions.startswith("above zero: “MS-STS x temporal” +24.75 [")
+    wide = Intervals(Interval(-1, 50), Interval(-1, 50))
+    undecided = [replace(one, intervals=wide) for one in found]
+    assert answer(runs_of(), undecided)[0].endswith(" Interactions: undecided, as the interval includes zero: 1 of 1.")
+    assert finding.startswith("On synthvis, valid split, differences in AP to the baseline")
+    assert limits.index("of effects of contributions exclude") < limits.index("of differences to the baseline exclude")
+    panels = [[label.get_text() for label in axis.get_yticklabels()] for axis in answer_figure(runs_of()).axes]
+    variants = [runs_of().study.titles[name] for name in FOUR]
+    assert panels == [["MS-STS", "temporal", "MS-STS x temporal"], variants, [""] * 4]
+    assert answer_caption(runs_of()).startswith("Above: main effects and interactions")
+    plt.close("all")
 
 
 def test_effects_come_first_in_the_file_the_report_and_the_conclusions(factorial_study: Path) -> None:

@@ -320,7 +320,7 @@ def test_no_two_sentences_disagree(seed: int) -> None:
         judged = [one for one in found if one.intervals and one.contrast.kind == kind]
         total = f"{sum(one.excludes_zero for one in judged)} of {len(judged)} intervals of {name} exclude zero."
         assert sum(total in text for text in sentences) == bool(judged)
-    finding, basis, limits = answer(runs, found)
+    finding, basis, limits = answer(runs, found)[-3:]
     for one in found:
         if (one.benchmark.split, one.contrast.kind, one.measure.subset) == ("valid", "difference", "all"):
             side = finding.split(f"“{one.contrast.title}”")[0].rsplit(";")[-1]
@@ -328,10 +328,26 @@ def test_no_two_sentences_disagree(seed: int) -> None:
             [said] = [sign for words, sign in words.items() if words in side]
             assert said == (np.sign(one.mean) if one.excludes_zero else 0)
             assert plural(one.size.videos, "video") in basis
-    judged = [one for one in found if one.intervals and one.contrast.kind == "difference"]
-    assert (f"{sum(one.excludes_zero for one in judged)} of {len(judged)}" in limits) == bool(judged)
+        total = (
+            f"{sum(one.excludes_zero for one in judged)} of {plural(len(judged), 'simultaneous interval')} of {name} "
+        )
+        assert (total in limits) == bool(judged)
     text = " ".join([*sentences, finding, basis, limits])
     assert not any(words in text for words in ("no difference", "no effect", "separated from", "significant"))
+
+
+def test_first_page_counts_undecided_variants_where_they_are_many(fake_study: Path) -> None:
+    many = [difference(f"variant {number}", 0.5, (1, 2)) for number in range(6)]
+    found = [
+        difference("ms_sts", 3, (1, 2), by_seed=(-1.0, 7.0)),
+        *(replace(one, by_seed=(0.2, 0.8)) for one in many),
+    ]
+    finding, basis, _ = answer(runs_of(), found)
+    assert "above the baseline: “MS-STS” +3.00 [+1.00, +5.00]; undecided, as" in finding
+    assert finding.endswith("zero: 6 of 7.") and "“variant 0”" not in finding
+    assert basis.endswith("the same sign in every seed for: 6 of 7 variants.")
+    few = answer(runs_of(), found[:5])
+    assert "“variant 3” +0.50" in few[0] and few[1].endswith("“variant 3”.")
 
 
 def test_a_result_of_another_configuration_is_refused(fake_study: Path) -> None:

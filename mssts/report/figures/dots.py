@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from mssts.core.csv_files import NOT_RUN
-from mssts.report.conclusions import Verdict, verdict
+from mssts.report.conclusions import DECIDED, verdict
 from mssts.report.formats import plural
 from mssts.report.style import PALETTE, TEXT_COLOUR
 from mssts.study.differences import Difference
@@ -22,7 +22,7 @@ _SEED: dict[str, Any] = {
 }
 
 
-def draw_values(axis: Axes, values: Mapping[str, Sequence[float | None]]) -> None:
+def draw_values(axis: Axes, values: Mapping[str, Sequence[float | None]]) -> Axes:
     """A row for each name: a dot for each seed, and a bar at their mean, written beside; "not run" where none is."""
     for row, of_seeds in enumerate(values.values()):
         known = [round(value, 6) for value in of_seeds if value is not None]
@@ -35,6 +35,7 @@ def draw_values(axis: Axes, values: Mapping[str, Sequence[float | None]]) -> Non
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         axis.annotate(f"{mean:.1f}", (1, row), (3, 0), **place, va="center", fontsize=7, color=PALETTE[0])
     _rows(axis, list(values))
+    return axis
 
 
 def draw_differences(axis: Axes, family: Sequence[Difference | None]) -> Axes:
@@ -51,7 +52,7 @@ def draw_differences(axis: Axes, family: Sequence[Difference | None]) -> Axes:
             continue
         for interval, width in ((one.intervals.simultaneous, 0.8), (one.intervals.pointwise, 2.0)):
             axis.plot([interval.low, interval.high], [row, row], color=PALETTE[0], linewidth=width, zorder=2)
-        face = PALETTE[0] if verdict(one) in (Verdict.ABOVE, Verdict.BELOW) else "white"
+        face = PALETTE[0] if verdict(one) in DECIDED else "white"
         axis.plot(one.mean, row, "o", color=PALETTE[0], mfc=face, markersize=4.5, markeredgewidth=1.1, zorder=3)
         if one.seeds > 1:
             axis.plot(one.by_seed, [row + 0.26] * len(one.by_seed), "o", zorder=4, **_SEED)

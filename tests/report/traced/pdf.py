@@ -77,28 +77,26 @@ class _Pdf:
         return re.search(rb"/S/(\w+)", self._objects[number])[1].decode()
 
     def _kids(self, number: int) -> list[bytes]:
-        found = re.search(rb"/K(\[[^\]]*\]|\d+ 0 R|\d+)(?=/|>>|$)", self._objects[number])
-        return re.findall(rb"\d+ 0 R|\d+", found[1]) if found else []
+        """References to elements, and marked contents: their numbers, or dictionaries for those on another page."""
+        found = re.search(rb"/K(\[[^\]]*\]|<<.*?>>|\d+ 0 R|\d+)(?=/|>>|$)", self._objects[number])
+        return re.findall(rb"<<.*?>>|\d+ 0 R|\d+", found[1]) if found else []
 
     def _children(self, number: int) -> list[int]:
         return [int(kid.split()[0]) for kid in self._kids(number) if kid.endswith(b"R")]
 
     def _text_of(self, number: int) -> str:
-        page = re.search(rb"/Pg (\d+) 0 R", self._objects[number])
-        return "".join(self._kid(kid, page) for kid in self._kids(number))
+        pages = re.findall(rb"/Pg (\d+) 0 R", self._objects[number])  # the last is that of the element itself
+        return "".join(self._kid(kid, pages) for kid in self._kids(number))
 
-    def _kid(self, kid: bytes, page: re.Match[bytes] | None) -> str:
-        number = int(kid.split()[0])
-        if not kid.endswith(b"R"):
-            place = int(page[1]), number
-            self._read.add(place)
-            return self._text[place[0]].get(number, "")
-        content = self._objects[number]
-        if b"/MCR" in content:
-            place = tuple(int(re.search(rb"/%s (\d+)" % key, content)[1]) for key in (b"Pg", b"MCID"))
-            self._read.add(place)
-            return self._text[place[0]].get(place[1], "")
-        return self._text_of(number)
+    def _kid(self, kid: bytes, pages: list[bytes]) -> str:
+        if kid.endswith(b"R"):
+            return self._text_of(int(kid.split()[0]))
+        if kid.startswith(b"<<"):
+            place = int(re.search(rb"/Pg (\d+)", kid)[1]), int(re.search(rb"/MCID (\d+)", kid)[1])
+        else:
+            place = int(pages[-1]), int(kid)
+        self._read.add(place)
+        return self._text[place[0]].get(place[1], "")
 
     @cached_property
     def _text(self) -> dict[int, dict[int, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -25,6 +25,7 @@ CONSTANTS = (
     ),
 )
 """What sentences say of the method, not of a result."""
+KINDS = {"effect": "effects of contributions", "difference": "differences to the baseline"}
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
 _SIZE = r"(?:(?:not )?announced, )?\d+ videos?, \d+ instances?"
 Claim = tuple[str, tuple[str | float | None, ...] | None]
@@ -69,12 +70,14 @@ class Sentences:
         in_ap = {title: one for (measure, title), one in estimates.items() if measure == "AP"}
         same = [title for title, one in in_ap.items() if len(set(np.sign(one.by_seed))) == 1]
         yield r"same sign in every seed for: (.*)\.", (_quoted(same) or "no variant",)
-        both = _share(families, "difference", *SPLITS)
-        yield r"challenges (\d+ of \d+) simultaneous intervals exclude zero(?:: (.*?))?\. On", (both, self._which())
-        control = _share(families, "difference", "control")
-        yield r"no gain, (\d+ of \d+) simultaneous", (control,)
-        yield r"(\d+ of \d+) intervals of effects of contributions", (_share(families, "effect", *SPLITS),)
-        yield r"(\d+ of \d+) intervals of differences to the baseline", (both,)
+        for kind, title in KINDS.items():
+            share = _share(families, (kind,), *SPLITS)
+            yield (
+                rf"challenges (\d+ of \d+) simultaneous intervals of {title} exclude zero(?:: (.*?))?\. (?=O)",
+                (share, self._which(kind)),
+            )
+            yield rf"(\d+ of \d+) intervals of {title}", (share,)
+        yield r"no gain, (\d+ of \d+) simultaneous", (_share(families, KINDS, "control"),)
         if text.startswith("On synthvis"):  # compared with the estimates of the split
             yield rf"“[^”]*” {_NUMBER}(?: \[{_NUMBER}, {_NUMBER}\])?|\({_SIZE}\)|includes zero: \d+ of \d+", None
         yield r"(\d+) variants combine MS-STS and temporal", (len(VARIANTS),)
@@ -91,13 +94,16 @@ class Sentences:
             yield rf"(?<=[,:] ){re.escape(TITLES[variant])} (\d\.\d+)(?=[,.])", (self._calibration_error(variant),)
         yield r"seeds (\d+), (\d+)$", SEEDS
         yield r"(\d+) of (\d+), pre-training included", (len(run_folders()),) * 2
-        yield r"^commit (.+)", (json.loads((run_folders()[0] / "run.json").read_text())["commit"],)
+        commits = [json.loads((folder / "run.json").read_text())["commit"] for folder in run_folders()]
+        yield r"^commit (.+)", (commits[0],)
+        yield r"(\d+) runs with uncommitted changes", (sum(commit.endswith("+changed") for commit in commits),)
         cases = self._cases("both models find" in text) if "(video" in text else ""
         yield rf": ((?:[a-z ]+ {_NUMBER} \(video \d+\)(?:; )?)+)", (cases,)
 
     def _check_split(self, text: str, of_split: dict[str, Family]) -> None:
         """A sentence about one split: which measures it names, with which sizes, estimates and verdicts."""
-        family = of_split["effect" if "effects of contributions" in text else "difference"]
+        main, _, interactions = text.partition(" Interactions: ")
+        family = of_split["effect" if interactions or "effects of contributions" in text else "difference"]
         for measure, size in re.findall(rf"((?:box |class-agnostic )?AP(?:75)?(?: on [a-z ]+)?) \(({_SIZE})\)", text):
             videos, instances = family.sizes[measure]
             mark = announced(measure).removeprefix(", ")
@@ -114,19 +120,25 @@ class Sentences:
             self._expect(text, [rounds_to(value, printed) for printed, value in values], [True] * 3)
             side = re.findall(r"above|below|undecided", text[: found.start()])[-1]
             self._expect(text, side, one.verdict)
-        for found in re.finditer(r"interval includes zero: (\d+) of (\d+)", text):
-            rest = sum(one.verdict == "undecided" for one in estimates.values())
-            self._expect(text, found.groups(), (str(rest), str(len(estimates))))
+        of_main = {title: one for title, one in estimates.items() if " x " not in title}
+        of_interactions = {title: one for title, one in estimates.items() if title not in of_main}
+        for part, own in ((main, of_main), (interactions, of_interactions)) if interactions else ((text, estimates),):
+            named = re.findall(r"“([^”]*)”", part)
+            counted = re.findall(r"interval includes zero: (\d+) of (\d+)", part)
+            decided = [title for title, one in own.items() if one.verdict != "undecided"]
+            if named or counted:  # no list of measures alone
+                self._expect(text, sorted(named), sorted(decided if counted else own))
+                self._expect(text, counted, [(str(len(own) - len(decided)), str(len(own)))] if counted else [])
 
     def _expect(self, text: str, found: object, expected: object) -> None:
         if found != expected:
             self.wrong.append(f"{found}, expected {expected}, in: {text}")
 
-    def _which(self) -> str | None:
+    def _which(self, kind: str) -> str | None:
         """The measures whose intervals exclude zero."""
         named: dict[tuple[str, str], list[str]] = {}
         for split in SPLITS:
-            for (measure, title), one in self._recomputed.families[split]["difference"].estimates.items():
+            for (measure, title), one in self._recomputed.families[split][kind].estimates.items():
                 if one.verdict != "undecided":
                     named.setdefault((measure, one.verdict), []).append(title)
         return "; ".join(f"{measure} ({side}: {_quoted(names)})" for (measure, side), names in named.items()) or None
@@ -159,6 +171,7 @@ def _quoted(titles: list[str]) -> str:
     return ", ".join(f"“{title}”" for title in titles)
 
 
-def _share(families: dict[str, dict[str, Family]], kind: str, *splits: str) -> str:
-    judged = [one for split in splits for one in families[split][kind].estimates.values() if one.simultaneous]
+def _share(families: dict[str, dict[str, Family]], kinds: Iterable[str], *splits: str) -> str:
+    chosen = [families[split][kind] for split in splits for kind in kinds]
+    judged = [one for family in chosen for one in family.estimates.values() if one.simultaneous]
     return f"{sum(one.verdict != 'undecided' for one in judged)} of {len(judged)}"
