@@ -71,4 +71,6 @@ def _rows(axis: Axes, names: Sequence[str]) -> None:
 
 
 def _write(axis: Axes, row: int, text: str) -> None:
-    axis.annotate(text, (0.05, row), xycoords=("axes fraction", "data"), va="center", fontsize=7)
+    over_lines: dict[str, Any] = {"facecolor": axis.get_facecolor(), "edgecolor": "none", "pad": 1}
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+    axis.annotate(text, (0.05, row), **place, fontsize=7, bbox=over_lines)
