@@ -87,6 +87,12 @@ def _imports() -> Iterator[None]:
         gc.enable()
 
 
+def _given(context: typer.Context, *options: str) -> list[str]:
+    """Those of the options that are on the command line."""
+    sources = {name: context.get_parameter_source(name.strip("-").replace("-", "_")) for name in options}
+    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+
+
 def _show_version(asked: bool) -> None:
     if asked:
         print(f"mssts {mssts.__version__}")
@@ -147,6 +153,7 @@ def prepare(
 
 @app.command()
 def convert(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help="File or folder of the annotations.")],
     output: Output,
     read_as: Annotated[
@@ -162,6 +169,8 @@ def convert(
     """Convert annotations of other tools to YouTube-VIS format, or YouTube-VIS to COCO-video or MOTS."""
     from mssts.ytvis.converters.formats import convert as stage
 
+    if predictions is None and _given(context, "--min-score"):
+        raise InputError("convert: found --min-score without --predictions; it chooses among predictions")
     videos, objects, notes = stage(source, read_as, output, write_as, images, predictions, min_score)
     for note, count in notes.items():
         print(printable(f"note: {source}: {note} ({count} times)"))
@@ -265,6 +274,7 @@ def extract_frames(
 
 @app.command()
 def predict(
+    context: typer.Context,
     checkpoint: Checkpoint,
     output: Output,
     source: Annotated[
@@ -276,25 +286,28 @@ def predict(
     split: Annotated[str | None, typer.Option(help="Name of the split, e.g. valid.")] = None,
     every: Every = 1,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Of the tracks of a source that are drawn.")] = 0.3,
+    device: Annotated[str, typer.Option(help="For a source: cpu, cuda or cuda:1.")] = "cpu",
     set_: Set = None,
 ) -> None:
     """Predict a video, with pictures, or every video of a dataset's split, as a submission: JSON, zip and boxes."""
     options = {"--study": study, "--data": data, "--dataset": dataset, "--split": split}
     if source:
-        if given := [name for name, value in options.items() if value is not None]:
+        if given := _given(context, *options):
             raise InputError(f"predict: found a source and {', '.join(given)}; expected one or the other")
         with _imports():
             from mssts.inference.predict_file import predict_file
             from mssts.inference.predictor import Predictor
 
         settings = values_of_section("predict", read_overrides(set_ or []))
-        drawn = predict_file(Predictor(checkpoint, settings=settings), source, output, every, min_score)
+        drawn = predict_file(Predictor(checkpoint, device, settings), source, output, every, min_score)
         print(printable(f"{output}: written. overlay.mp4 shows {len(drawn)} objects of score {min_score} or more."))
         return
     resolved = None if study is None else _load(study, set_)
     if resolved is None or data is None or dataset is None or split is None:
         missing = [name for name, value in options.items() if value is None]
         raise InputError(f"predict: missing {', '.join(missing)}; or name a video file or a folder of images")
+    if given := _given(context, "--every", "--min-score", "--device"):
+        raise InputError(f"predict: found a dataset and {', '.join(given)}, which is for a video or a folder of images")
     with _imports():
         from mssts.inference import predict as stage
 

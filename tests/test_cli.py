@@ -80,6 +80,27 @@ def test_a_missing_option_is_named(root):
     assert "--dataset" in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("predict clip.mp4 --checkpoint c.pt --output o --split valid", "found a source and --split; expected one or"),
+        (
+            "predict --study smoke --data d --dataset synthvis --split valid --checkpoint c --output o --device cuda",
+            "found a dataset and --device, which is for a video or a folder of images",
+        ),
+        (
+            "predict --study smoke --data d --dataset synthvis --split valid --checkpoint c.pt --output o --every 1"
+            " --min-score 0.3",
+            "found a dataset and --every, --min-score, which",
+        ),
+        ("convert train.json --output mots --to mots --min-score 0.5", "found --min-score without --predictions"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(root, arguments, message):
+    run = mssts(root, *arguments.split())
+    assert (run.returncode, run.stdout) == (2, "") and message in run.stderr
+
+
 def test_an_unexpected_error_keeps_its_stack_trace(monkeypatch):
     def fail(**_):
         raise KeyError("a bug")

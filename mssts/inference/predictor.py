@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from itertools import chain
@@ -14,7 +15,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 from mssts.config import PredictSection, validated
-from mssts.core.errors import InputError
+from mssts.core.errors import InputError, shown
 from mssts.data.augmentation import resized_size
 from mssts.data.videos import network_frames
 from mssts.inference.predict import load_run_model, tracks_of_windows
@@ -74,12 +75,14 @@ class Predictor:
         categories: (id, name) of each class logit; an empty name where a logit stands for no category.
 
     Raises:
-        InputError: The file is missing or no checkpoint, or has no class head; or a value is wrong.
+        InputError: The file is missing or no checkpoint, or has no class head; a value is wrong; or there is no such
+            device.
     """
 
     def __init__(
         self, checkpoint: Path, device: str = "cpu", settings: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
+        _check_device(device)
         network, config, self.categories = load_run_model(checkpoint)
         section = validated(PredictSection, config.predict.model_dump() | dict(settings), "predict")
         self.config = config.model_copy(update={"predict": section})
@@ -184,6 +187,19 @@ def _checked(frames: Frames) -> Iterator[torch.Tensor]:
         yield tensor.permute(2, 0, 1)
     if size is None:
         raise InputError("frames: found none; expected at least one, of shape (H, W, 3)")
+
+
+def _check_device(device: str) -> None:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(device)):
+        raise InputError(f"device: found {shown(device)}; expected cpu, cuda or cuda:1")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter by a PyTorch that was built without CUDA
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"device: found {device}, which PyTorch {torch.__version__} cannot use: {reason}; expected a device that "
+            "this machine has, or cpu"
+        ) from None
 
 
 def _free_memory(device: torch.device) -> int | None:

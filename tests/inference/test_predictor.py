@@ -114,6 +114,12 @@ def test_settings_other_than_those_of_prediction_are_refused(checkpoint):
         mssts.load_model(checkpoint, settings={"windows": 5})
 
 
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:", "", "cuda:99"])
+def test_a_device_that_cannot_be_used_is_named(checkpoint, device):
+    with pytest.raises(InputError, match=f"^device: found '?{device}'?[;,] .*expected "):
+        mssts.load_model(checkpoint, device)
+
+
 class Rectangle:
     """An object that moves to the right by a pixel each frame."""
 
