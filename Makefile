@@ -1,7 +1,7 @@
 # `make report` and `make test` do all set-up themselves. STUDY=name chooses a study of ablations/studies.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup report after-crash test test-long lint docs
+.PHONY: moved help setup report after-crash test test-long lint docs
 
 SHELL := /bin/bash
 CORES ?= all
@@ -24,9 +24,14 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist l
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# The commands in .venv name its folder: where the clone was moved or copied, .venv is made again.
+MADE_IN := $(shell sed -n "1,2s|^[^/]*\(/.*\)/bin/python.*|\1|p" $(BIN)/pip 2>/dev/null)
+MOVED := $(shell [ ! -e $(STAMP) ] || [ "$(MADE_IN)" -ef .venv ] || echo moved)
+
 setup: $(STAMP)  ## Create .venv from requirements.lock
 
-$(STAMP): requirements.lock pyproject.toml workflow/setup.sh $(wildcard mssts/*/_*.c)
+$(STAMP): requirements.lock pyproject.toml workflow/setup.sh $(wildcard mssts/*/_*.c) $(MOVED)
+	@$(if $(MOVED),rm -rf .venv)
 	@workflow/setup.sh
 	@touch $@
 

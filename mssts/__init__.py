@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from mssts.core.extras import named_extras
+
 if TYPE_CHECKING:
     from mssts.inference.predictor import Predictor
 
@@ -33,12 +35,14 @@ def load_model(
         settings: Values of the section `predict` in place of those in the checkpoint, such as {"window": 36}.
 
     Raises:
-        InputError: The file is missing or no checkpoint, or a value is wrong.
+        InputError: The file is missing or no checkpoint, a value is wrong, or a package is not installed.
     """
-    from mssts.inference.predictor import Predictor
+    with named_extras():
+        from mssts.inference.predictor import Predictor
 
     if str(checkpoint).startswith(("runs:/", "models:/")):
-        from mssts.study.mlflow_model import checkpoint_of
+        with named_extras():
+            from mssts.study.mlflow_model import checkpoint_of
 
         checkpoint = checkpoint_of(str(checkpoint))
     return Predictor(Path(checkpoint), device, settings)
@@ -77,7 +81,9 @@ def train(
     """
     from mssts.config import PRETRAIN
     from mssts.study.resolve import load_study, single_run
-    from mssts.training import run
+
+    with named_extras():
+        from mssts.training import run
 
     if study is None:
         resolved = single_run(dataset, backbone, variant, scale, seed, overrides=overrides)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -25,6 +23,7 @@ import typer
 import mssts
 from mssts.config import ABLATIONS, PRETRAIN, check_name, load_baseline
 from mssts.core.errors import Failure, InputError, printable, shown, system_failure
+from mssts.core.extras import missing_extra
 from mssts.core.files import check_outputs, read_record
 from mssts.study.overrides import OPTION, read_overrides, values_of_section
 from mssts.study.paths import RESULTS, TABLE_PDF, report_dir, run_dir
@@ -146,7 +145,12 @@ def prepare(
     record = stage.prepare(dataset, data, decode)
     videos = f"{len(record['train'])} training and {len(record['valid'])} held-out videos"
     print(f"{data}: local split with {videos} (digest {record['digest'][:12]}).")
+    absent = [name for name, found in record["exceptions"].items() if not any(found.values())]
+    if absent:
+        print(f"note: no video has an object of these categories: {printable(', '.join(absent))}")
     for name, found in record["exceptions"].items():
+        if name in absent:
+            continue
         where = f"in one part of the local split (train {found['train']}, valid {found['valid']})"
         print(f"warning: category {printable(name)}: fewer than {VIDEOS_PER_SIDE} videos {where}")
 
@@ -173,7 +177,7 @@ def convert(
         raise InputError("convert: found --min-score without --predictions; it chooses among predictions")
     videos, objects, notes = stage(source, read_as, output, write_as, images, predictions, min_score)
     for note, count in notes.items():
-        print(printable(f"note: {source}: {note} ({count} times)"))
+        print(printable(f"note: {source}: {note} ({'once' if count == 1 else f'{count} times'})"))
     print(printable(f"{output}: written. videos: {videos}, objects: {objects}."))
 
 
@@ -581,24 +585,6 @@ def _exit(error: InputError | Failure) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _missing_extra(module: str) -> InputError | None:
-    """The message for a module that is not installed; None if it is of no package that an extra installs."""
-    try:
-        requirements = metadata.requires("mssts") or []
-    except metadata.PackageNotFoundError:  # a clone that is not installed
-        return None
-    package, extras = module.split(".")[0], []
-    for requirement in requirements:
-        found = re.fullmatch(r"([\w-]+).*\bextra == .(\w+).", requirement)
-        if found and found[1].replace("-", "_") == package:
-            extras.append(found[2])
-    if not extras:
-        return None
-    commands = " or ".join(f"pip install 'mssts[{extra}]'" for extra in extras)
-    off = ", or go without it: MSSTS_MLFLOW=off, or --config mlflow=off for snakemake" if "mlflow" in extras else ""
-    return InputError(f"{package}: found no such package; this command needs it: {commands}{off}")
-
-
 def main() -> None:
     """Run the command line: one message, and exit code 2 for bad input or that of the failure; 130 when interrupted."""
     interrupted = []
@@ -625,9 +611,6 @@ def _run() -> None:
     except (InputError, Failure) as error:
         _exit(error)
     except ModuleNotFoundError as error:
-        missing = _missing_extra(error.name or "")
-        if missing is None:
-            raise
-        _exit(missing)
+        _exit(missing_extra(error))
     except OSError as error:
         _exit(system_failure(error))

@@ -123,7 +123,10 @@ def test_a_missing_package_is_named_with_the_extras_that_install_it(root, instal
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for extra in ("train", "report", "mlflow"):
         modules = [re.split("[<>=]", requirement)[0].replace("-", "_") for requirement in extras[extra]]
-        code = f"from mssts import cli; [print(cli._missing_extra(f'{{name}}.part')) for name in {modules}]"
+        code = (
+            "from mssts.core.extras import missing_extra\n"
+            f"for name in {modules}: print(missing_extra(ModuleNotFoundError(name=f'{{name}}.part')))"
+        )
         messages = python(installed, "-c", code).stdout.splitlines()
         for module, message in zip(modules, messages, strict=True):
             assert message.startswith(f"{module}: found no such package")
@@ -173,7 +176,7 @@ class Environment:
 
 
 def missing(package: str, extra: str) -> str:
-    return f"error: {package}: found no such package; this command needs it: pip install 'mssts[{extra}]'\n"
+    return f"error: {package}: found no such package, which is needed here: pip install 'mssts[{extra}]'\n"
 
 
 @pytest.mark.long
@@ -194,6 +197,8 @@ def test_an_installation_without_extras_evaluates_and_names_the_extra_for_the_re
     (tmp_path / "results.json").write_text("[]")
     assert "valid.json (annotation file)" in light.refused("check-submission", "results.json", "--data=ytvis2019")
     assert light.refused("import-weights", "public.pth", "--output=ours.pt") == missing("torch", "train")
+    in_python = light.python("-c", "import mssts; mssts.load_model('checkpoint.pt')").stderr
+    assert in_python.endswith(missing("torch", "train").replace("error: ", "mssts.core.errors.InputError: "))
 
 
 @pytest.mark.long
@@ -208,6 +213,13 @@ def test_the_extra_for_training_alone_trains_predicts_and_evaluates(root, instal
     files = ("--annotations=data/valid.json", "--predictions=run/predictions.json", "--output=run/metrics.json")
     environment.mssts("evaluate", *files)
     assert environment.refused("tables", study) == missing("pandas", "report")
+
+
+@pytest.mark.long
+def test_a_report_without_the_packages_of_its_figures_is_refused(root, installed, tmp_path):
+    write_workspace(tmp_path / "mine")
+    environment = Environment(tmp_path / "mine", installed, {"report"})
+    assert environment.refused("figures", "--study=smoke").endswith(missing("torch", "train"))
 
 
 @pytest.mark.long

@@ -64,7 +64,7 @@ def test_pip_installs_nothing_without_a_hash_but_the_project_itself(root):
     setup = (root / "workflow/setup.sh").read_text()
     locked, editable = (line for line in setup.splitlines() if " -m pip install" in line)
     assert "--require-hashes --requirement requirements.lock" in locked
-    assert "--no-deps --no-build-isolation --editable ." in editable
+    assert "--no-deps --no-build-isolation --config-settings editable_mode=compat --editable ." in editable
 
 
 def test_conda_reads_the_lock(root):
@@ -176,6 +176,40 @@ def test_make_alone_explains_itself_and_installs_nothing(root, tmp_path):
     assert "make report" in run.stdout
     assert "make test" in run.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("first_lines", "made_again"),
+    [
+        ("#!{here}/.venv/bin/python3.11", False),
+        ('#!/bin/sh\n\'\'\'exec\' "{here}/.venv/bin/python" "$0" "$@"', False),  # a path with spaces
+        ("#!{here}/../before/.venv/bin/python3.11", True),
+        ('#!/bin/sh\n\'\'\'exec\' "{here}/../before/.venv/bin/python" "$0" "$@"', True),
+    ],
+)
+def test_a_moved_or_copied_clone_makes_its_environment_again(root, tmp_path, first_lines, made_again):
+    clone = tmp_path / "a clone"
+    for folder in (tmp_path / "before/.venv/bin", clone / "workflow", clone / ".venv/bin"):
+        folder.mkdir(parents=True)
+    (clone / "Makefile").write_bytes((root / "Makefile").read_bytes())
+    (clone / "workflow/setup.sh").write_text("#!/bin/sh\nmkdir -p .venv && echo installs\n")
+    (clone / "workflow/setup.sh").chmod(0o755)
+    (clone / "requirements.lock").touch()
+    (clone / "pyproject.toml").touch()
+    (clone / ".venv/bin/pip").write_text(first_lines.format(here=clone))
+    (clone / ".venv/.installed").touch()
+    run = subprocess.run(["make", "setup"], cwd=clone, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert ("installs" in run.stdout) == made_again
+    assert (clone / ".venv/bin/pip").exists() != made_again
+
+
+def test_the_package_is_found_beside_a_clone_of_its_name(root, tmp_path):
+    (tmp_path / "mssts").symlink_to(root)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", "import mssts; print(mssts.__file__)"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.stdout.strip().endswith("mssts/__init__.py"), run.stderr
 
 
 def test_the_console_command_is_installed():

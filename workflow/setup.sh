@@ -55,8 +55,9 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
     "$python" -m venv .venv
 fi
 
-echo "Installing the packages of requirements.lock into .venv: about 6 GB, some minutes the first time"
+echo "Installing the packages of requirements.lock into .venv: about 7 GB, some minutes the first time"
 export PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 .venv/bin/python -m pip install --require-hashes --requirement requirements.lock | show_progress
 rm -f mssts/*/_*.so  # where they cannot be compiled again, old ones would stay
-.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+# By its path: the finder that is the default loses to a folder `mssts` in the working directory, such as the clone itself.
+.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .

@@ -36,12 +36,16 @@ class NotDrawn:
 def attempt(what: str, make: Callable[[], T]) -> T | NotDrawn:
     """What `make` returns, or why it failed, which is printed as a warning; an error in the code with its stack trace.
 
+    A package that is not installed ends the command.
+
     Args:
         what: Name of the figure in the warning.
         make: Makes it.
     """
     try:
         return make()
+    except ModuleNotFoundError:
+        raise
     except Exception as error:
         plt.close("all")
         why = str(error)

@@ -26,7 +26,7 @@ REPORTED_COCO_HOURS = {"resnet50": 2 * 24 * 8, "swin_l": 6 * 24 * 8}  # 2 and ab
 REPORTED_COCO_CLIPS = 50 * COCO_IMAGES  # in these hours [code]
 REFERENCE = ("resnet50", "ytvis2019", 5)  # backbone of the baseline, dataset, frames
 _COSTS = {
-    "M parameters": "{:.2f}",
+    "M parameters": "{:.3f}",
     "GFLOPs/clip": "{:,.1f}",
     "GPU GB": "{:.1f}",
     "GPU h/run": "{:,.1f}",

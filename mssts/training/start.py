@@ -89,8 +89,8 @@ def advice(config: Config, backbone: str) -> str:
     """What to do about a start that does not fit."""
     if config.train.start(backbone) == PRETRAIN:
         return (
-            "Run the pre-training of this study (again), name its checkpoint (--init), or start from other weights "
-            f"(train.init: {IMAGENET} or {NO_START})."
+            "Run the pre-training (again), with the same --set; name its checkpoint (--init), or start from other "
+            f"weights (train.init: {IMAGENET} or {NO_START})."
         )
     return (
         f"Set train.init to a checkpoint of this model, to {PRETRAIN}, {IMAGENET} or {NO_START}; a study with several "

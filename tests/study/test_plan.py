@@ -30,7 +30,7 @@ def text():
 @pytest.mark.long
 def test_parameters_are_those_of_the_model(text):
     parameters = count_parameters(build_model(resolve("smoke", "ms_sts_temporal_fgbg").model, "tiny", 5))
-    assert re.search(rf"tiny +ms_sts_temporal_fgbg +1 +3 +{parameters / 1e6:.2f} ", text)
+    assert re.search(rf"tiny +ms_sts_temporal_fgbg +1 +3 +{parameters / 1e6:.3f} ", text)
 
 
 def test_assumptions_stand_beside_the_hours(text):
