@@ -25,8 +25,8 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The commands in .venv name its folder: where the clone was moved or copied, .venv is made again.
-MADE_IN := $(shell sed -n "1,2s|^[^/]*\(/.*\)/bin/python.*|\1|p" $(BIN)/pip 2>/dev/null)
-MOVED := $(shell [ ! -e $(STAMP) ] || [ "$(MADE_IN)" -ef .venv ] || echo moved)
+MOVED := $(shell made_in=$$(sed -n "1,2s|^[^/]*\(/.*\)/bin/python.*|\1|p" $(BIN)/pip 2>/dev/null); \
+	[ ! -e $(STAMP) ] || [ -z "$$made_in" ] || [ "$$made_in" -ef .venv ] || echo moved)
 
 setup: $(STAMP)  ## Create .venv from requirements.lock
 
