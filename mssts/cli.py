@@ -23,7 +23,7 @@ import typer
 import mssts
 from mssts.config import ABLATIONS, PRETRAIN, check_name, load_baseline
 from mssts.core.errors import Failure, InputError, printable, shown, system_failure
-from mssts.core.extras import missing_extra
+from mssts.core.extras import named_extras
 from mssts.core.files import check_outputs, read_record
 from mssts.study.overrides import OPTION, read_overrides, values_of_section
 from mssts.study.paths import RESULTS, TABLE_PDF, report_dir, run_dir
@@ -607,10 +607,9 @@ def main() -> None:
 def _run() -> None:
     try:
         _mlflow_is_on()  # a wrong value ends no finished job
-        app(prog_name="mssts")
+        with named_extras():
+            app(prog_name="mssts")
     except (InputError, Failure) as error:
         _exit(error)
-    except ModuleNotFoundError as error:
-        _exit(missing_extra(error))
     except OSError as error:
         _exit(system_failure(error))
